@@ -1,0 +1,53 @@
+"""From a table of marketing budgets and sales to a tracked, registered response model and a budget decision.
+
+``adresponse.run("spend.csv", target="Sales", channels=["TV"])`` does in Python what ``adresponse run spend.csv --target
+Sales --channels TV`` does in a shell; the same holds for ``check``, ``explore``, ``compare`` and ``doctor``. Importing
+the package loads no other library; each function imports what it needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from adresponse.errors import AdresponseError, ConfigError, ModelError, StoreError, TableError, UnfitTableError
+from adresponse.findings import Finding
+
+if TYPE_CHECKING:
+    from adresponse.lifecycle import check, compare, doctor, explore, fit, run
+    from adresponse.table import AdTable, read, read_builtin
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AdTable",
+    "AdresponseError",
+    "ConfigError",
+    "Finding",
+    "ModelError",
+    "StoreError",
+    "TableError",
+    "UnfitTableError",
+    "__version__",
+    "check",
+    "compare",
+    "doctor",
+    "explore",
+    "fit",
+    "read",
+    "read_builtin",
+    "run",
+]
+
+_HOME = dict.fromkeys(["check", "compare", "doctor", "explore", "fit", "run"], "adresponse.lifecycle")
+_HOME |= dict.fromkeys(["AdTable", "read", "read_builtin"], "adresponse.table")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'adresponse' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

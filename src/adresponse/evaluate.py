@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.base import clone
+
+from adresponse import words
+from adresponse.check import cooks_distance
 from adresponse.findings import Finding
+from adresponse.intervals import Spread, calibrate
+from adresponse.schema import Contract
+from adresponse.tune import paired_difference, splitter
 
-__all__ = ["Coverage", "Diagnostic", "Evaluation", "PredictedRow", "Score"]
+__all__ = ["LEVELS", "Coverage", "Diagnostic", "Evaluation", "PredictedRow", "Score", "Unseen", "evaluate"]
+
+Vector = NDArray[np.float64]
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+RESAMPLES = 2_000
+RESAMPLED_VALUES = 50_000_000  # resamples x rows beyond which fewer resamples are drawn; the interval is narrow by then
+LEAST_RESAMPLES = 200
+SHAPIRO_ROWS = 5_000  # scipy warns beyond
 
 
 @dataclass(frozen=True)
@@ -26,12 +46,16 @@ class Score:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Share of unseen rows inside the prediction interval of a level, and the interval's mean width."""
+    """Share of unseen rows inside the prediction interval of a level, and the interval's mean width.
+
+    ``basis`` says which rows: those held out, or those of the test folds of a repeated cross-validation.
+    """
 
     level: float
     measured: float
     rows: int
     width: float
+    basis: Literal["held-out", "cross-validation"] = "held-out"
 
 
 @dataclass(frozen=True)
@@ -78,3 +102,416 @@ class Evaluation:
     def score(self, name: str) -> float | None:
         """The value of a score by name (``mae``, ``rmse``, ``mape``, ``wape``, ``r2``, ``adjusted_r2``, ``bias``)."""
         return next(s.value for s in self.scores if s.name == name)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Predictions for rows that the predicting model had not seen, with what each model would have said knowing no spend.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+        Positions in the table.
+    observed, predicted, baseline : ndarray of shape (n_rows,)
+        Sales seen, predicted, and the mean of the rows that were fitted, in the target's unit.
+    low, high : ndarray of shape (n_levels, n_rows)
+        Ends of the prediction intervals, a row for each of ``LEVELS``.
+    """
+
+    rows: NDArray[np.int64]
+    observed: Vector
+    predicted: Vector
+    baseline: Vector
+    low: Vector
+    high: Vector
+
+
+# --- scores: functions of (observed, predicted) along the last axis, so that a bootstrap is one call -----------------
+
+
+def mae(observed: Vector, predicted: Vector) -> Vector:
+    """Mean absolute error, in the target's unit."""
+    return np.asarray(np.abs(observed - predicted).mean(axis=-1))
+
+
+def rmse(observed: Vector, predicted: Vector) -> Vector:
+    """Root of the mean squared error, in the target's unit."""
+    return np.asarray(np.sqrt(((observed - predicted) ** 2).mean(axis=-1)))
+
+
+def mape(observed: Vector, predicted: Vector) -> Vector:
+    """Mean absolute error as a share of what was sold; needs sales other than zero."""
+    return np.asarray(np.abs((observed - predicted) / observed).mean(axis=-1))
+
+
+def wape(observed: Vector, predicted: Vector) -> Vector:
+    """Sum of absolute errors as a share of all that was sold; stands where single sales are zero."""
+    return np.asarray(np.abs(observed - predicted).sum(axis=-1) / np.abs(observed).sum(axis=-1))
+
+
+def r2(observed: Vector, predicted: Vector) -> Vector:
+    """Share of the spread of sales that the predictions explain: ``1 - SSE / SST``; NaN where sales are constant."""
+    sse = ((observed - predicted) ** 2).sum(axis=-1)
+    sst = ((observed - observed.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
+    return 1 - np.divide(sse, sst, out=np.full(np.shape(sst), np.nan), where=np.asarray(sst > 0))
+
+
+def bias(observed: Vector, predicted: Vector) -> Vector:
+    """Mean of predicted minus observed: above zero, the model promises too much."""
+    return np.asarray((predicted - observed).mean(axis=-1))
+
+
+Metric = Callable[[Vector, Vector], Vector]
+SCORES: dict[str, tuple[str, Metric]] = {
+    "mae": ("Mean absolute error", mae),
+    "rmse": ("Root mean squared error", rmse),
+    "mape": ("Mean absolute percentage error", mape),
+    "wape": ("Weighted absolute percentage error", wape),
+    "r2": ("R²", r2),
+    "adjusted_r2": ("Adjusted R²", r2),
+    "bias": ("Bias", bias),
+}
+
+
+def evaluate(
+    fitted: Any,
+    spread: Spread,
+    X: pd.DataFrame,
+    y: pd.Series[float],
+    *,
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    contract: Contract,
+    folds: int = 5,
+    repeats: int = 4,
+    seed: int = 42,
+    in_time: bool = False,
+) -> Evaluation:
+    """Scores on held-out rows (or, without any, by cross-validation), repeated cross-validation, coverage, residuals.
+
+    Parameters
+    ----------
+    fitted : estimator
+        Fitted on ``train`` alone.
+    spread : Spread
+        Calibrated on ``train`` alone.
+    X, y : DataFrame of shape (n_rows, n_features), Series of shape (n_rows,)
+        All rows.
+    train, test : ndarray of int
+        Positions of the rows fitted on, and of those held out (may be empty).
+    """
+    splits = list(splitter(len(train), folds, seed, in_time=in_time, repeats=repeats).split(train))
+    each = [_fold(fitted, X, y, train[a], train[b], folds, seed, in_time) for a, b in splits]
+    once = _joined(each if in_time else each[:folds])
+    unseen = _predict(fitted, spread, X, y, train, test) if len(test) else once
+    features, unit = X.shape[1], contract[contract.target].unit
+    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time)
+    coverage = (*_coverage(unseen, "held-out"),) if len(test) else ()
+    coverage += _coverage(_joined(each), "cross-validation")
+    scores = tuple(_score(name, unseen, features, unit, seed) for name in SCORES)
+    return Evaluation(
+        basis="held-out" if len(test) else "cross-validation",
+        basis_sentence=_basis(len(train), len(test), folds, in_time),
+        rows=len(unseen.rows),
+        scores=scores,
+        repeated=tuple(_repeated(name, each, features, unit) for name in SCORES),
+        baseline_rmse=float(rmse(unseen.observed, unseen.baseline)),
+        coverage=coverage,
+        diagnostics=diagnostics,
+        predicted=_rows(unseen),
+        findings=tuple(_findings(diagnostics, coverage, scores, spread)),
+    )
+
+
+def _fold(
+    estimator: Any,
+    X: pd.DataFrame,
+    y: pd.Series[float],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    folds: int,
+    seed: int,
+    in_time: bool,
+) -> Unseen:
+    fitted = clone(estimator).fit(X.iloc[train], y.iloc[train])
+    spread = calibrate(estimator, X.iloc[train], y.iloc[train], folds=folds, seed=seed, in_time=in_time)
+    return _predict(fitted, spread, X, y, train, test)
+
+
+def _predict(
+    fitted: Any, spread: Spread, X: pd.DataFrame, y: pd.Series[float], train: NDArray[np.int64], test: NDArray[np.int64]
+) -> Unseen:
+    predicted = np.asarray(fitted.predict(X.iloc[test]), dtype=float)
+    ends = [spread.interval(predicted, level) for level in LEVELS]
+    return Unseen(
+        rows=test,
+        observed=y.to_numpy()[test],
+        predicted=predicted,
+        baseline=np.full(len(test), float(y.to_numpy()[train].mean())),
+        low=np.array([low for low, _ in ends]),
+        high=np.array([high for _, high in ends]),
+    )
+
+
+def _joined(parts: Sequence[Unseen]) -> Unseen:
+    return Unseen(
+        *(np.concatenate([getattr(p, n) for p in parts]) for n in ("rows", "observed", "predicted", "baseline")),
+        low=np.hstack([p.low for p in parts]),
+        high=np.hstack([p.high for p in parts]),
+    )
+
+
+def _basis(train: int, test: int, folds: int, in_time: bool) -> str:
+    if not test:
+        return (
+            f"No rows were held out: all {train:,} were fitted, and the scores come from {folds}-fold cross-validation, "
+            "where each row is predicted by a model that had not seen it."
+        )
+    which = "the last in time" if in_time else "drawn at random"
+    return f"{test:,} rows, {which}, were held out; the model was fitted on the other {train:,} and had not seen them."
+
+
+def _score(name: str, unseen: Unseen, features: int, unit: str, seed: int) -> Score:
+    title, metric = SCORES[name]
+    reason = _why_not(name, unseen.observed, features)
+    if reason:
+        return Score(name, title, None, None, None, "", f"{title} cannot be given: {reason}", reason)
+    value = metric(unseen.observed, unseen.predicted)
+    drawn = _resampled(metric, unseen, seed)
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    if name == "adjusted_r2":
+        value, low, high = (_adjusted(v, len(unseen.rows), features) for v in (value, low, high))
+    unit = unit if name in ("mae", "rmse", "bias") else ""
+    return Score(
+        name, title, float(value), float(low), float(high), unit, _meaning(name, float(value), unit, unseen.observed)
+    )
+
+
+def _why_not(name: str, observed: Vector, features: int) -> str:
+    if name == "mape" and (observed == 0).any():
+        return f"{words.count(int((observed == 0).sum()), 'row')} sold nothing, and a share of zero has no meaning; read WAPE."
+    if name == "wape" and not observed.any():
+        return "nothing was sold in any row."
+    if name in ("r2", "adjusted_r2") and (len(observed) < 2 or np.ptp(observed) == 0):
+        return "sales do not vary over these rows."
+    if name == "adjusted_r2" and len(observed) <= features + 1:
+        return "there are no more rows than coefficients."
+    return ""
+
+
+def _adjusted(value: float, rows: int, features: int) -> float:
+    return 1 - (1 - float(value)) * (rows - 1) / (rows - features - 1)
+
+
+def _resampled(metric: Metric, unseen: Unseen, seed: int) -> Vector:
+    """The metric over bootstrap samples of the rows (percentile bootstrap; Efron and Tibshirani 1993, chapter 13)."""
+    rows = len(unseen.rows)
+    draws = int(np.clip(RESAMPLED_VALUES // rows, LEAST_RESAMPLES, RESAMPLES))
+    random = np.random.default_rng(seed)
+    step = max(2_000_000 // rows, 1)
+    found = []
+    for start in range(0, draws, step):
+        at = random.integers(rows, size=(min(step, draws - start), rows))
+        found.append(metric(unseen.observed[at], unseen.predicted[at]))
+    return np.concatenate(found)
+
+
+def _meaning(name: str, value: float, unit: str, observed: Vector) -> str:
+    figure = f"{words.number(value, 3)}{f' {unit}' if unit else ''}"
+    match name:
+        case "mae":
+            share = words.percent(value / float(np.abs(observed).mean())) if observed.any() else ""
+            return f"A prediction is off by {figure} on average" + (f" ({share} of mean sales)." if share else ".")
+        case "rmse":
+            return f"Counting large errors more, it is off by {figure}."
+        case "mape":
+            return f"The average error is {words.percent(value, 1)} of what the row sold; rows that sold little weigh most."
+        case "wape":
+            return f"All errors together are {words.percent(value, 1)} of all that was sold."
+        case "r2":
+            return f"It explains {words.percent(value)} of the spread of sales over these rows."
+        case "adjusted_r2":
+            return f"Allowing for the number of columns, {words.percent(value)}."
+        case _:
+            side = "too high" if value > 0 else "too low"
+            return f"On average the predictions are {words.number(abs(value), 3)}{f' {unit}' if unit else ''} {side}."
+
+
+def _repeated(name: str, each: Sequence[Unseen], features: int, unit: str) -> Score:
+    title, metric = SCORES[name]
+    reason = next((r for p in each if (r := _why_not(name, p.observed, features))), "")
+    if reason:
+        return Score(name, title, None, None, None, "", f"{title} cannot be given: {reason}", reason)
+    values = np.array([float(metric(p.observed, p.predicted)) for p in each])
+    if name == "adjusted_r2":
+        values = np.array([_adjusted(v, len(p.rows), features) for v, p in zip(values, each, strict=True)])
+    share = 1 / (len({int(r) for p in each for r in p.rows}) / np.mean([len(p.rows) for p in each]) - 1)
+    mean, low, high = paired_difference(values, np.zeros(len(values)), share)
+    unit = unit if name in ("mae", "rmse", "bias") else ""
+    return Score(name, title, mean, low, high, unit, f"Over {len(each)} folds: {words.number(mean, 3)}.")
+
+
+def _coverage(unseen: Unseen, basis: Literal["held-out", "cross-validation"]) -> tuple[Coverage, ...]:
+    return tuple(
+        Coverage(
+            level,
+            float(((low <= unseen.observed) & (unseen.observed <= high)).mean()),
+            len(np.unique(unseen.rows)),
+            float((high - low).mean()),
+            basis,
+        )
+        for level, low, high in zip(LEVELS, unseen.low, unseen.high, strict=True)
+    )
+
+
+def _rows(unseen: Unseen) -> tuple[PredictedRow, ...]:
+    at = LEVELS.index(0.9)
+    columns = zip(unseen.rows, unseen.observed, unseen.predicted, unseen.low[at], unseen.high[at], strict=True)
+    found = [PredictedRow(int(row) + 1, *(float(v) for v in rest)) for row, *rest in columns]
+    return tuple(sorted(found, key=lambda p: p.row))
+
+
+def diagnose(fitted: Any, X: pd.DataFrame, y: pd.Series[float], *, in_time: bool) -> tuple[Diagnostic, ...]:
+    """What the residuals of the rows fitted say: curvature, growing spread, normality, influence, and order in time."""
+    predicted = np.asarray(fitted.predict(X), dtype=float)
+    residual = y.to_numpy() - predicted
+    if np.allclose(residual, 0, atol=1e-12 * max(float(np.abs(y).max()), 1.0)):
+        return (Diagnostic("residuals", "Residuals", 0.0, None, "The model reproduces every row fitted exactly."),)
+    design = np.column_stack([np.ones(len(X)), X.to_numpy()])
+    found = [_curvature(design, residual, predicted), _growing(design, residual), _normal(residual)]
+    found.append(_influence(design, y.to_numpy()))
+    if in_time:
+        found.append(_in_order(residual))
+    return tuple(found)
+
+
+def _curvature(design: Vector, residual: Vector, predicted: Vector) -> Diagnostic:
+    """Ramsey's RESET (1969) with the squared prediction: does a curve explain what the model leaves?"""
+    p = partial_f(design, predicted**2, residual)
+    bent = p[1] < 0.05
+    return Diagnostic(
+        "residuals",
+        "Residuals against predictions",
+        *p,
+        f"{'A curve would fit better than the line' if bent else 'No curve is left in the residuals'} "
+        f"(RESET F = {words.number(p[0], 3)}, {words.p_value(p[1])}).",
+    )
+
+
+def partial_f(design: Vector, extra: Vector, target: Vector) -> tuple[float, float]:
+    """F statistic and p value for one column more in a least-squares fit of ``target`` on ``design``."""
+
+    def sse(x: Vector) -> float:
+        q, _ = np.linalg.qr(x)
+        left = target - q @ (q.T @ target)
+        return float(left @ left)
+
+    unit = extra / max(float(np.abs(extra).max()), np.finfo(float).tiny)
+    wide = np.column_stack([design, unit])
+    df = len(target) - wide.shape[1]
+    if df < 1 or np.linalg.matrix_rank(wide) < wide.shape[1]:
+        return math.nan, 1.0
+    small, large = sse(wide), sse(design)
+    f = (large - small) / (small / df)
+    return f, float(stats.f.sf(f, 1, df))
+
+
+def _growing(design: Vector, residual: Vector) -> Diagnostic:
+    statistic, p = breusch_pagan(design, residual)
+    grows = p < 0.05
+    return Diagnostic(
+        "scale_location",
+        "Spread of the residuals",
+        statistic,
+        p,
+        (
+            "The spread changes with the columns, so the intervals follow it instead of having one width"
+            if grows
+            else "The spread looks the same everywhere"
+        )
+        + f" (Breusch-Pagan LM = {words.number(statistic, 3)}, {words.p_value(p)}).",
+    )
+
+
+def breusch_pagan(design: Vector, residual: Vector) -> tuple[float, float]:
+    """Koenker's (1981) form of the Breusch-Pagan test: ``n R^2`` of the squared residuals on the columns, and its p value."""
+    squared = residual**2
+    q, _ = np.linalg.qr(design)
+    left = squared - q @ (q.T @ squared)
+    total = float(((squared - squared.mean()) ** 2).sum())
+    statistic = len(residual) * (1 - float(left @ left) / total) if total > 0 else 0.0
+    return statistic, float(stats.chi2.sf(statistic, design.shape[1] - 1))
+
+
+def _normal(residual: Vector) -> Diagnostic:
+    sample = residual if len(residual) <= SHAPIRO_ROWS else residual[:: math.ceil(len(residual) / SHAPIRO_ROWS)]
+    w, p = stats.shapiro(sample)
+    text = (
+        "The residuals are not normal; the prediction intervals do not rely on it"
+        if p < 0.05
+        else "The residuals look normal"
+    )
+    return Diagnostic(
+        "qq", "Normality of the residuals", float(w), float(p), f"{text} (Shapiro-Wilk W = {w:.3f}, {words.p_value(p)})."
+    )
+
+
+def _influence(design: Vector, y: Vector) -> Diagnostic:
+    distance = cooks_distance(design, y)
+    at, most = int(distance.argmax()), float(distance.max())
+    text = (
+        f"Fitted row {at + 1} alone moves the line noticeably" if most > 0.5 else "No single row decides where the line lies"
+    )
+    return Diagnostic("influence", "Influence of single rows", most, None, f"{text} (largest Cook's distance {most:.2f}).")
+
+
+def _in_order(residual: Vector) -> Diagnostic:
+    """Durbin and Watson (1950): near 2 where a residual does not depend on the one before."""
+    statistic = float((np.diff(residual) ** 2).sum() / (residual**2).sum())
+    tied = abs(statistic - 2) > 0.5
+    return Diagnostic(
+        "order",
+        "Order in time",
+        statistic,
+        None,
+        f"{'Neighbouring periods err alike, so errors and intervals of the coefficients are too narrow' if tied else 'Neighbouring periods err independently'} "
+        f"(Durbin-Watson {statistic:.2f}).",
+    )
+
+
+def _findings(
+    diagnostics: Sequence[Diagnostic], coverage: Sequence[Coverage], scores: Sequence[Score], spread: Spread
+) -> Iterator[Finding]:
+    by_name = {d.name: d for d in diagnostics}
+    if (d := by_name.get("residuals")) and d.p is not None and d.p < 0.05:
+        yield Finding("M001", "review", d.sentence, "Try a saturating curve; a straight line misses how the response bends.")
+    if (d := by_name.get("scale_location")) and d.p is not None and d.p < 0.05:
+        yield Finding("M002", "note", d.sentence, "Read the HC3 errors of the coefficients beside the classical ones.")
+    if (d := by_name.get("order")) and abs(d.statistic - 2) > 0.5:
+        yield Finding("M003", "review", d.sentence, "Add what the periods share: trend, season or carry-over.")
+    yield from (_missed(c) for c in coverage if c.basis == "cross-validation" and c.level == 0.9 and _off(c))
+    yield from (
+        Finding("M005", "note", s.sentence, "Read WAPE instead.") for s in scores if s.name == "mape" and s.value is None
+    )
+    if spread.highest_level < max(LEVELS):
+        yield Finding(
+            "M006",
+            "review",
+            f"{words.count(len(spread.scores), 'row')} are too few for a {words.percent(max(LEVELS))} interval "
+            f"(at most {words.percent(spread.highest_level)}).",
+            "Ask for a lower level, or add rows.",
+        )
+
+
+def _off(c: Coverage) -> bool:
+    """Is the measured share further from the level than three standard errors of a share?"""
+    return abs(c.measured - c.level) > 3 * math.sqrt(c.level * (1 - c.level) / c.rows)
+
+
+def _missed(c: Coverage) -> Finding:
+    return Finding(
+        "M004",
+        "review",
+        f"The {words.percent(c.level)} intervals held {words.percent(c.measured)} of {words.count(c.rows, 'unseen row')}.",
+        "Do not rely on the intervals' level; look at the residuals for a pattern.",
+    )

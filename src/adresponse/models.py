@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Coefficient", "LinearFit"]
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.base import clone, is_regressor
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from adresponse import words
+from adresponse.errors import ModelError
+from adresponse.schema import Contract
+
+__all__ = ["Coefficient", "LinearFit", "linear", "linear_fit", "load_estimator"]
+
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Coefficient:
-    """One coefficient in the table's units, with classical and HC3 uncertainty (95 % intervals)."""
+    """One coefficient in the table's units, with classical and HC3 uncertainty (95 % intervals).
+
+    Where a coefficient is held at zero by a sign constraint, its errors are NaN.
+    """
 
     name: str
     estimate: float
@@ -40,3 +61,145 @@ class LinearFit:
     rse: float
     formula: str
     sentence: str
+
+
+def linear(scale: bool = True, **options: Any) -> Pipeline:
+    """The plain response model: ``MinMaxScaler`` (or nothing), then ``LinearRegression`` with ``options``."""
+    return Pipeline([("scale", MinMaxScaler() if scale else "passthrough"), ("regress", LinearRegression(**options))])
+
+
+def load_estimator(path: str) -> Any:
+    """A new estimator from its import path, e.g. ``sklearn.ensemble.HistGradientBoostingRegressor``.
+
+    Raises
+    ------
+    ModelError
+        If the path names no class, or the class is no scikit-learn compatible regressor that needs no arguments.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        made = getattr(importlib.import_module(module), name)()
+    except (ImportError, ValueError) as error:
+        raise ModelError(f"Challenger {path!r} cannot be imported ({error}); give package.module.Class.") from None
+    except AttributeError:
+        raise ModelError(f"Challenger {path!r}: module {module!r} has no {name!r}; check the spelling.") from None
+    except TypeError as error:
+        raise ModelError(f"Challenger {path!r} cannot be made without arguments ({error}).") from None
+    try:
+        clone(made)
+    except TypeError:
+        raise ModelError(f"Challenger {path!r} is no scikit-learn estimator; it lacks get_params.") from None
+    if not is_regressor(made):
+        raise ModelError(f"Challenger {path!r} is no regressor; name one that predicts a number.")
+    return made
+
+
+def linear_fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float], contract: Contract) -> LinearFit | None:
+    """Coefficients of a fitted ``linear`` pipeline in the table's own units; None for any other estimator.
+
+    The pipeline estimates ``beta`` on scaled columns ``z = x * s + m``. In the table's units the slopes are ``beta s``
+    and the intercept is ``beta_0 + beta m``: one linear map ``A``, so the covariance is ``A V A'``. ``V`` is
+    ``rse^2 (Z'Z)^-1`` classically, and ``(Z'Z)^-1 Z' diag(e^2 / (1 - h)^2) Z (Z'Z)^-1`` robustly (HC3; MacKinnon and
+    White 1985). Both use Student's t with ``df`` degrees of freedom.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted on ``X`` and ``y``.
+    X : DataFrame of shape (n_rows, n_features)
+        The rows fitted, in the table's units.
+    y : Series of shape (n_rows,)
+        The target of these rows.
+    """
+    if not _is_linear(pipeline):
+        return None
+    regress, scale = pipeline["regress"], pipeline["scale"]
+    stretch, shift = (np.ones(X.shape[1]), np.zeros(X.shape[1])) if scale == "passthrough" else (scale.scale_, scale.min_)
+    slopes = regress.coef_ * stretch
+    theta = np.concatenate([[regress.intercept_ + regress.coef_ @ shift], slopes])
+    free = np.flatnonzero(regress.coef_ != 0) if regress.positive else np.arange(X.shape[1])
+    z = X.to_numpy() * stretch + shift
+    design = np.column_stack([np.ones(len(X)), z[:, free]]) if regress.fit_intercept else z[:, free]
+    to_units = _to_units(stretch, shift, free, regress.fit_intercept)
+
+    observed = y.to_numpy()
+    residual = observed - (theta[0] + X.to_numpy() @ theta[1:])
+    df = len(observed) - design.shape[1]
+    classical, robust = _covariances(design, residual, df)
+    se = np.sqrt(np.diag(to_units @ classical @ to_units.T))
+    se_hc3 = np.sqrt(np.diag(to_units @ robust @ to_units.T))
+    held = np.setdiff1d(np.arange(X.shape[1]), free) + 1
+    se[held] = se_hc3[held] = math.nan
+
+    names = ("intercept", *contract.features)
+    total = float(((observed - observed.mean()) ** 2).sum())
+    r2 = 1 - float(residual @ residual) / total
+    coefficients = tuple(_coefficient(*row, df) for row in zip(names, theta, se, se_hc3, strict=True))
+    return LinearFit(
+        coefficients=coefficients,
+        rows=len(observed),
+        df=df,
+        r2=r2,
+        adjusted_r2=1 - (1 - r2) * (len(observed) - 1) / df,
+        rse=math.sqrt(float(residual @ residual) / df),
+        formula=_formula(contract, coefficients),
+        sentence=_in_words(contract, coefficients, r2, len(observed)),
+    )
+
+
+def _is_linear(estimator: object) -> bool:
+    return (
+        isinstance(estimator, Pipeline)
+        and list(estimator.named_steps) == ["scale", "regress"]
+        and isinstance(estimator["regress"], LinearRegression)
+    )
+
+
+def _to_units(stretch: Vector, shift: Vector, free: NDArray[np.intp], fit_intercept: bool) -> Vector:
+    """The map ``A`` from coefficients on scaled columns to (intercept, slopes) in the table's units."""
+    slopes = np.zeros((len(stretch), len(free)))
+    slopes[free, np.arange(len(free))] = stretch[free]
+    moved = np.vstack([shift[free], slopes])
+    first = np.zeros((len(stretch) + 1, 1))
+    first[0, 0] = 1.0
+    return np.hstack([first, moved]) if fit_intercept else moved
+
+
+def _covariances(design: Vector, residual: Vector, df: int) -> tuple[Vector, Vector]:
+    q, r = np.linalg.qr(design)
+    inverse = np.linalg.inv(r)
+    leverage = np.minimum((q**2).sum(axis=1), 1 - 1e-12)
+    classical = float(residual @ residual) / df * inverse @ inverse.T
+    half = inverse @ (q * (residual / (1 - leverage))[:, None]).T
+    return classical, half @ half.T
+
+
+def _coefficient(name: str, estimate: float, se: float, se_hc3: float, df: int) -> Coefficient:
+    return Coefficient(name, float(estimate), *_test(estimate, se, df), *_test(estimate, se_hc3, df))
+
+
+def _test(estimate: float, se: float, df: int) -> tuple[float, float, float, float, float]:
+    """Standard error, t, two-sided p, and the 95 % interval."""
+    reach = float(stats.t.ppf(0.975, df)) * se
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = float(np.divide(estimate, se))
+    return float(se), t, float(2 * stats.t.sf(abs(t), df)), float(estimate - reach), float(estimate + reach)
+
+
+def _formula(contract: Contract, coefficients: tuple[Coefficient, ...]) -> str:
+    terms = [f"{'-' if c.estimate < 0 else '+'} {words.number(abs(c.estimate))} × {c.name}" for c in coefficients[1:]]
+    return f"{contract.target} = {words.number(coefficients[0].estimate)} {' '.join(terms)}"
+
+
+def _in_words(contract: Contract, coefficients: tuple[Coefficient, ...], r2: float, rows: int) -> str:
+    unit = contract[contract.target].unit or contract.target
+    said = [
+        f"1 {contract[c.name].unit or 'unit'} more of {c.name} goes with {words.number(c.estimate)} {unit}"
+        + ("" if math.isnan(c.se) else f" (95 % interval {words.span(c.low, c.high)})")
+        for c in coefficients[1:]
+    ]
+    others = ", the others held fixed" if len(said) > 1 else ""
+    return (
+        f"Over the {words.count(rows, 'row')} fitted{others}, {'; '.join(said)}. "
+        f"The line explains {words.percent(r2)} of the spread of {contract.target}."
+    )

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adresponse.evaluate import Evaluation
 from adresponse.explore import Profile
 from adresponse.findings import Finding
 from adresponse.gate import GateDecision
+from adresponse.intervals import Spread
 from adresponse.models import LinearFit
+from adresponse.recommend import Recommendation
 from adresponse.table import AdTable
 from adresponse.tune import Leaderboard
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
-__all__ = ["Recommendation", "Study"]
+__all__ = ["Study"]
 
-
-@dataclass(frozen=True)
-class Recommendation:
-    """What the figures advise, channel by channel and in all, without inventing an optimum on a straight line."""
-
-    headline: str
-    sentences: tuple[str, ...]
-    limits: tuple[str, ...]
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -49,8 +44,8 @@ class Study:
         The fitted scikit-learn pipeline of the chosen candidate.
     linear : LinearFit or None
         Its coefficients over the rows fitted, where it is linear.
-    predict_interval : callable
-        ``predict_interval(X, level) -> (predicted, low, high)``, arrays of shape (n_rows,), in the target's unit.
+    spread : Spread
+        How far new rows lie from their predictions.
     findings : tuple of Finding
         All findings of all steps, the most serious first.
     settings : dict
@@ -65,9 +60,14 @@ class Study:
     leaderboard: Leaderboard
     estimator: Any
     linear: LinearFit | None
+    spread: Spread
     evaluation: Evaluation
     gate: GateDecision
     recommendation: Recommendation
-    predict_interval: Callable[[pd.DataFrame, float], tuple[Any, Any, Any]]
     findings: tuple[Finding, ...]
     settings: dict[str, Any]
+
+    def predict_interval(self, X: pd.DataFrame, level: float) -> tuple[Vector, Vector, Vector]:  # noqa: N803
+        """Predicted, lower and upper sales for new rows, each of shape (n_rows,), in the target's unit."""
+        predicted = np.asarray(self.estimator.predict(X), dtype=float)
+        return predicted, *self.spread.interval(predicted, level)

@@ -2,9 +2,43 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Candidate", "Leaderboard", "LeaderboardRow"]
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.base import clone
+from sklearn.dummy import DummyRegressor
+from sklearn.model_selection import GridSearchCV, KFold, RepeatedKFold, TimeSeriesSplit, cross_validate
+from sklearn.preprocessing import MinMaxScaler
+
+from adresponse import words
+from adresponse.models import linear
+
+__all__ = ["Candidate", "GridPoint", "Leaderboard", "LeaderboardRow", "compare", "grid_search", "paired_difference", "splitter"]
+
+Vector = NDArray[np.float64]
+SAME = 1e-9  # relative difference in RMSE that is rounding, not a difference
+SCORING = {"mae": "neg_mean_absolute_error", "rmse": "neg_root_mean_squared_error", "r2": "r2"}
+GRID: dict[str, list[Any]] = {
+    "scale": [MinMaxScaler(), "passthrough"],
+    "regress__fit_intercept": [True, False],
+    "regress__positive": [False, True],
+    "regress__copy_X": [True, False],
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model in the comparison: its name, what it is in words, and the estimator, not fitted."""
+
+    name: str
+    title: str
+    estimator: Any
 
 
 @dataclass(frozen=True)
@@ -50,3 +84,197 @@ class Leaderboard:
     chosen: str
     sentence: str
     tuning_sentence: str
+
+
+def splitter(rows: int, folds: int, seed: int, *, in_time: bool, repeats: int = 1) -> Any:
+    """How ``rows`` rows are split for cross-validation.
+
+    At random, or, where they are in time, with each fold after those that it is predicted from; the first half of the
+    time is then only learnt from, so that no fold is predicted from a handful of rows.
+    """
+    if in_time:
+        return TimeSeriesSplit(n_splits=folds, test_size=max(rows // (2 * folds), 1))
+    if repeats > 1:
+        return RepeatedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
+    return KFold(n_splits=folds, shuffle=True, random_state=seed)
+
+
+def grid_search(X: pd.DataFrame, y: pd.Series[float], folds: Any) -> tuple[Any, tuple[GridPoint, ...]]:
+    """The best setting of the linear pipeline (not fitted), and every setting that was tried, best first.
+
+    The grid holds all that ``LinearRegression`` can be told, scaled and unscaled. Of equal settings the one nearest to
+    scikit-learn's defaults wins.
+    """
+    search = GridSearchCV(linear(), GRID, scoring=SCORING["rmse"], cv=folds, refit=False)
+    search.fit(X.copy(), y)  # copy_X=False may write into what it is given
+    found = search.cv_results_
+    points = tuple(
+        GridPoint(_spoken(p), -float(m), float(s), int(r))
+        for p, m, s, r in zip(
+            found["params"], found["mean_test_score"], found["std_test_score"], found["rank_test_score"], strict=True
+        )
+    )
+    best_rmse = min(p.rmse for p in points)
+    best = next(i for i, p in enumerate(points) if p.rmse <= best_rmse * (1 + SAME))
+    return clone(linear()).set_params(**found["params"][best]), tuple(sorted(points, key=lambda p: p.rank))
+
+
+def _spoken(params: Mapping[str, Any]) -> dict[str, str]:
+    spoken = {k.removeprefix("regress__"): str(v) for k, v in params.items()}
+    if "scale" in spoken:
+        spoken["scale"] = "none" if spoken["scale"] == "passthrough" else "MinMaxScaler"
+    return spoken
+
+
+def compare(
+    X: pd.DataFrame,
+    y: pd.Series[float],
+    *,
+    challengers: Sequence[Candidate] = (),
+    folds: int = 5,
+    repeats: int = 4,
+    seed: int = 42,
+    in_time: bool = False,
+) -> tuple[Leaderboard, Any]:
+    """Default, tuned, scaled, baseline and challengers over the same folds; returns also the chosen estimator, not fitted.
+
+    The scaled line is chosen unless another model is better by a paired difference whose 95 % interval leaves out zero.
+
+    Parameters
+    ----------
+    X, y : DataFrame of shape (n_rows, n_features), Series of shape (n_rows,)
+        The rows to fit on; held-out rows must not be among them.
+    folds, repeats : int
+        Folds of the cross-validation, and how often it is repeated with other folds (once where ``in_time``).
+    """
+    tuned, grid = grid_search(X, y, splitter(len(X), folds, seed, in_time=in_time))
+    candidates = (
+        Candidate("default", "LinearRegression as it comes", linear(scale=False)),
+        Candidate("scaled", "MinMaxScaler and LinearRegression", linear()),
+        Candidate("tuned", "the best setting of the grid", tuned),
+        Candidate("baseline", "the mean of the sales, whatever is spent", DummyRegressor()),
+        *challengers,
+    )
+    split = splitter(len(X), folds, seed, in_time=in_time, repeats=repeats)
+    scores = {c.name: _over_folds(c.estimator, X, y, split) for c in candidates}
+    chosen = _choose(scores, split, X)
+    rows = sorted(
+        (_row(c, scores, split, X, chosen) for c in candidates),
+        key=lambda r: (round(r.rmse, 9), not r.chosen),
+    )
+    estimator = next(c.estimator for c in candidates if c.name == chosen)
+    board = Leaderboard(
+        rows=tuple(rows),
+        grid=grid,
+        folds=folds,
+        repeats=1 if in_time else repeats,
+        chosen=chosen,
+        sentence=_board_sentence(rows, chosen),
+        tuning_sentence=_tuning_sentence(grid, next(r for r in rows if r.name == "tuned")),
+    )
+    return board, estimator
+
+
+def _over_folds(estimator: Any, X: pd.DataFrame, y: pd.Series[float], split: Any) -> dict[str, Vector]:
+    found = cross_validate(clone(estimator), X.copy(), y, scoring=SCORING, cv=split, error_score="raise")
+    sign = {"mae": -1.0, "rmse": -1.0, "r2": 1.0}
+    return {name: sign[name] * found[f"test_{name}"] for name in SCORING}
+
+
+def paired_difference(a: Vector, b: Vector, test_share: float) -> tuple[float, float, float]:
+    """Mean of ``a - b`` over folds with a 95 % interval by the corrected resampled t-test.
+
+    The variance of the mean is ``(1 / J + n_test / n_train) s^2``, since the folds' training rows overlap (Nadeau and
+    Bengio 2003, eq. 9).
+
+    Parameters
+    ----------
+    a, b : ndarray of shape (n_folds,)
+        A score of two models over the same folds, at least two.
+    test_share : float
+        ``n_test / n_train``.
+    """
+    difference = a - b
+    mean, folds = float(difference.mean()), len(difference)
+    se = math.sqrt((1 / folds + test_share) * float(difference.var(ddof=1)))
+    reach = float(stats.t.ppf(0.975, folds - 1)) * se
+    return mean, mean - reach, mean + reach
+
+
+def _test_share(split: Any, X: pd.DataFrame) -> float:
+    return float(np.mean([len(test) / len(train) for train, test in split.split(X)]))
+
+
+def _choose(scores: Mapping[str, Mapping[str, Vector]], split: Any, X: pd.DataFrame) -> str:
+    share = _test_share(split, X)
+    better = [
+        name
+        for name, found in scores.items()
+        if name not in ("baseline", "default", "scaled") and _is_better(found["rmse"], scores["scaled"]["rmse"], share)
+    ]
+    return min(better, key=lambda name: float(scores[name]["rmse"].mean()), default="scaled")
+
+
+def _is_better(a: Vector, b: Vector, share: float) -> bool:
+    mean, _, high = paired_difference(a, b, share)
+    return high < 0 and -mean > SAME * float(b.mean())
+
+
+def _row(
+    candidate: Candidate, scores: Mapping[str, Mapping[str, Vector]], split: Any, X: pd.DataFrame, chosen: str
+) -> LeaderboardRow:
+    found, default = scores[candidate.name], scores["default"]["rmse"]
+    difference, low, high = paired_difference(found["rmse"], default, _test_share(split, X))
+    return LeaderboardRow(
+        name=candidate.name,
+        title=candidate.title,
+        params=_params(candidate.estimator),
+        mae=float(found["mae"].mean()),
+        rmse=float(found["rmse"].mean()),
+        r2=float(found["r2"].mean()),
+        fold_rmse=tuple(float(v) for v in found["rmse"]),
+        difference=difference,
+        low=low,
+        high=high,
+        verdict="the reference" if candidate.name == "default" else verdict(difference, low, high, float(default.mean())),
+        chosen=candidate.name == chosen,
+    )
+
+
+def verdict(difference: float, low: float, high: float, reference: float) -> str:
+    """A difference in RMSE to the default, in words; ``reference`` is the default's RMSE."""
+    if max(abs(difference), abs(low), abs(high)) <= SAME * max(reference, np.finfo(float).tiny):
+        return "no difference: the same predictions"
+    if low <= 0 <= high:
+        return f"no difference beyond chance ({words.span(low, high)})"
+    return f"{'better' if high < 0 else 'worse'} by {words.number(abs(difference), 3)} ({words.span(low, high)})"
+
+
+def _params(estimator: Any) -> dict[str, str]:
+    if hasattr(estimator, "named_steps"):
+        searched = {k.removeprefix("regress__") for k in GRID if k.startswith("regress__")}
+        options = {k: v for k, v in estimator["regress"].get_params().items() if k in searched}
+        return _spoken({"scale": estimator["scale"], **options})
+    return {k: str(v) for k, v in estimator.get_params(deep=False).items()}
+
+
+def _board_sentence(rows: Sequence[LeaderboardRow], chosen: str) -> str:
+    at = next(r for r in rows if r.name == chosen)
+    baseline = next(r for r in rows if r.name == "baseline")
+    gain = 1 - at.rmse / baseline.rmse
+    against = (
+        f"its RMSE is {words.percent(gain)} below that of the mean alone"
+        if baseline.high < 0 or baseline.low > 0
+        else "it is not clearly better than the mean alone"
+    )
+    return f"Chosen: {at.title} (RMSE {words.number(at.rmse, 3)} over the folds); {against}."
+
+
+def _tuning_sentence(grid: Sequence[GridPoint], tuned: LeaderboardRow) -> str:
+    best, worst = grid[0], grid[-1]
+    spread = (
+        "all predict the same"
+        if worst.rmse - best.rmse <= SAME * best.rmse
+        else f"their RMSE runs from {words.number(best.rmse, 3)} to {words.number(worst.rmse, 3)}"
+    )
+    return f"{len(grid)} settings were tried; {spread}. The best against the default: {tuned.verdict}."

@@ -1,0 +1,226 @@
+"""Is this table fit to be fitted, and what should be known before a result is read?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from adresponse import words
+from adresponse.errors import UnfitTableError
+from adresponse.findings import Finding
+from adresponse.table import AdTable
+
+__all__ = ["check", "refuse_unfit"]
+
+Vector = NDArray[np.float64]
+
+MIN_ROWS = 10  # below this, five folds hold fewer than two rows each
+ROWS_PER_COEFFICIENT = 2  # fewer leave no residual to speak of in a four-fifths training split
+COMFORTABLE_ROWS = 10  # rows per coefficient that textbooks ask for (Harrell 2015, section 4.4)
+OUTLIER_SCORE = 3.5  # modified z score of Iglewicz and Hoaglin (1993)
+COOK_LIMIT = 0.5  # a row that moves the fit by half a joint confidence ellipse (Cook 1977)
+TOGETHER = 0.3  # |r| of two channels from which their shares are read with care
+UNIT_GAP = 100.0  # a hole of two powers of ten inside one column
+
+
+def check(table: AdTable) -> tuple[Finding, ...]:
+    """All findings about the table, what reading said included; the most serious first."""
+    found = [*table.findings, *_rows(table), *_constant(table)]
+    if not any(f.severity == "stop" for f in found):
+        found += [*_collinear(table), *_together(table)]
+        found += [*_duplicates(table), *_dates(table), *_units(table), *_outliers(table), *_influential(table)]
+    order = {"stop": 0, "review": 1, "note": 2}
+    return tuple(sorted(found, key=lambda f: order[f.severity]))
+
+
+def refuse_unfit(findings: tuple[Finding, ...]) -> None:
+    """Raise on the first finding that makes every fit wrong; the message carries its advice."""
+    for finding in findings:
+        if finding.severity == "stop":
+            raise UnfitTableError(f"{finding.message} {finding.advice}")
+
+
+def _rows(table: AdTable) -> Iterator[Finding]:
+    rows, coefficients = len(table.frame), len(table.contract.features) + 1
+    needed = max(MIN_ROWS, ROWS_PER_COEFFICIENT * coefficients)
+    if rows < needed:
+        yield Finding(
+            "D001",
+            "stop",
+            f"The table has {words.count(rows, 'row')} for {words.count(coefficients, 'coefficient')}; "
+            f"at least {needed} are needed.",
+            "Add rows, or name fewer columns with --channels.",
+        )
+    elif rows < COMFORTABLE_ROWS * coefficients:
+        yield Finding(
+            "D006",
+            "review",
+            f"{words.count(rows, 'row')} for {words.count(coefficients, 'coefficient')} are few "
+            f"(fewer than {COMFORTABLE_ROWS} for each).",
+            "Expect wide intervals; name fewer channels or add rows.",
+        )
+
+
+def _constant(table: AdTable) -> Iterator[Finding]:
+    for name in (*table.contract.features, table.contract.target):
+        values = table.frame[name].to_numpy()
+        if len(values) > 1 and np.ptp(values) == 0:
+            yield Finding(
+                "D002",
+                "stop",
+                f"Column {name!r} is constant ({words.number(values[0])} in every row), so nothing can be learnt from it.",
+                "Leave the column out, or check the source.",
+            )
+
+
+def _collinear(table: AdTable) -> Iterator[Finding]:
+    x = table.X.to_numpy()
+    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+    rank = int(np.linalg.matrix_rank(scaled))
+    if rank < x.shape[1]:
+        yield Finding(
+            "D007",
+            "stop",
+            f"The columns {words.listing(table.contract.features)} repeat each other: "
+            f"one is an exact sum or multiple of others (rank {rank} of {x.shape[1]}).",
+            "Leave out the columns that are made from others.",
+        )
+
+
+def _together(table: AdTable) -> Iterator[Finding]:
+    for a, b in combinations(table.contract.channels, 2):
+        result = stats.pearsonr(table.frame[a], table.frame[b])
+        if abs(result.statistic) >= TOGETHER and result.pvalue < 0.01:
+            yield Finding(
+                "D003",
+                "review",
+                f"{a} and {b} move together (r = {result.statistic:.2f}).",
+                "Read their shares with care: the data can hardly tell one from the other.",
+            )
+
+
+def _duplicates(table: AdTable) -> Iterator[Finding]:
+    keys = [c for c in (table.contract.date, table.contract.market) if c]
+    if table.contract.date and (twice := table.frame.duplicated(keys).to_numpy()).any():
+        row = int(np.flatnonzero(twice)[0])
+        yield Finding(
+            "D008",
+            "review",
+            f"{words.count(int(twice.sum()), 'row')} repeat a {' and '.join(keys)} seen before "
+            f"(first: {' and '.join(_shown(table.frame[k].iat[row]) for k in keys)}).",
+            "Give one row per period and market, or name the market column with --market.",
+        )
+        return
+    repeated = table.frame.duplicated().to_numpy()
+    if repeated.any():
+        yield Finding(
+            "D005",
+            "review",
+            f"{words.count(int(repeated.sum()), 'row')} repeat an earlier row exactly "
+            f"(first: row {int(np.flatnonzero(repeated)[0]) + 1}).",
+            "Remove them if they are copies; they make intervals too narrow.",
+        )
+
+
+def _shown(value: object) -> str:
+    return f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else str(value)
+
+
+def _dates(table: AdTable) -> Iterator[Finding]:
+    if table.contract.date is None:
+        return
+    days = np.unique(table.frame[table.contract.date].to_numpy().astype("datetime64[D]").astype(np.int64))
+    steps = np.diff(days)
+    if len(steps) < 2:
+        return
+    usual = float(np.median(steps))
+    gaps = np.flatnonzero(steps > 1.5 * usual)  # months differ by three days in thirty; a gap by a whole period
+    if len(gaps):
+        after = np.datetime64(int(days[gaps[0]]), "D")
+        yield Finding(
+            "D010",
+            "review",
+            f"The dates have {words.count(len(gaps), 'gap')} (the usual step is {words.number(usual)} days; "
+            f"the first gap follows {after}).",
+            "Fill in the missing periods; carry-over and season need an unbroken row of dates.",
+        )
+
+
+def _units(table: AdTable) -> Iterator[Finding]:
+    for name in (*table.contract.channels, table.contract.target):
+        values = np.sort(np.abs(table.frame[name].to_numpy()))
+        values = values[values > 0]
+        if len(values) < 10:
+            continue
+        ratio = values[1:] / values[:-1]
+        at = int(np.argmax(ratio))
+        share = min(at + 1, len(values) - at - 1) / len(values)
+        if ratio[at] >= UNIT_GAP and share >= 0.02:
+            yield Finding(
+                "D009",
+                "review",
+                f"Column {name!r} looks as if it mixed units: nothing lies between {words.number(values[at])} "
+                f"and {words.number(values[at + 1])}.",
+                "Check whether some rows are in thousands and others in single units.",
+            )
+
+
+def _outliers(table: AdTable) -> Iterator[Finding]:
+    for name in (*table.contract.features, table.contract.target):
+        values = table.frame[name].to_numpy()
+        far = np.flatnonzero(np.abs(modified_z(values)) > OUTLIER_SCORE)
+        if len(far):
+            furthest = far[np.argmax(np.abs(values[far] - np.median(values)))]
+            yield Finding(
+                "D011",
+                "review",
+                f"Column {name!r} has {words.count(len(far), 'value')} far from the rest "
+                f"(furthest: row {furthest + 1} with {words.number(values[furthest])}).",
+                "Check them at the source; keep them if they are right.",
+            )
+
+
+def modified_z(values: Vector) -> Vector:
+    """``0.6745 (x - median) / MAD`` (Iglewicz and Hoaglin 1993); zeros where the MAD is 0."""
+    away = values - np.median(values)
+    mad = float(np.median(np.abs(away)))
+    return np.zeros_like(values) if mad == 0 else 0.6745 * away / mad
+
+
+def _influential(table: AdTable) -> Iterator[Finding]:
+    x = np.column_stack([np.ones(len(table.frame)), table.X.to_numpy()])
+    distance = cooks_distance(x, table.y.to_numpy())
+    strong = np.flatnonzero(distance > COOK_LIMIT)
+    if len(strong):
+        most = strong[np.argmax(distance[strong])]
+        yield Finding(
+            "D018",
+            "review",
+            f"{words.count(len(strong), 'row')} alone would move the fitted line noticeably "
+            f"(most: row {most + 1}, Cook's distance {distance[most]:.2f}).",
+            "Fit once without them and compare.",
+        )
+
+
+def cooks_distance(x: Vector, y: Vector) -> Vector:
+    """Cook's distance of each row in a least-squares fit (Cook 1977).
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_rows, n_coefficients)
+        Design matrix, with its column of ones.
+    y : ndarray of shape (n_rows,)
+        Target.
+    """
+    q, _ = np.linalg.qr(x)
+    leverage = np.minimum((q**2).sum(axis=1), 1 - 1e-12)
+    residual = y - q @ (q.T @ y)
+    variance = residual @ residual / max(len(y) - x.shape[1], 1)
+    if variance == 0:
+        return np.zeros(len(y))
+    return residual**2 / (x.shape[1] * variance) * leverage / (1 - leverage) ** 2

@@ -1,0 +1,345 @@
+"""The command line: parse, call one function of the lifecycle, print what came back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adresponse import __version__
+from adresponse.errors import AdresponseError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from adresponse.findings import Finding
+    from adresponse.lifecycle import Run
+
+__all__ = ["main"]
+
+Command = Callable[..., Any]
+
+TABLE = [
+    click.argument("table", required=False),
+    click.option("--target", metavar="COLUMN", help="The column to be explained (sales)."),
+    click.option("--channels", metavar="A,B", help="The columns of spend, separated by commas."),
+    click.option("--controls", metavar="A,B", help="Further numeric columns that explain sales (price, holidays)."),
+    click.option("--date", metavar="COLUMN", help="The date column; the last rows are then the ones held out."),
+    click.option("--market", metavar="COLUMN", help="The column that names the market."),
+    click.option("--missing", type=click.Choice(["refuse", "drop"]), help="Rows with a missing value. [default: refuse]"),
+    click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark, where the numbers can be read either way."),
+    click.option("--sheet", metavar="NAME", help="Sheet of an Excel file. [default: the first]"),
+    click.option("--query", metavar="SQL", help="Query, where TABLE is a database URL."),
+    click.option("--sql-table", metavar="NAME", help="Table, where TABLE is a database URL."),
+    click.option("--config", metavar="FILE", help="YAML file with settings; see `adresponse init`."),
+]
+FITTING = [
+    click.option("--test-size", type=float, help="Share of rows held out; 0 fits on all rows. [default: 0.2]"),
+    click.option("--seed", type=int, help="Seed of every random choice. [default: 42]"),
+]
+MANNERS = [
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else there."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    click.option("-v", "--verbose", is_flag=True, help="MLflow's own messages too, and the whole trace of an error."),
+]
+
+
+def _with(*groups: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    def add(command: Command) -> Command:
+        for option in reversed([o for group in groups for o in group]):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _refusing(command: Command) -> Command:
+    """Say a refusal as one sentence on standard error and leave with its exit code; in JSON where that was asked for."""
+
+    @wraps(command)
+    def wrapped(*args: Any, as_json: bool = False, quiet: bool = False, verbose: bool = False, **kwargs: Any) -> None:
+        try:
+            with _progress(quiet or as_json or not sys.stderr.isatty()) as progress, _chatter(verbose):
+                command(*args, as_json=as_json, progress=progress, **kwargs)
+        except AdresponseError as error:
+            if verbose:
+                raise
+            sentence = " ".join(str(error).split())
+            if as_json:
+                click.echo(json.dumps({"error": {"type": type(error).__name__, "message": sentence}}, ensure_ascii=False))
+            click.echo(f"adresponse: {sentence}", err=True)
+            sys.exit(error.exit_code)
+
+    return wrapped
+
+
+@contextmanager
+def _progress(silent: bool) -> Iterator[Callable[[str], None]]:
+    """A line on standard error that names the step under way, where a person watches."""
+    if silent:
+        yield lambda step: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("Starting") as status:
+        yield lambda step: status.update(f"{step} ...")
+
+
+@contextmanager
+def _chatter(verbose: bool) -> Iterator[None]:
+    """Keep the warnings and log lines of other libraries from the user, unless asked for."""
+    import logging
+    import warnings
+
+    if verbose:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("mlflow", "alembic", "matplotlib", "skops"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _example(*lines: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_example("adresponse run"))
+@click.version_option(__version__, prog_name="adresponse")
+def main() -> None:
+    """From a table of marketing budgets and sales to a tracked, registered response model and a budget decision."""
+
+
+@main.command(epilog=_example("adresponse run spend.csv --target Sales --channels TV,Radio"))
+@_with(TABLE, FITTING)
+@click.option("--name", help="The model's name in the registry. [default: <target>-response]")
+@click.option("--out", metavar="DIR", help="Folder for the report. [default: adresponse-output]")
+@_with(MANNERS)
+@_refusing
+def run(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
+    """Take TABLE through the whole study, up to a registered version and a report.
+
+    TABLE is a CSV, Parquet or Excel file or a database URL; without it, the built-in TV marketing table is taken.
+    """
+    from adresponse import lifecycle
+
+    made = lifecycle.run(table, progress=progress, **given)
+    if as_json:
+        _print_json(made.to_dict())
+    else:
+        _print_run(made)
+
+
+@main.command(epilog=_example("adresponse check spend.csv --target Sales"))
+@_with(TABLE, MANNERS)
+@_refusing
+def check(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
+    """Check TABLE alone: is it fit to be fitted, and what should be known? Exit code 2 where it is not fit."""
+    from adresponse import lifecycle
+    from adresponse.check import refuse_unfit
+
+    progress("Checking the table")
+    read, findings = lifecycle.check(table, **given)
+    if as_json:
+        _print_json({"source": read.source, "rows": len(read.frame), "digest": read.digest, **read.contract.to_dict(), "findings": findings})
+    else:
+        console = _console()
+        console.print(f"[bold]{_safe(read.source)}[/]: {len(read.frame):,} rows, {_roles(read.contract)}")
+        _print_findings(console, findings)
+    refuse_unfit(findings)
+
+
+@main.command(epilog=_example("adresponse explore spend.csv --target Sales"))
+@_with(TABLE, MANNERS)
+@_refusing
+def explore(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
+    """Print TABLE's numbers, distributions and correlations, with the business questions answered."""
+    from adresponse import lifecycle
+
+    progress("Exploring the table")
+    read, profile = lifecycle.explore(table, **given)
+    if as_json:
+        _print_json(profile)
+    else:
+        _print_profile(read.contract, profile)
+
+
+@main.command(epilog=_example("adresponse compare spend.csv --target Sales --config adresponse.yaml"))
+@_with(TABLE, FITTING, MANNERS)
+@_refusing
+def compare(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
+    """Compare the candidate models over the same folds of TABLE; nothing is tracked."""
+    from adresponse import lifecycle
+
+    progress("Comparing the candidates")
+    _, board = lifecycle.compare(table, **given)
+    if as_json:
+        _print_json(board)
+    else:
+        _print_leaderboard(board)
+
+
+@main.command(epilog=_example("adresponse ui --port 5000"))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
+def ui(host: str, port: int) -> None:
+    """Open the MLflow UI on the same store; stop it with Ctrl-C."""
+    from adresponse import lifecycle
+
+    try:
+        sys.exit(lifecycle.ui(host, port))
+    except AdresponseError as error:
+        click.echo(f"adresponse: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+@main.command(epilog=_example("adresponse doctor"))
+@_with(MANNERS)
+@_refusing
+def doctor(as_json: bool, progress: Callable[[str], None]) -> None:
+    """Print versions, the store in use, and which optional parts are there."""
+    from adresponse import lifecycle
+
+    progress("Looking around")
+    found = lifecycle.doctor()
+    if as_json:
+        _print_json(found)
+        return
+    console = _console()
+    console.print(f"Python {found['python']}")
+    for package, version in found["packages"].items():
+        console.print(f"  {package:<14}{version}")
+    console.print(f"Store {_safe(found['store']['uri'])}\n  {_safe(found['store']['state'])}")
+    console.print("Optional parts")
+    for part, there in found["optional"].items():
+        console.print(f"  {part:<26}{'there' if there else 'not there'}")
+
+
+@main.command(epilog=_example("adresponse init", "adresponse run spend.csv --config adresponse.yaml"))
+@click.argument("path", default="adresponse.yaml", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def init(path: Path, force: bool) -> None:
+    """Write a commented config file to PATH (adresponse.yaml)."""
+    from adresponse.settings import CONFIG_TEMPLATE
+
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(CONFIG_TEMPLATE)
+    except FileExistsError:
+        click.echo(f"adresponse: {str(path)!r} is there already; name another file, or give --force.", err=True)
+        sys.exit(2)
+    except OSError as error:
+        click.echo(f"adresponse: {str(path)!r} cannot be written: {error.strerror}.", err=True)
+        sys.exit(2)
+    click.echo(f"Wrote {path}")
+
+
+# --- what a person sees -----------------------------------------------------------------------------------------------
+
+
+def _print_json(value: Any) -> None:
+    from adresponse.words import plain
+
+    click.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
+
+
+def _safe(text: object) -> str:
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
+def _roles(contract: Any) -> str:
+    parts = [f"target {contract.target}", f"channels {', '.join(contract.channels)}"]
+    parts += [f"controls {', '.join(contract.controls)}"] if contract.controls else []
+    parts += [f"{role} {name}" for role, name in (("date", contract.date), ("market", contract.market)) if name]
+    return _safe("; ".join(parts))
+
+
+def _print_run(made: Run) -> None:
+    console, study = _console(), made.study
+    evaluation = study.evaluation
+    console.print(f"\n[bold]{_safe(study.table.source)}[/]: {len(study.table.frame):,} rows, {_roles(study.table.contract)}")
+    if study.linear:
+        console.print(f"  {_safe(study.linear.formula)}")
+    console.print(f"\n[bold]How good[/] ({evaluation.basis}, {evaluation.rows:,} rows; 95 % interval)")
+    for name in ("mae", "rmse", "mape", "r2"):
+        console.print(_score_line(next(s for s in evaluation.scores if s.name == name)))
+    console.print(f"\n[bold]Comparison[/]\n  {_safe(study.leaderboard.sentence)}\n  {_safe(study.leaderboard.tuning_sentence)}")
+    _print_findings(console, [f for f in made.findings if f.severity != "note"] or made.findings)
+    console.print(f"\n[bold]What to do[/]\n  {_safe(study.recommendation.headline)}")
+    for sentence in study.recommendation.sentences:
+        console.print(f"  {_safe(sentence)}")
+    champion = ", champion" if made.champion else ""
+    console.print(f"\n[bold]{_safe(made.model_name)} version {made.version}[/]: {made.status}{champion}. {_safe(study.gate.sentence)}")
+    console.print(f"  Report   {_safe(made.report)}")
+    console.print(f"  Store    {_safe(made.store)}")
+    console.print("  Look     adresponse ui")
+
+
+def _score_line(score: Any) -> str:
+    from adresponse.words import number
+
+    if score.value is None:
+        return f"  {score.name.upper():<5} not given: {_safe(score.reason)}"
+    unit = f" {_safe(score.unit)}" if score.unit else ""
+    return f"  {score.name.upper():<5}{number(score.value, 3):>9}{unit}  ({number(score.low, 3)} to {number(score.high, 3)})"
+
+
+def _print_findings(console: Console, findings: Any) -> None:
+    marks = {"stop": "[bold red]stop[/]  ", "review": "[yellow]review[/]", "note": "[dim]note[/]  "}
+    console.print("\n[bold]Findings[/]" if findings else "\nNo findings.")
+    for finding in findings:
+        console.print(f"  {marks[finding.severity]} {finding.code}  {_safe(finding.message)} {_safe(finding.advice)}")
+
+
+def _print_profile(contract: Any, profile: Any) -> None:
+    from rich.table import Table
+
+    from adresponse.words import number
+
+    console = _console()
+    shown = ("count", "mean", "std", "lowest", "q1", "median", "q3", "highest", "total")
+    figures = Table(*(["column"] + [n for n in shown]), box=None, pad_edge=False)
+    for column in figures.columns[1:]:
+        column.justify = "right"
+    for numbers in profile.numbers:
+        figures.add_row(_safe(contract.label(numbers.name)), *(number(getattr(numbers, n)) for n in shown))
+    console.print(figures)
+    console.print()
+    for sentence in [n.sentence for n in profile.numbers] + [c.sentence for c in profile.correlations]:
+        console.print(_safe(sentence))
+    if profile.much_spent_little_sold:
+        console.print("\n[bold]Much spent, little sold[/]")
+        for odd in profile.much_spent_little_sold:
+            values = ", ".join(f"{k} {number(v)}" for k, v in odd.values.items())
+            console.print(f"  row {odd.row}: {_safe(values)}; the line expects {number(odd.expected)}")
+    for answer in profile.answers:
+        console.print(f"\n[bold]{_safe(answer.question)}[/]\n  {_safe(answer.sentence)}")
+
+
+def _print_leaderboard(board: Any) -> None:
+    from rich.table import Table
+
+    from adresponse.words import number
+
+    console = _console()
+    rows = Table("", "candidate", "what it is", "MAE", "RMSE", "R²", "against the default", box=None, pad_edge=False)
+    for row in board.rows:
+        scores = (number(v, 4) for v in (row.mae, row.rmse, row.r2))
+        rows.add_row("*" if row.chosen else "", _safe(row.name), _safe(row.title), *scores, _safe(row.verdict))
+    console.print(rows)
+    console.print(f"\n{_safe(board.sentence)}\n{_safe(board.tuning_sentence)}")

@@ -1,0 +1,395 @@
+"""The product, step by step: read, check, explore, compare, fit, evaluate, decide, report, track, register."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adresponse import settings as config_file
+from adresponse import words
+from adresponse.errors import ConfigError
+from adresponse.findings import Finding
+from adresponse.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from adresponse.explore import Profile
+    from adresponse.study import Study
+    from adresponse.table import AdTable
+    from adresponse.tune import Candidate, Leaderboard
+
+__all__ = ["Run", "check", "compare", "doctor", "explore", "fit", "read_table", "run", "ui"]
+
+Progress = Callable[[str], None]
+REPEAT_ONCE_ROWS = 50_000  # beyond this, other folds give the same figures, and each repeat costs seconds
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run made and found; ``to_dict`` is what ``adresponse run --json`` prints.
+
+    ``metrics`` holds mae, rmse, mape and r2 of the rows that ``metrics_basis`` names; ``coefficients`` are in the
+    table's units, the intercept first, and empty where the chosen model is not linear.
+    """
+
+    run_id: str
+    experiment_id: str
+    model_name: str
+    model_uri: str
+    version: str
+    status: str
+    metrics: dict[str, float | None]
+    metrics_basis: str
+    coefficients: tuple[dict[str, Any], ...]
+    report: str
+    findings: tuple[Finding, ...]
+    champion: bool
+    store: str
+    study: Study
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for strict JSON: a figure that is not finite is None."""
+        return {k: words.plain(v) for k, v in vars(self).items() if k != "study"}
+
+
+def _silent(step: str) -> None:
+    """Progress that nobody watches."""
+
+
+def read_table(source: Any = None, *, config: str | Path | None = None, **given: Any) -> AdTable:
+    """The table that ``run`` would fit; without a source, the built-in TV marketing table."""
+    return _read(source, config_file.load(config, **given))
+
+
+def _read(source: Any, settings: Settings) -> AdTable:
+    from adresponse.table import read, read_builtin
+
+    asked = {
+        "target": settings.target,
+        "channels": settings.channels,
+        "controls": settings.controls,
+        "date": settings.date,
+        "market": settings.market,
+        "missing": settings.missing,
+        "max_rows": settings.max_rows,
+        "seed": settings.seed,
+    }
+    if settings.columns:
+        asked["dictionary"] = settings.dictionary()
+    if settings.origin:
+        asked["origin"] = settings.origin
+    if source is None:
+        return read_builtin(**{k: v for k, v in asked.items() if v is not None})
+    source_only = {n: getattr(settings, n) for n in ("decimal", "query", "sql_table", "sheet")}
+    return read(source, **asked, **source_only)
+
+
+def check(source: Any = None, *, config: str | Path | None = None, **given: Any) -> tuple[AdTable, tuple[Finding, ...]]:
+    """The table and all that is to be said about it; unlike ``run``, does not raise on what makes a fit wrong."""
+    from adresponse.check import check as findings_of
+
+    table = read_table(source, config=config, **given)
+    return table, findings_of(table)
+
+
+def explore(source: Any = None, *, config: str | Path | None = None, **given: Any) -> tuple[AdTable, Profile]:
+    """The table and its profile."""
+    from adresponse.explore import explore as profile_of
+
+    table = read_table(source, config=config, **given)
+    return table, profile_of(table)
+
+
+def compare(source: Any = None, *, config: str | Path | None = None, **given: Any) -> tuple[AdTable, Leaderboard]:
+    """The table and the leaderboard of all candidates over its training rows; nothing is tracked."""
+    from adresponse.check import check as findings_of
+    from adresponse.check import refuse_unfit
+
+    settings = config_file.load(config, **given)
+    challengers = _challengers(settings)
+    table = _read(source, settings)
+    refuse_unfit(findings_of(table))
+    train, _ = _split(table, settings)
+    return table, _compare(table, settings, train, challengers)[0]
+
+
+def fit(
+    source: Any = None, *, config: str | Path | None = None, progress: Progress = _silent, **given: Any
+) -> Study:
+    """A whole study without a store: everything up to the gate's decision and the recommendation."""
+    settings = config_file.load(config, **given)
+    return _study(source, settings, progress)
+
+
+def run(
+    source: Any = None, *, config: str | Path | None = None, progress: Progress = _silent, **given: Any
+) -> Run:
+    """Take a table through all steps up to a registered version; a validated one becomes ``champion``.
+
+    Parameters
+    ----------
+    source : path, URL, DataFrame or None
+        CSV, Parquet or Excel file, SQLAlchemy URL, pandas or polars frame; None for the built-in TV marketing table.
+    config : path, optional
+        YAML file with settings; ``given`` wins over it.
+    progress : callable, optional
+        Called with the name of each step as it begins.
+    **given
+        Any field of ``Settings``: target, channels, date, name, out, test_size, ...
+
+    Raises
+    ------
+    AdresponseError
+        A refusal in one sentence; nothing was written then, or the run is marked FAILED and has no version.
+    """
+    from adresponse import store
+
+    settings = config_file.load(config, **given)
+    _writable(settings.out)
+    uri = store.resolve(config_file.tracking_uri(), Path.cwd())
+    preparing: list[store.Preparing] = []
+    study = _study(source, settings, progress, ready=lambda: preparing.append(store.prepare(uri)))
+    return _publish(study, settings, preparing[0], progress)
+
+
+def _study(source: Any, settings: Settings, progress: Progress, ready: Callable[[], None] = lambda: None) -> Study:
+    """Every step that needs no store; ``ready`` is called once the table is known to be fit."""
+    progress("Reading the table")
+    table = _read(source, settings)
+    progress("Checking it")
+    from adresponse.check import check as findings_of
+    from adresponse.check import refuse_unfit
+
+    found = findings_of(table)
+    refuse_unfit(found)
+    ready()
+
+    progress("Exploring")
+    from adresponse.explore import Answer
+    from adresponse.explore import explore as profile_of
+    from adresponse.gate import decide, validate_rules
+
+    validate_rules(settings.gate)
+    profile = profile_of(table)
+
+    progress("Tuning and comparing")
+    challengers = _challengers(settings)
+    train, test = _split(table, settings)
+    in_time = table.contract.date is not None
+    leaderboard, chosen = _compare(table, settings, train, challengers)
+
+    progress("Fitting and evaluating")
+    from sklearn.base import clone
+
+    from adresponse.evaluate import evaluate
+    from adresponse.intervals import calibrate
+    from adresponse.models import linear_fit
+    from adresponse.recommend import recommend
+    from adresponse.study import Study
+
+    X, y = table.X, table.y
+    estimator = clone(chosen).fit(X.iloc[train], y.iloc[train])
+    folds = {"folds": settings.folds, "seed": settings.seed, "in_time": in_time}
+    spread = calibrate(chosen, X.iloc[train], y.iloc[train], **folds)
+    evaluation = evaluate(
+        estimator, spread, X, y, train=train, test=test, contract=table.contract,
+        repeats=_repeats(settings, train), **folds,
+    )  # fmt: skip
+    linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
+    recommendation = recommend(table, linear, evaluation)
+    answer = Answer("What is recommended?", " ".join((recommendation.headline, *recommendation.sentences)))
+    return Study(
+        name=settings.model_name(table.contract.target),
+        table=table,
+        train=train,
+        test=test,
+        profile=replace(profile, answers=(*profile.answers, answer)),
+        leaderboard=leaderboard,
+        estimator=estimator,
+        linear=linear,
+        spread=spread,
+        evaluation=evaluation,
+        gate=decide(evaluation, settings.gate),
+        recommendation=recommendation,
+        findings=tuple(sorted((*found, *evaluation.findings), key=lambda f: ["stop", "review", "note"].index(f.severity))),
+        settings=settings.plain(),
+    )
+
+
+def _challengers(settings: Settings) -> tuple[Candidate, ...]:
+    if not settings.challengers:
+        return ()
+    from adresponse.models import load_estimator
+    from adresponse.tune import Candidate
+
+    return tuple(Candidate(path.rpartition(".")[2], path, load_estimator(path)) for path in settings.challengers)
+
+
+def _compare(
+    table: AdTable, settings: Settings, train: NDArray[np.int64], challengers: tuple[Candidate, ...]
+) -> tuple[Leaderboard, Any]:
+    from adresponse.tune import compare as leaderboard_of
+
+    return leaderboard_of(
+        table.X.iloc[train],
+        table.y.iloc[train],
+        challengers=challengers,
+        folds=settings.folds,
+        repeats=_repeats(settings, train),
+        seed=settings.seed,
+        in_time=table.contract.date is not None,
+    )
+
+
+def _repeats(settings: Settings, train: NDArray[np.int64]) -> int:
+    return 1 if len(train) > REPEAT_ONCE_ROWS else settings.repeats
+
+
+def _split(table: AdTable, settings: Settings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions to fit on and to hold out: at random, or the last in time, where a period stays in one piece."""
+    import numpy as np
+
+    rows = np.arange(len(table.frame))
+    if settings.test_size == 0:
+        return rows, rows[:0]
+    if table.contract.date is None:
+        from sklearn.model_selection import train_test_split
+
+        train, test = train_test_split(rows, test_size=settings.test_size, random_state=settings.seed)
+    else:
+        dates = table.frame[table.contract.date].to_numpy()
+        cut = int(np.searchsorted(dates, dates[len(rows) - max(math.ceil(len(rows) * settings.test_size), 1)]))
+        train, test = rows[:cut], rows[cut:]
+    if len(train) < 2 * settings.folds:
+        raise ConfigError(
+            f"test_size={settings.test_size:g} and folds={settings.folds} leave {len(train)} rows to fit on, fewer than two "
+            "for each fold; hold out less, use fewer folds, or add rows."
+        )
+    return train, test
+
+
+def _publish(study: Study, settings: Settings, preparing: Any, progress: Progress) -> Run:
+    """Draw, track, write and register a finished study, in this order: a version exists only if all else does."""
+    from adresponse import registry, report, track
+
+    progress("Drawing the figures")
+    figures = report.figures(study)
+    progress("Opening the store")
+    opened = preparing.open()
+    progress("Tracking the run")
+    with track.start(opened, study.name, f"run {Path(study.table.source).name}") as tracked:
+        page = report.page(study, figures, _tracked(study, tracked, opened))
+        model = tracked.log(study, figures, page, config_text=_yaml(study.settings))
+        written = _write(settings.out / f"{study.name}-report.html", page)
+        progress("Registering the version")
+        version = registry.register(opened, study, model, tracked.run_id)
+    scores = {name: study.evaluation.score(name) for name in ("mae", "rmse", "mape", "r2")}
+    shown = ("name", "estimate", "se", "t", "p", "low", "high")
+    return Run(
+        run_id=tracked.run_id,
+        experiment_id=tracked.experiment_id,
+        model_name=version.name,
+        model_uri=version.uri,
+        version=version.version,
+        status=version.status,
+        metrics=scores,
+        metrics_basis=study.evaluation.basis,
+        coefficients=tuple({n: getattr(c, n) for n in shown} for c in study.linear.coefficients) if study.linear else (),
+        report=str(written),
+        findings=study.findings,
+        champion=version.champion,
+        store=opened.uri,
+        study=study,
+    )
+
+
+def _tracked(study: Study, tracked: Any, opened: Any) -> Any:
+    from datetime import UTC, datetime
+
+    from adresponse.report import Tracked
+
+    uri = f"models:/{study.name}@champion"
+    return Tracked(
+        run_id=tracked.run_id,
+        experiment_id=tracked.experiment_id,
+        experiment_name=study.name,
+        model_name=study.name,
+        store=opened.shown,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        commands=(
+            ("See every run, figure and version", "adresponse ui"),
+            ("Serve the champion", f"mlflow models serve -m '{uri}' --env-manager local"),
+            ("Load it in Python", f"mlflow.sklearn.load_model({uri!r})"),
+        ),
+    )
+
+
+def _yaml(settings: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def _writable(folder: Path) -> None:
+    """Refuse an output folder that cannot be written, before any work is done."""
+    nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"out={str(folder)!r}: {str(nearest)!r} is a file, not a folder; name another with --out.")
+    if not os.access(nearest, os.W_OK):
+        raise ConfigError(f"out={str(folder)!r} cannot be written; name another folder with --out.")
+
+
+def _write(path: Path, text: str) -> Path:
+    """Write beside and rename, so that nobody ever sees half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False) as beside:
+            beside.write(text)
+        Path(beside.name).chmod(0o644)
+        Path(beside.name).replace(path)
+    except OSError as error:
+        raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}; name another folder with --out.") from None
+    return path.absolute()
+
+
+def ui(host: str = "127.0.0.1", port: int = 5000) -> int:
+    """Run the MLflow UI on the store in use until it is stopped; the exit code is MLflow's."""
+    from adresponse import store
+
+    return store.serve_ui(store.resolve(config_file.tracking_uri(), Path.cwd()), host, port)
+
+
+def doctor() -> dict[str, Any]:
+    """Versions, the store in use, and which optional parts are there."""
+    import platform
+    import shutil
+    from importlib.metadata import PackageNotFoundError, version
+    from importlib.util import find_spec
+
+    from adresponse import store
+
+    def of(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "missing"
+
+    uri = store.resolve(config_file.tracking_uri(), Path.cwd())
+    packages = ("adresponse", "mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "matplotlib", "pyarrow")
+    return {
+        "python": platform.python_version(),
+        "packages": {p: of(p) for p in packages},
+        "store": store.look(uri),
+        "optional": {
+            "polars frames": find_spec("polars") is not None,
+            "MLflow Projects with uv": shutil.which("uv") is not None,
+            "containers (docker)": shutil.which("docker") is not None,
+        },
+    }

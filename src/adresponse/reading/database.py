@@ -1,0 +1,103 @@
+"""How does a database give its rows? Streamed over SQLAlchemy; passwords stay out of all that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from adresponse.errors import ConfigError, TableError, did_you_mean
+from adresponse.findings import Finding
+from adresponse.reading.sources import Source, blocks_of_rows, check_names, refuse_missing_file
+
+__all__ = ["open_database"]
+
+
+@contextmanager
+def open_database(source: str, query: str | None, sql_table: str | None) -> Iterator[Source]:
+    """Open the answer of a query, or a table; a database with a single table needs neither."""
+    if query is not None and sql_table is not None:
+        raise ConfigError("Give query or sql_table, not both.")
+    url = _url(source)
+    shown = url.set(password=None, query={}).render_as_string()
+    try:
+        engine = sa.create_engine(url)
+    except (NoSuchModuleError, ImportError, SQLAlchemyError) as error:
+        raise TableError(f"{shown} names a database that cannot be opened here: {_said(error, url)}.") from error
+    try:
+        with engine.connect().execution_options(stream_results=True, yield_per=10_000) as connection:
+            yield _open_result(connection, query, sql_table, shown)
+    except SQLAlchemyError as error:
+        raise TableError(f"{shown} did not answer: {_said(error, url)}; check the URL, query and table.") from error
+    finally:
+        engine.dispose()
+
+
+def _url(source: str) -> URL:
+    try:
+        url = make_url(source)
+    except (ArgumentError, ValueError):
+        raise TableError("The database URL cannot be read; write it as postgresql://user:password@host/name.") from None
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername.startswith("sqlite") and url.database and not url.database.startswith((":", "file:")):
+        refuse_missing_file(Path(url.database))
+    return url
+
+
+def _said(error: BaseException, url: URL) -> str:
+    """The first line of what the driver said, without the password."""
+    cause = getattr(error, "orig", None) or error
+    text = (str(cause).strip().splitlines() or [type(cause).__name__])[0].rstrip(".;")
+    secrets = [
+        url.password,
+        *(v for value in url.query.values() for v in ([value] if isinstance(value, str) else value)),
+    ]
+    for secret in filter(None, secrets):
+        text = text.replace(str(secret), "***")
+    return text
+
+
+def _open_result(connection: sa.Connection, query: str | None, sql_table: str | None, shown: str) -> Source:
+    findings: tuple[Finding, ...] = ()
+    if query is None and sql_table is None:
+        sql_table = _only_table(connection, shown)
+        message = f"{shown} has one table, {sql_table!r}; it was read."
+        findings = (Finding("D017", "note", message, "Give sql_table or query to read something else."),)
+    label = f"{shown}, {'query' if query is not None else f'table {sql_table}'}"
+    result = connection.execute(_as_written(query) if query is not None else _all_of(connection, str(sql_table), shown))
+    if not result.returns_rows:
+        raise TableError(f"{label}: the statement gives no rows; write a SELECT.")
+    names = check_names(list(result.keys()), label)
+    head, blocks = blocks_of_rows((tuple(row) for row in result), len(names))
+    return Source(label, names, head, blocks, findings=findings)
+
+
+def _as_written(query: str) -> sa.TextClause:
+    """The query without bound parameters: a colon is a colon."""
+    return sa.text(query.replace(":", r"\:"))
+
+
+def _only_table(connection: sa.Connection, shown: str) -> str:
+    tables = sa.inspect(connection).get_table_names()
+    if len(tables) != 1:
+        listed = ", ".join(tables[:12]) or "none"
+        raise ConfigError(f"{shown} has {len(tables)} tables ({listed}); name one with sql_table, or give a query.")
+    return tables[0]
+
+
+def _all_of(connection: sa.Connection, name: str, shown: str) -> sa.Select[Any]:
+    inspector = sa.inspect(connection)
+    present = [*inspector.get_table_names(), *inspector.get_view_names()]
+    if name in present:
+        return sa.select(sa.text("*")).select_from(sa.table(name))
+    schema, _, bare = name.rpartition(".")
+    if schema and inspector.has_table(bare, schema=schema):
+        return sa.select(sa.text("*")).select_from(sa.table(bare, schema=schema))
+    listed = ", ".join(present[:12]) or "none"
+    raise TableError(f"{shown} has no table {name!r}.{did_you_mean(name, present)} It has: {listed}.")

@@ -1,0 +1,101 @@
+"""How does an Excel sheet give its rows? Streamed, first sheet unless another is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+
+from adresponse.errors import TableError, did_you_mean
+from adresponse.findings import Finding
+from adresponse.reading.sources import Source, blocks_of_rows, check_names
+from adresponse.reading.textfile import refuse_numbers_as_names
+
+__all__ = ["open_excel"]
+
+
+@contextmanager
+def open_excel(path: Path, sheet: str | None) -> Iterator[Source]:
+    """Open one sheet of a workbook; its first row with values holds the column names."""
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:  # openpyxl lets errors of zip, XML and its own descriptors through
+        raise TableError(f"{path} is not a readable Excel file; save it anew as .xlsx.") from error
+    with closing(book):
+        yield _open_sheet(book, path, sheet)
+
+
+def _open_sheet(book: Any, path: Path, sheet: str | None) -> Source:
+    names = [s.title for s in book.worksheets]
+    title = _sheet_name(names, path, sheet)
+    page = book[title]
+    page.reset_dimensions()
+    rows = page.iter_rows(values_only=True)
+    label = str(path) if sheet is None else f"{path}, sheet {title!r}"
+    skipped, header = _header(rows, label)
+    head, blocks = blocks_of_rows(_full_rows(rows, len(header), title, skipped + 1), len(header))
+    return Source(
+        label,
+        check_names(header, label),
+        head,
+        blocks,
+        place=lambda row: f"row {row + skipped + 1} of sheet {title!r}",
+        findings=() if sheet is not None or len(names) == 1 else (_first_sheet(path, names),),
+    )
+
+
+def _sheet_name(names: Sequence[str], path: Path, sheet: str | None) -> str:
+    if not names:
+        raise TableError(f"{path} has no sheet of cells; give a workbook with a table.")
+    if sheet is None:
+        return names[0]
+    if sheet not in names:
+        shown = ", ".join(map(repr, names))
+        raise TableError(f"{path} has no sheet {sheet!r}.{did_you_mean(sheet, names)} It has: {shown}.")
+    return sheet
+
+
+def _first_sheet(path: Path, names: Sequence[str]) -> Finding:
+    return Finding(
+        "D017",
+        "note",
+        f"{path.name} has {len(names)} sheets; the first, {names[0]!r}, was read.",
+        "Name another with sheet.",
+    )
+
+
+def _header(rows: Iterator[Sequence[Any]], label: str) -> tuple[int, list[Any]]:
+    for skipped, row in enumerate(rows):
+        header = _trimmed(row)
+        if header:
+            refuse_numbers_as_names(["" if h is None else str(h) for h in header], label)
+            return skipped, header
+    raise TableError(f"{label} is empty; give a table with column names and rows.")
+
+
+def _trimmed(row: Sequence[Any]) -> list[Any]:
+    values = list(row)
+    while values and values[-1] is None:
+        values.pop()
+    return values
+
+
+def _full_rows(rows: Iterator[Sequence[Any]], width: int, title: str, before: int) -> Iterator[Sequence[Any]]:
+    """Rows of the header's width; empty rows count only where others follow."""
+    empty = 0
+    for number, row in enumerate(rows, before + 1):
+        values = _trimmed(row)
+        if len(values) > width:
+            raise TableError(
+                f"Row {number} of sheet {title!r} has {len(values)} cells where the header has {width}; "
+                f"give every row one cell per column."
+            )
+        if not values:
+            empty += 1
+            continue
+        yield from ([None] * width for _ in range(empty))
+        empty = 0
+        yield values + [None] * (width - len(values))

@@ -1,0 +1,267 @@
+"""Which column is what, where nobody said so? Read from the names and from the first block of cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adresponse.errors import TableError
+from adresponse.findings import Finding
+from adresponse.reading import cells, dates, numerals
+from adresponse.schema import Contract
+
+__all__ = ["Look", "Roles", "assign", "findings", "holds_numbers", "look", "names_a_date"]
+
+_SALES = (
+    *("sales", "revenue", "turnover", "orders", "units", "conversions", "purchases", "transactions", "sold", "signups"),
+    *("umsatz", "absatz", "erlös", "ventas", "ingresos", "ventes", "vendite", "target"),
+)
+_SPEND = {"spend", "cost", "costs", "budget", "budgets", "ad", "ads", "adspend", "impressions", "clicks", "grp", "grps"}
+_SPEND |= {"price", "discount", "promo", "promotion"}
+_MARKETS = ("market", "region", "geo", "state", "store", "dma", "city", "country", "province", "county", "area")
+_DATES = (
+    *("date", "week", "month", "day", "period", "time", "datum", "woche", "monat", "tag"),
+    *("fecha", "semana", "mes", "jour", "semaine", "mois"),
+)
+_CALENDAR = {*_DATES, "year", "quarter", "weekday", "hour", "jahr", "quartal"}
+_SUFFIXES = {"id", "name", "code", "no", "nr", "num", "number", "key", "of", "iso", "index"}
+_INDEX = re.compile(r"(unnamed: ?\d+|id|index|row|__index_level_\d+__)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the first block of a column shows."""
+
+    name: str
+    kind: Literal["number", "text", "date", "flag", "empty"]
+    negative: bool = False
+    counts_up: bool = False
+    distinct: int = 0
+    writes_dates: bool = False
+
+
+@dataclass(frozen=True)
+class Roles:
+    """A column name for each role; as asked for, or with what was inferred filled in."""
+
+    target: str | None = None
+    channels: tuple[str, ...] | None = None
+    controls: tuple[str, ...] = ()
+    date: str | None = None
+    market: str | None = None
+    inferred: tuple[str, ...] = field(default=(), compare=False)
+    left_out: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All columns that have a role."""
+        single = (self.target, self.date, self.market)
+        return (*(self.channels or ()), *self.controls, *(n for n in single if n is not None))
+
+
+def look(name: str, array: Any, decimal: numerals.Decimal) -> Look:
+    """What this column's first block shows."""
+    kind = _kind(array)
+    written = cells.texts(array) if names_a_date(name) else None
+    writes_dates = kind == "date" or (written is not None and _mostly_dates(written))
+    if kind != "number":
+        return Look(name, kind, distinct=len(array.unique()), writes_dates=writes_dates)
+    values, _ = cells.to_numbers(array, decimal)
+    return Look(name, kind, bool((values < 0).any()), _counts_up(values), len(np.unique(values)), writes_dates)
+
+
+def _kind(array: Any) -> Literal["number", "text", "date", "flag", "empty"]:
+    if cells.is_text(array):
+        return _kind_of_text(numerals.missing_as_null(array))
+    if array.null_count == len(array):
+        return "empty"
+    if cells.is_number(array):
+        return "number"
+    if pa.types.is_boolean(array.type):
+        return "flag"
+    return "date" if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type) else "text"
+
+
+def holds_numbers(text: Any) -> bool:
+    """Whether at least half of the cells that say anything write a number."""
+    return _kind_of_text(numerals.missing_as_null(text)) == "number"
+
+
+def _kind_of_text(text: Any) -> Literal["number", "text", "empty"]:
+    given = len(text) - text.null_count
+    if not given:
+        return "empty"
+    return "number" if 2 * pc.sum(numerals.like_numbers(text)).as_py() >= given else "text"
+
+
+def _mostly_dates(text: Any) -> bool:
+    known = numerals.missing_as_null(text).unique().drop_null().to_pylist()
+    good = sum(any(dates.parse(t, first) for first in (False, True)) for t in known)
+    return bool(known) and 2 * good >= len(known)
+
+
+def _counts_up(values: Any) -> bool:
+    start = values[0] if len(values) > 2 else np.nan
+    return bool(start in (0, 1) and np.array_equal(values, np.arange(start, start + len(values))))
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in lower case: ``NetSales_2024`` holds net, sales and 2024."""
+    parted = re.sub(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])", " ", name)
+    return [w for w in re.split(r"[\W_]+", parted.casefold()) if w]
+
+
+def names_a_date(name: str) -> bool:
+    """Whether a name speaks of dates, be it within a word (``orderdate``)."""
+    return any(word in name.casefold() for word in _DATES)
+
+
+def _is_market(name: str) -> bool:
+    words = _words(name)
+    while len(words) > 1 and words[-1] in _SUFFIXES:
+        words.pop()
+    return bool(words) and (words[-1] in _MARKETS or words[-1].removesuffix("s") in _MARKETS)
+
+
+def _is_index(name: str) -> bool:
+    return _INDEX.fullmatch(name) is not None
+
+
+def _is_calendar(name: str) -> bool:
+    words = set(_words(name))
+    return bool(words & _CALENDAR) and words <= _CALENDAR | _SUFFIXES
+
+
+def assign(asked: Roles, looks: Sequence[Look], source: str) -> Roles:
+    """The asked roles, checked against the columns present, with the open ones filled in.
+
+    Channels and controls are inferred where no channels are asked for; the target, a date and a market always.
+    """
+    names = [one.name for one in looks]
+    _check(asked, names)
+    roles = asked
+    if roles.date is None:
+        roles = replace(roles, date=_first(one.name for one in _free(roles, looks) if one.writes_dates))
+    if roles.market is None:
+        roles = replace(roles, market=_market_of(_free(roles, looks)))
+    if roles.target is None:
+        roles = replace(roles, target=_target_of(_numeric(_free(roles, looks)), source))
+    if roles.channels is None:
+        roles = _with_channels(roles, _free(roles, looks), source)
+    return replace(roles, inferred=tuple(n for n in roles.named if n not in asked.named))
+
+
+def _check(asked: Roles, names: Sequence[str]) -> None:
+    for role in ("target", "date", "market"):
+        if (name := getattr(asked, role)) is not None:
+            _pick(name, names, role)
+    for name in asked.channels or ():
+        _pick(name, names, "channel")
+    for name in asked.controls:
+        _pick(name, names, "control")
+
+
+def _pick(name: str, names: Sequence[str], role: str) -> None:
+    if not name.strip():
+        raise TableError(f"The {role} column has a blank name ({name!r}); give it a name in the table's header.")
+    Contract.pick(name, [n for n in names if n], role)
+
+
+def _free(roles: Roles, looks: Sequence[Look]) -> list[Look]:
+    return [one for one in looks if one.name not in roles.named]
+
+
+def _first(names: Iterable[str]) -> str | None:
+    return next(iter(names), None)
+
+
+def _market_of(looks: Sequence[Look]) -> str | None:
+    """The column named as a market, the finest one where there are several (city rather than country)."""
+    named = [one for one in looks if _is_market(one.name) and one.kind in ("text", "number")]
+    return max(named, key=lambda one: one.distinct).name if named else None
+
+
+def _numeric(looks: Sequence[Look]) -> list[Look]:
+    """The columns that can be measures: numeric, neither a row's number nor a calendar's."""
+    measures = [one for one in looks if one.kind == "number" and not (_is_index(one.name) or _is_calendar(one.name))]
+    beyond = [one for one in measures if not one.counts_up or _sales_rank(one.name) is not None]
+    return beyond if len(beyond) > 1 else measures
+
+
+def _sales_rank(name: str) -> tuple[int, int] | None:
+    """How well a name says "sales": whole before last word before any word, then by the usual order of words."""
+    words = _words(name)
+    if set(words) & _SPEND:
+        return None
+    ranks = [(_place(word, words), rank) for rank, word in enumerate(_SALES) if word in words]
+    return min(ranks, default=None)
+
+
+def _place(word: str, words: list[str]) -> int:
+    return 0 if words == [word] else 1 if words[-1] == word else 2
+
+
+def _target_of(measures: Sequence[Look], source: str) -> str:
+    ranked = [(rank, one.name) for one in measures if (rank := _sales_rank(one.name)) is not None]
+    if ranked:
+        return min(ranked, key=lambda pair: pair[0])[1]
+    if not measures:
+        raise TableError(f"No column of {source} holds numbers to explain; name the target column with target.")
+    return measures[-1].name
+
+
+def _with_channels(roles: Roles, looks: Sequence[Look], source: str) -> Roles:
+    measures = _numeric(looks)
+    channels = tuple(one.name for one in measures if not one.negative)
+    controls = tuple(one.name for one in measures if one.negative)
+    if not channels:
+        raise TableError(
+            f"No channel column is left in {source} beside the target {roles.target!r}: a channel is a numeric column "
+            f"without negative values; name the spend columns with channels."
+        )
+    left_out = {one.name: _why_left_out(one) for one in looks if one.name not in (*channels, *controls)}
+    return replace(roles, channels=channels, controls=(*roles.controls, *controls), left_out=left_out)
+
+
+def _why_left_out(one: Look) -> str:
+    if one.kind != "number":
+        return {"text": "text", "date": "dates", "flag": "true or false", "empty": "no values"}[one.kind]
+    return "a calendar number" if _is_calendar(one.name) and not _is_index(one.name) else "a row number"
+
+
+def findings(roles: Roles) -> list[Finding]:
+    """What was inferred (D013) and what was left out by it (D015)."""
+    found = []
+    if roles.inferred:
+        found.append(Finding("D013", "note", f"Roles were inferred: {_taken(roles)}.", _NAME_THEM))
+    if roles.left_out:
+        listed = ", ".join(f"{name!r} ({why})" for name, why in roles.left_out.items())
+        found.append(Finding("D015", "note", f"Columns left out: {listed}.", _NAME_THEM))
+    return found
+
+
+_NAME_THEM = "Name target, channels, controls, date and market where this is not what you mean."
+
+
+def _taken(roles: Roles) -> str:
+    by_role = {
+        "target": (roles.target,),
+        "channel": roles.channels or (),
+        "control": roles.controls,
+        "date": (roles.date,),
+        "market": (roles.market,),
+    }
+    inferred = {role: [n for n in names if n in roles.inferred] for role, names in by_role.items()}
+    return "; ".join(
+        f"{_plural(role, names)} {', '.join(map(repr, names))}" for role, names in inferred.items() if names
+    )
+
+
+def _plural(role: str, names: Sequence[str]) -> str:
+    return role if len(names) == 1 else f"{role}s"

@@ -1,0 +1,222 @@
+"""What is this source, and how does it give its cells block by block?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adresponse.errors import ConfigError, TableError, did_you_mean
+from adresponse.findings import Finding
+from adresponse.reading import cells
+
+__all__ = ["Block", "Source", "blocks_of_rows", "check_names", "open_source", "refuse_missing_file"]
+
+BLOCK_ROWS = 65_536
+Block = Sequence[Any]
+"""Arrow arrays of one length, one per column."""
+
+_MAGIC = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF document",
+    b"\x1f\x8b": "a gzip archive; unpack it first",
+    b"PK\x03\x04": "a zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file; save it as .xlsx",
+    b"SQLite format 3": "a SQLite database; give it as sqlite:///path",
+}
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source: its columns, its first block, and a way to stream the wanted columns from the beginning.
+
+    ``place`` says where a data row (counted from 1) lies in a file, ``separator`` what parts the cells of a text.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    head: Block
+    blocks: Callable[[Sequence[int]], Iterator[Block]]
+    place: Callable[[int], str] = lambda row: ""
+    separator: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+def open_source(
+    source: object, *, query: str | None = None, sql_table: str | None = None, sheet: str | None = None
+) -> AbstractContextManager[Source]:
+    """Open whatever was given: a path, a database URL, or a pandas, polars or Arrow table."""
+    if isinstance(source, str) and _URL.match(source):
+        from adresponse.reading.database import open_database
+
+        _only_for("sheet", sheet, "an Excel file")
+        return open_database(source, query, sql_table)
+    _only_for("query", query, "a database URL")
+    _only_for("sql_table", sql_table, "a database URL")
+    if isinstance(source, str | Path):
+        return _open_file(Path(source).expanduser(), sheet)
+    _only_for("sheet", sheet, "an Excel file")
+    return nullcontext(_open_frame(source))
+
+
+def _only_for(name: str, value: object, kind: str) -> None:
+    if value is not None:
+        raise ConfigError(f"{name}={value!r} is for {kind}; leave it out for this source.")
+
+
+def _open_file(path: Path, sheet: str | None) -> AbstractContextManager[Source]:
+    start = _first_bytes(path)
+    if path.suffix.lower() in {".xlsx", ".xlsm"} and start.startswith(b"PK\x03\x04"):
+        from adresponse.reading.excel import open_excel
+
+        return open_excel(path, sheet)
+    _only_for("sheet", sheet, "an Excel file")
+    if start.startswith(b"PAR1"):
+        return _open_parquet(path)
+    _refuse_binary(path, start)
+    from adresponse.reading.textfile import open_text
+
+    return nullcontext(open_text(path))
+
+
+def _first_bytes(path: Path) -> bytes:
+    refuse_missing_file(path)
+    if path.is_dir():
+        raise TableError(f"{path} is a directory; give the path of one table file in it.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except PermissionError as error:
+        raise TableError(f"{path} cannot be opened: permission denied; make it readable.") from error
+    except OSError as error:
+        raise TableError(f"{path} cannot be opened ({error.strerror}); check the path.") from error
+    if not start:
+        raise TableError(f"{path} is empty (0 bytes); give a table with column names and rows.")
+    return start
+
+
+def refuse_missing_file(path: Path) -> None:
+    """Refuse a path where nothing lies, and suggest the nearest name in its folder."""
+    if path.exists():
+        return
+    if not path.parent.is_dir():
+        raise TableError(f"{path} is not there: the folder {path.parent} does not exist; check the path.")
+    near = did_you_mean(path.name, (p.name for p in path.parent.iterdir()))
+    raise TableError(f"{path} is not there: no such file.{near}")
+
+
+def _refuse_binary(path: Path, start: bytes) -> None:
+    for magic, kind in _MAGIC.items():
+        if start.startswith(magic):
+            raise TableError(f"{path} is not a table but {kind}.")
+    kinds = {".parquet": "Parquet", ".pq": "Parquet", ".xlsx": "Excel", ".xlsm": "Excel"}
+    if (kind := kinds.get(path.suffix.lower(), "")) != "":
+        raise TableError(f"{path} is named like a {kind} file but holds none; write it anew or give it its own name.")
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[Source]:
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(f"{path} is not a readable Parquet file; write it anew.") from error
+    with file:
+        names = list(file.schema_arrow.names)
+
+        def blocks(wanted: Sequence[int]) -> Iterator[Block]:
+            columns = [names[i] for i in wanted]
+            for batch in file.iter_batches(BLOCK_ROWS, columns=columns):
+                yield [cells.plain(batch.column(name)) for name in columns]
+
+        checked = check_names(names, str(path))
+        head = next(blocks(range(len(names))), [pa.nulls(0) for _ in names])
+        yield Source(str(path), checked, head, blocks)
+
+
+def _open_frame(frame: Any) -> Source:
+    module = type(frame).__module__.split(".")[0]
+    if module == "polars":
+        frame = frame.collect() if hasattr(frame, "collect") else frame
+        return _open_arrow(frame.to_arrow(), "polars data frame")
+    if module == "pandas" and hasattr(frame, "columns"):
+        return _open_pandas(frame)
+    if isinstance(frame, pa.Table):
+        return _open_arrow(frame, "Arrow table")
+    raise TableError(
+        f"A {type(frame).__name__} is no table; give a path, a database URL, or a pandas or polars data frame."
+    )
+
+
+def _open_arrow(table: Any, label: str) -> Source:
+    def blocks(wanted: Sequence[int]) -> Iterator[Block]:
+        for batch in table.to_batches(max_chunksize=BLOCK_ROWS):
+            yield [cells.plain(batch.column(i)) for i in wanted]
+
+    names = check_names(table.column_names, label)
+    return Source(label, names, next(blocks(range(len(names))), [pa.nulls(0) for _ in names]), blocks)
+
+
+def _open_pandas(frame: Any) -> Source:
+    columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
+    names = list(frame.columns)
+    if frame.index.dtype.kind == "M" and frame.index.name not in names:
+        columns.append(frame.index.to_series())
+        names.append(frame.index.name or "date")
+
+    def blocks(wanted: Sequence[int]) -> Iterator[Block]:
+        for start in range(0, max(len(frame), 1), BLOCK_ROWS):
+            yield [_array_of_series(columns[i].iloc[start : start + BLOCK_ROWS]) for i in wanted]
+
+    checked = check_names(names, "pandas data frame")
+    return Source("pandas data frame", checked, next(blocks(range(len(names)))), blocks)
+
+
+def _array_of_series(series: Any) -> Any:
+    if str(series.dtype).startswith("period"):
+        series = series.dt.to_timestamp()
+    if series.dtype == object or series.dtype.kind == "c" or str(series.dtype).startswith("Sparse"):
+        return cells.array_of(series.tolist())
+    return cells.plain(pa.array(series, from_pandas=True))
+
+
+def check_names(names: Sequence[object], label: str) -> tuple[str, ...]:
+    """The column names, trimmed, or a refusal where there is none or two columns share one."""
+    trimmed = tuple("" if name is None else str(name).strip() for name in names)
+    if not trimmed:
+        raise TableError(f"{label} has no columns; give a table with column names and rows.")
+    for position, name in enumerate(trimmed):
+        if name and name in trimmed[:position]:
+            raise TableError(
+                f"Two columns are named {name!r} (columns {trimmed.index(name) + 1} and {position + 1}); "
+                f"give each column its own name."
+            )
+    return trimmed
+
+
+def blocks_of_rows(
+    rows: Iterator[Sequence[Any]], width: int
+) -> tuple[Block, Callable[[Sequence[int]], Iterator[Block]]]:
+    """The first block of rows that can be read only once, and the stream of all blocks."""
+    every = _row_blocks(rows, width)
+    head = next(every, [pa.nulls(0)] * width)
+
+    def blocks(wanted: Sequence[int]) -> Iterator[Block]:
+        for block in chain([head], every):
+            yield [block[i] for i in wanted]
+
+    return head, blocks
+
+
+def _row_blocks(rows: Iterator[Sequence[Any]], width: int) -> Iterator[Block]:
+    while taken := list(islice(rows, 10_000)):
+        yield [cells.array_of(column) for column in zip(*taken, strict=True)] if width else []

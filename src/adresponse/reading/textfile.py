@@ -1,0 +1,210 @@
+"""How is this text file laid out? Encoding, cell separator and header are recognised, then Arrow streams its rows."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from adresponse.errors import TableError
+from adresponse.reading import numerals
+from adresponse.reading.sources import Block, Source, check_names
+
+__all__ = ["open_text", "refuse_numbers_as_names"]
+
+_BLOCK_BYTES = 4 << 20
+_SAMPLE_CHARACTERS = 1 << 20
+_SEPARATORS = ",;\t|"
+_BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_EXCEL_HINT = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text file is written, and where its data begin (a byte, and the number of the line before)."""
+
+    path: Path
+    encoding: str
+    quoted: bool
+    separator: str
+    names: tuple[str, ...]
+    data_byte: int
+    header_line: int
+
+
+def open_text(path: Path) -> Source:
+    """A text file as a source; every cell is text."""
+    layout = _recognise(path)
+    if not (width := len(layout.names)):
+        raise TableError(f"{path} is empty; give a table with column names and rows.")
+
+    def blocks(wanted: Sequence[int]) -> Iterator[Block]:
+        return _blocks(layout, wanted)
+
+    return Source(
+        str(path),
+        check_names(layout.names, str(path)),
+        next(blocks(range(width)), [pa.nulls(0)] * width),
+        blocks,
+        place=lambda row: f"line {_line_of(layout, row)} of {path.name}",
+        separator=layout.separator,
+    )
+
+
+def _recognise(path: Path) -> Layout:
+    with path.open("rb") as file:
+        start = file.read(4)
+    bom = next((b for b in _BOMS if start.startswith(b)), b"")
+    encoding = _BOMS.get(bom) or ("utf-8" if _decodes(path, "utf-8") else "cp1252")
+    if (bom or encoding == "cp1252") and not _decodes(path, encoding, len(bom)):
+        raise TableError(f"{path} is not a table: it holds bytes that are no text; give a CSV, Parquet or Excel file.")
+    with _text(path, encoding, len(bom)) as text:
+        sample = text.read(_SAMPLE_CHARACTERS)
+        whole = not text.read(1)
+    hint = _EXCEL_HINT.match(sample)
+    before = hint.end() if hint else 0
+    separator = hint[1] if hint else _separator(_complete_lines(sample, whole))
+    names, after, lines = _header(sample[before:], separator)
+    refuse_numbers_as_names(names, str(path))
+    data_byte = len(bom) + len(sample[: before + after].encode(encoding))
+    return Layout(path, encoding, _quotes(path), separator, tuple(names), data_byte, lines + bool(hint))
+
+
+def _chunks(path: Path, start: int = 0) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while chunk := file.read(8 << 20):
+            yield chunk
+
+
+def _decodes(path: Path, encoding: str, start: int = 0) -> bool:
+    """Whether the whole file is text in this encoding (a zero byte is none)."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    wide = encoding.startswith("utf-16")
+    try:
+        for chunk in _chunks(path, start):
+            if not wide and b"\0" in chunk:
+                return False
+            if wide or not chunk.isascii() or decoder.getstate()[0]:
+                decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _quotes(path: Path) -> bool:
+    return any(b'"' in chunk for chunk in _chunks(path))
+
+
+def _text(path: Path, encoding: str, start: int) -> io.TextIOWrapper:
+    file = path.open("rb")
+    file.seek(start)
+    return io.TextIOWrapper(file, encoding, newline="")
+
+
+def _complete_lines(sample: str, whole: bool) -> str:
+    return sample if whole else sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1] or sample
+
+
+def _separator(sample: str) -> str:
+    """The separator under which most lines are as wide as the header, most cells are numbers, most columns result."""
+    scored = [(score, sep) for sep in _SEPARATORS if (score := _score(sample, sep)) is not None]
+    return max(scored, key=lambda pair: pair[0])[1] if scored else ","
+
+
+def _score(sample: str, separator: str) -> tuple[float, float, int] | None:
+    records = list(islice(_records(io.StringIO(sample, newline=""), separator), 200))
+    width = len(records[0][1]) if records else 0
+    if width < 2:
+        return None
+    body = [record for _, record in records[1:]]
+    cells = numerals.missing_as_null(pa.array([cell for record in body for cell in record], pa.string()))
+    numeric = pc.mean(numerals.like_numbers(cells)).as_py() or 0.0
+    consistent = sum(len(record) == width for record in body) / max(len(body), 1)
+    return consistent, numeric, width
+
+
+def _records(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The records that are not empty, each with the number of its first line."""
+    reader = csv.reader(lines, delimiter=separator)
+    first = 1
+    try:
+        for record in reader:
+            if record:
+                yield first, record
+            first = reader.line_num + 1
+    except csv.Error:
+        return
+
+
+def _header(sample: str, separator: str) -> tuple[list[str], int, int]:
+    """The first record, and how many characters and lines it takes with what is before it."""
+    used: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(sample, newline=""):
+            used.append(line)
+            yield line
+
+    _, names = next(_records(lines(), separator), (0, []))
+    return names, sum(map(len, used)), len(used)
+
+
+def refuse_numbers_as_names(names: Sequence[str], label: str) -> None:
+    """Refuse a header in which every name is a number: it is a row, and the header is missing."""
+    given = numerals.missing_as_null(pa.array(names, pa.string())).drop_null()
+    if len(given) and pc.all(numerals.like_numbers(given)).as_py():
+        raise TableError(f"{label} has numbers where its column names belong; put a line of column names first.")
+
+
+def _blocks(layout: Layout, wanted: Sequence[int]) -> Iterator[Block]:
+    keys = [str(i) for i in range(len(layout.names))]
+    try:
+        with pa.OSFile(str(layout.path)) as file:
+            file.seek(layout.data_byte)
+            for batch in _reader(file, layout, keys, [keys[i] for i in wanted]):
+                yield batch.columns
+    except pa.ArrowInvalid as error:
+        if "Empty CSV file" not in str(error):
+            raise _refusal(layout, error) from error
+
+
+def _reader(file: Any, layout: Layout, keys: list[str], wanted: list[str]) -> Any:
+    return pacsv.open_csv(
+        file,
+        pacsv.ReadOptions(column_names=keys, encoding=layout.encoding, block_size=_BLOCK_BYTES),
+        pacsv.ParseOptions(delimiter=layout.separator, newlines_in_values=layout.quoted),
+        pacsv.ConvertOptions(column_types=dict.fromkeys(keys, pa.string()), include_columns=wanted),
+    )
+
+
+def _data_records(layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    with _text(layout.path, layout.encoding, layout.data_byte) as lines:
+        for line, record in _records(lines, layout.separator):
+            yield line + layout.header_line, record
+
+
+def _line_of(layout: Layout, row: int) -> int:
+    return next(islice(_data_records(layout), row - 1, None), (0, []))[0]
+
+
+def _refusal(layout: Layout, error: Exception) -> TableError:
+    width = len(layout.names)
+    for row, (line, record) in enumerate(_data_records(layout), 1):
+        if len(record) != width:
+            return TableError(
+                f"Row {row} (line {line} of {layout.path.name}) has {len(record)} cells where the header has {width}; "
+                f"give every row one cell per column, and quote cells that hold {layout.separator!r}."
+            )
+    return TableError(f"{layout.path} cannot be read as a table: {str(error).splitlines()[0].rstrip('.')}.")

@@ -1,0 +1,119 @@
+"""What should be done with the budget, as far as the figures go and no further?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from adresponse import words
+from adresponse.evaluate import Evaluation
+from adresponse.models import Coefficient, LinearFit
+from adresponse.table import AdTable
+
+__all__ = ["Recommendation", "recommend"]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What the figures advise, channel by channel and in all, without inventing an optimum on a straight line."""
+
+    headline: str
+    sentences: tuple[str, ...]
+    limits: tuple[str, ...]
+
+
+def recommend(table: AdTable, linear: LinearFit | None, evaluation: Evaluation) -> Recommendation:
+    """Advice from a fit: what one more unit of each channel goes with, how sure that is, and where the data ends."""
+    return Recommendation(
+        headline=_headline(table, linear),
+        sentences=tuple(_by_channel(table, linear)),
+        limits=tuple(_limits(table, evaluation, linear)),
+    )
+
+
+def _headline(table: AdTable, linear: LinearFit | None) -> str:
+    if linear is None:
+        return "The chosen model has no single figure per channel: compare budgets by its predictions inside the range seen."
+    clear = [c for c in _channels(table, linear) if _sign(c) > 0]
+    unclear = [c for c in _channels(table, linear) if _sign(c) == 0]
+    against = [c for c in _channels(table, linear) if _sign(c) < 0]
+    parts = []
+    if clear:
+        most = max(clear, key=lambda c: c.estimate)
+        also = "" if len(clear) == 1 else f", unit for unit most of all on {most.name}"
+        parts.append(f"More spent on {words.listing([c.name for c in clear])} goes with more sold{also}.")
+    if unclear:
+        parts.append(f"No clear return can be shown for {words.listing([c.name for c in unclear])}.")
+    if against:
+        parts.append(f"More spent on {words.listing([c.name for c in against])} goes with less sold: look into it before spending.")
+    return " ".join(parts)
+
+
+def _channels(table: AdTable, linear: LinearFit) -> list[Coefficient]:
+    return [c for c in linear.coefficients if c.name in table.contract.channels]
+
+
+def _sign(c: Coefficient) -> int:
+    """1 or -1 where the robust interval leaves out zero, else 0."""
+    if math.isnan(c.low_hc3) or c.low_hc3 <= 0 <= c.high_hc3:
+        return 0
+    return 1 if c.estimate > 0 else -1
+
+
+def _by_channel(table: AdTable, linear: LinearFit | None) -> Iterator[str]:
+    if linear is None:
+        return
+    channels = _channels(table, linear)
+    yield from (_return_of(table, c) for c in channels)
+    if paying := [c for c in channels if _sign(c) > 0]:
+        yield f"It pays from a margin of {'; '.join(_break_even(table, c) for c in paying)}."
+    yield "A straight line has no best budget: each unit brings as much as the one before, so no optimum is named."
+
+
+def _return_of(table: AdTable, c: Coefficient) -> str:
+    """What one more unit of a channel goes with, and how sure that is (HC3 interval)."""
+    spent, sold = _units(table, c)
+    if math.isnan(c.low_hc3):
+        return f"{c.name}: held at zero; the data asks for no positive return."
+    if _sign(c) == 0:
+        return (
+            f"{c.name}: {spent} more goes with something between {words.span(c.low_hc3, c.high_hc3)} {sold}, so the data "
+            "does not tell whether it pays; test it before spending more."
+        )
+    seen = words.span(table.frame[c.name].min(), table.frame[c.name].max())
+    return (
+        f"{c.name}: {spent} more goes with {words.number(c.estimate)} {sold} "
+        f"(95 % interval {words.span(c.low_hc3, c.high_hc3)}, robust), inside the range seen, {seen}."
+    )
+
+
+def _break_even(table: AdTable, c: Coefficient) -> str:
+    spent, sold = _units(table, c)
+    money = spent.removeprefix("1 ")
+    return f"{words.number(1 / c.estimate, 3)} {money} for 1 {sold} on {c.name}"
+
+
+def _units(table: AdTable, c: Coefficient) -> tuple[str, str]:
+    """``1 thousand dollars`` and ``thousand units``, or plain words where the dictionary is silent."""
+    contract = table.contract
+    return f"1 {contract[c.name].unit or 'unit of spend'}", contract[contract.target].unit or f"units of {contract.target}"
+
+
+def _limits(table: AdTable, evaluation: Evaluation, linear: LinearFit | None) -> Iterator[str]:
+    yield (
+        "The table shows what went together, not what caused what: markets with larger budgets may differ in other ways. "
+        "An experiment (some markets, chosen by lot, get more) would tell."
+    )
+    ranges = "; ".join(
+        f"{c}: {words.span(table.frame[c].min(), table.frame[c].max())}" for c in table.contract.channels
+    )
+    yield f"Nothing is known outside the budgets seen ({ranges}); saturation beyond them cannot be excluded."
+    at_90 = next((c for c in evaluation.coverage if c.level == 0.9), None)
+    if at_90 is not None and math.isfinite(at_90.width):
+        yield (
+            f"A single row lies within about ± {words.number(at_90.width / 2, 3)} of its prediction in nine of ten cases; "
+            "plan for the range, not for the figure."
+        )
+    if linear is not None and len(table.contract.channels) > 1:
+        yield "Each channel's figure holds the others fixed; effects that channels have on each other are not in it."

@@ -1,0 +1,260 @@
+"""What of a study is put on record: its params, metrics, tags, notes and files, as plain values without MLflow."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from typing import Any
+
+from adresponse import words
+from adresponse.evaluate import Evaluation, Score
+from adresponse.schema import Contract
+from adresponse.study import Study
+from adresponse.tune import LeaderboardRow
+
+__all__ = [
+    "candidate_note",
+    "dictionary",
+    "files",
+    "metric_name",
+    "metrics",
+    "note",
+    "params",
+    "tags",
+    "to_csv",
+    "to_json",
+    "version_tags",
+]
+
+KEY_SCORES = ("mae", "rmse", "mape", "r2")
+NOTE_LENGTH = 5000  # MLflow's servers before 3.0 refuse a longer tag
+VALUE_LENGTH = 500  # what every backend of MLflow takes as a param
+
+
+def own_version() -> str:
+    """The installed version of adresponse."""
+    try:
+        return installed("adresponse")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+# --- figures
+
+
+def params(study: Study) -> dict[str, str]:
+    """Settings, chosen candidate and the estimator's own parameters, each as a short text."""
+    given = dict(_flat(study.settings))
+    given |= {"chosen": study.leaderboard.chosen, "data_digest": study.table.digest}
+    given |= {"rows": len(study.table.frame), "rows_fitted": len(study.train), "rows_held_out": len(study.test)}
+    given |= {f"estimator.{name}": value for name, value in _flat(_own_params(study.estimator))}
+    return {_key(name): str(value)[:VALUE_LENGTH] for name, value in given.items()}
+
+
+def _own_params(estimator: Any) -> dict[str, Any]:
+    """The parameters that are values; those that are estimators themselves come with theirs."""
+    known = estimator.get_params(deep=True)
+    return {k: v for k, v in known.items() if v is None or isinstance(v, str | int | float | bool | tuple)}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", ", ".join(map(str, value))
+        else:
+            yield f"{prefix}{name}", value
+
+
+def metrics(study: Study) -> dict[str, float]:
+    """Every figure of the evaluation and every coefficient under MLflow's names; what is not known is left out."""
+    evaluation = study.evaluation
+    found: dict[str, float | None] = {"baseline_rmse": evaluation.baseline_rmse}
+    found |= dict(_scores(evaluation.scores, "")) | dict(_scores(evaluation.repeated, "cv_"))
+    for coverage in evaluation.coverage:
+        level = f"{100 * coverage.level:g}"
+        found |= {f"coverage_{level}": coverage.measured, f"interval_width_{level}": coverage.width}
+    if study.linear is not None:
+        found |= {f"coef_{c.name}": c.estimate for c in study.linear.coefficients}
+        found |= {"fit_r2": study.linear.r2, "fit_rse": study.linear.rse}
+    return {metric_name(k): float(v) for k, v in found.items() if v is not None and math.isfinite(v)}
+
+
+def _scores(scores: Iterable[Score], prefix: str) -> Iterator[tuple[str, float | None]]:
+    for score in scores:
+        yield f"{prefix}{score.name}", score.value
+        yield f"{prefix}{score.name}_low", score.low
+        yield f"{prefix}{score.name}_high", score.high
+
+
+def metric_name(name: str) -> str:
+    """``name`` with what MLflow refuses in a key as ``_``."""
+    return _key(name)
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^\w. -]|^[. ]+|[. ]+$", "_", name)[:250]
+
+
+# --- tags and notes
+
+
+def tags(study: Study, seconds: str = "") -> dict[str, str]:
+    """Tags of the run, so that the list of runs can be searched and read."""
+    return {
+        "mlflow.note.content": note(study),
+        "adresponse.status": study.gate.status,
+        "adresponse.reason": study.gate.sentence[:NOTE_LENGTH],
+        "adresponse.model": study.name,
+        "adresponse.data_digest": study.table.digest,
+        "adresponse.data_source": study.table.source[:NOTE_LENGTH],
+        "adresponse.chosen": study.leaderboard.chosen,
+        "adresponse.basis": study.evaluation.basis,
+    }
+
+
+def version_tags(study: Study) -> dict[str, str]:
+    """Tags of a registered version: the decision, its reasons, the data, the key scores."""
+    failed = [r for r in study.gate.rules if not r.passed]
+    reason = "; ".join(f"{r.rule}: {r.found}" for r in failed) or study.gate.sentence
+    shown = {name: study_score(study.evaluation, name) for name in KEY_SCORES}
+    return {
+        "adresponse.status": study.gate.status,
+        "adresponse.reason": reason[:NOTE_LENGTH],
+        "adresponse.data_digest": study.table.digest,
+        "adresponse.basis": study.evaluation.basis,
+        "adresponse.package": own_version(),
+        **{f"adresponse.{name}": f"{value:.6g}" for name, value in shown.items() if value is not None},
+    }
+
+
+def study_score(evaluation: Evaluation, name: str) -> float | None:
+    """The value of a score, or None where the evaluation has none of that name."""
+    return next((s.value for s in evaluation.scores if s.name == name), None)
+
+
+def user() -> str:
+    """Who runs this, as MLflow shows it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user without a name
+        return "unknown"
+
+
+def note(study: Study) -> str:
+    """The study in Markdown: decision, key figures, formula, advice, columns."""
+    parts = [
+        f"**{study.gate.status}** {study.gate.sentence}",
+        study.evaluation.basis_sentence,
+        _score_table(study.evaluation.scores),
+        f"`{study.linear.formula}`" if study.linear else study.leaderboard.sentence,
+        study.recommendation.headline,
+        dictionary(study.table.contract),
+    ]
+    return _cut("\n\n".join(p for p in parts if p), NOTE_LENGTH)
+
+
+def _score_table(scores: tuple[Score, ...]) -> str:
+    rows = [f"| {_cell(s.title)} | {words.number(s.value)} | {_span(s)} | {_cell(s.unit)} |" for s in scores]
+    return "\n".join(["| score | value | 95 % interval | unit |", "|---|---|---|---|", *rows])
+
+
+def _span(score: Score) -> str:
+    return "" if score.low is None or score.high is None else words.span(score.low, score.high)
+
+
+def dictionary(contract: Contract) -> str:
+    """The columns in Markdown: name, role, meaning, unit, and where the table comes from."""
+    rows = [f"| {_cell(c.name)} | {c.role} | {_cell(c.means)} | {_cell(c.unit)} |" for c in contract.columns]
+    table = "\n".join(["| column | role | means | unit |", "|---|---|---|---|", *rows])
+    return f"{table}\n\n{contract.origin}" if contract.origin else table
+
+
+def _cell(text: str) -> str:
+    """Text that neither ends the Markdown cell nor starts markup."""
+    return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", text.replace("\n", " "))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def candidate_note(row: LeaderboardRow) -> str:
+    """One candidate of the leaderboard in a sentence."""
+    chosen = " **Chosen.**" if row.chosen else ""
+    return _cut(f"{row.title}: {row.verdict}{chosen}", NOTE_LENGTH)
+
+
+# --- files
+
+
+def files(study: Study, figures: Mapping[str, bytes], report_html: str, config_text: str) -> dict[str, str | bytes]:
+    """Every artifact of the run: its path and what it holds."""
+    linear = study.linear.coefficients if study.linear else ()
+    values = {
+        "profile": study.profile,
+        "evaluation": study.evaluation,
+        "leaderboard": study.leaderboard,
+        "findings": study.findings,
+        "gate": study.gate,
+        "recommendation": study.recommendation,
+        "contract": study.table.contract.to_dict(),
+    }
+    tables: dict[str, Iterable[Any]] = {
+        "coefficients": linear,
+        "leaderboard": study.leaderboard.rows,
+        "numbers": study.profile.numbers,
+        "predictions": study.evaluation.predicted,
+    }
+    return {
+        "report.html": report_html,
+        "settings.yaml": config_text,
+        **{f"{name}.json": to_json(value) for name, value in values.items()},
+        **{f"figures/{_file(name)}.svg": image for name, image in figures.items()},
+        **{f"tables/{name}.csv": to_csv(rows) for name, rows in tables.items()},
+    }
+
+
+def _file(name: str) -> str:
+    return re.sub(r"[^\w.-]", "_", name)[:100]
+
+
+def to_json(value: Any) -> str:
+    """Strict JSON of the frozen values: what is not finite is null, numpy's numbers are numbers."""
+    return json.dumps(words.plain(value), indent=1, ensure_ascii=False, allow_nan=False, default=_item)
+
+
+def _item(value: Any) -> Any:
+    return words.plain(value.tolist()) if hasattr(value, "tolist") else str(value)
+
+
+def to_csv(rows: Iterable[Any]) -> str:
+    """The plain fields of dataclasses as CSV; params as ``name=value``, nested values left out."""
+    rows = tuple(rows)
+    if not rows:
+        return ""
+    shown = [f.name for f in fields(rows[0]) if not isinstance(getattr(rows[0], f.name), tuple)]
+    plain = [n for n in shown if not hasattr(getattr(rows[0], n), "__dataclass_fields__")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(plain)
+    writer.writerows([[_csv_cell(getattr(row, n)) for n in plain] for row in rows])
+    return text.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    """A number as it is; text that a spreadsheet would run as a formula is quoted (OWASP, CSV injection)."""
+    if isinstance(value, dict):
+        value = "; ".join(f"{k}={v}" for k, v in value.items())
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value

@@ -1,0 +1,513 @@
+"""What does the study look like? Each figure as one deterministic SVG, with text that can be selected."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from adresponse.explore import Correlation, Numbers
+from adresponse.report.formats import number, percent, plain, short_tick, slugs
+from adresponse.tune import GridPoint
+
+if TYPE_CHECKING:
+    from adresponse.study import Study
+
+__all__ = ["PANELS", "SHOWN_ROWS", "figures", "shown_rows"]
+
+Array = NDArray[np.float64]
+
+PANELS = 12
+"""At most this many columns, pairs or candidates are drawn in one group of figures."""
+SHOWN_ROWS = 1000
+"""At most this many rows are drawn as marks in one figure; of more, a fixed random sample."""
+
+# Okabe and Ito's palette, told apart under every common colour blindness; shape says the same a second time.
+BLUE, ORANGE, INK, MUTED, FAINT = "#0072b2", "#d55e00", "#1b2733", "#5b6875", "#d9dee3"
+SMALL, WIDE = (440, 300), (560, 380)  # in CSS pixels at their natural size
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
+    "svg.hashsalt": "adresponse",  # the same study gives the same bytes
+    "text.parse_math": False,  # a name such as "Spend ($)" is no formula
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 12,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 11,
+    "legend.handletextpad": 0.3,
+    "legend.columnspacing": 1.2,
+    "legend.borderpad": 0,
+    "legend.borderaxespad": 0,
+}
+_SEEN: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 4.6, "mfc": BLUE, "mec": "none", "alpha": 0.55}
+_UNSEEN: dict[str, Any] = {"ls": "none", "marker": "D", "ms": 4.4, "mfc": "white", "mec": ORANGE, "mew": 1.3}
+
+
+# ---- the frame of every figure
+
+
+def _canvas(size: tuple[int, int]) -> Axes:
+    figure = Figure(figsize=(size[0] / 72, size[1] / 72))
+    FigureCanvasSVG(figure)
+    return figure.add_axes((0, 0, 1, 1))
+
+
+def _name(text: str, width: int) -> str:
+    """The text on at most two lines of ``width`` characters."""
+    lines = textwrap.wrap(plain(text), width, break_long_words=True) or [""]
+    return "\n".join([lines[0], *([lines[1] if len(lines) == 2 else lines[1][: width - 1] + "…"] if lines[1:] else [])])
+
+
+def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
+    """Ticks, labels and margins: y is named upright above its axis, x below, the marks on a line of their own."""
+    figure = ax.figure
+    width, height = figure.get_size_inches() * 72
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: short_tick(value)))
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    low, high = ax.get_ylim()
+    longest = max(len(short_tick(t)) for t in ax.get_yticks() if low <= t <= high)
+    characters = int(width // 7.2)
+    y, x = _name(y, characters), _name(x, characters)
+    left, right = 7 * longest + 16, 14
+    bottom = 42 + 15 * x.count("\n")
+    top = 28 + 15 * y.count("\n") + 22 * legend
+    ax.set_position((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
+    ax.tick_params(length=3, width=0.8)
+    figure.text(6 / width, 1 - 6 / height, y, va="top", ha="left")
+    figure.text(1 - right / width, 6 / height, x, va="bottom", ha="right")
+    if legend:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0.1), ncols=4, bbox_transform=ax.transAxes)
+    return figure  # type: ignore[return-value]
+
+
+def _svg(figure: Figure, title: str) -> bytes:
+    out = io.BytesIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(out, format="svg", metadata={**nothing, "Title": plain(title)})
+    return out.getvalue().replace(b"'DejaVu Sans', sans-serif", _FONT.encode())
+
+
+def shown_rows(rows: int) -> NDArray[np.int64]:
+    """Positions of the rows drawn as marks: all, or of many a random sample that is always the same."""
+    if rows <= SHOWN_ROWS:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(0).choice(rows, SHOWN_ROWS, replace=False))
+
+
+def _label_rows(ax: Axes, points: Iterable[tuple[int, float, float]]) -> None:
+    """Write the data row number beside a mark, towards the middle of the axes, by turns above and below it."""
+    low, high = ax.get_xlim()
+    for nth, (row, x, y) in enumerate(sorted(points, key=lambda p: p[2])):
+        right = x > low + 0.85 * (high - low)
+        ax.annotate(
+            f"row {row}", (x, y), xytext=(-6 if right else 6, 3 if nth % 2 else -11), textcoords="offset points",
+            ha="right" if right else "left", fontsize=10, color=MUTED,
+        )  # fmt: skip
+
+
+def _trend(x: Array, y: Array, parts: int = 10) -> tuple[Array, Array]:
+    """Means of x and y per tenth of the rows in the order of x, shape (parts,) each: the drift of a cloud of points."""
+    order = np.argsort(x, kind="stable")
+    groups = [g for g in np.array_split(order, parts) if len(g)]
+    return np.array([x[g].mean() for g in groups]), np.array([y[g].mean() for g in groups])
+
+
+# ---- the table
+
+
+def _distribution(numbers: Numbers, label: str) -> Figure:
+    """How are the rows spread over the values of one column?"""
+    ax = _canvas(SMALL)
+    edges, counts = np.array(numbers.histogram.edges), np.array(numbers.histogram.counts)
+    ax.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#9cc4de", edgecolor="white", linewidth=1)
+    top = max(int(counts.max(initial=0)), 1)
+    ax.set_ylim(0, 1.5 * top)
+    _five_numbers(ax, numbers)
+    low, high = numbers.densest
+    ax.plot([low, low, high, high], np.array([1.04, 1.08, 1.08, 1.04]) * top, color=BLUE, lw=1.2)
+    share = f"{percent(numbers.densest_share, 0)} from {number(low)} to {number(high)}"
+    _beside(ax, (low + high) / 2, 1.11 * top, share, va="bottom", color=BLUE)
+    figure = _frame(ax, label, "Rows")
+    ax.set_yticks([t for t in ax.get_yticks() if t <= 1.1 * top and float(t).is_integer()])
+    ax.spines["left"].set_visible(False)
+    return figure
+
+
+def _five_numbers(ax: Axes, numbers: Numbers) -> None:
+    """Lowest, quartiles, median and highest as one line above the bars."""
+    low, high = ax.get_xlim()
+    place = ax.get_xaxis_transform()
+    ax.plot([numbers.lowest, numbers.highest], [0.95, 0.95], color=MUTED, lw=1, transform=place)
+    ax.plot([numbers.q1, numbers.q3], [0.95, 0.95], color=MUTED, lw=4.5, solid_capstyle="butt", transform=place)
+    ax.plot([numbers.median], [0.95], "o", color="white", mec=INK, mew=1.4, ms=6, transform=place)
+    ax.set_xlim(low, high)
+    _beside(ax, numbers.median, 0.91, f"median {number(numbers.median)}", va="top", color=INK, transform=place)
+
+
+def _beside(ax: Axes, x: float, y: float, text: str, **how: Any) -> None:
+    """A text centred on x, but flush with the nearer edge where it would run out of the axes."""
+    low, high = ax.get_xlim()
+    at = (x - low) / (high - low) if high > low else 0.5
+    ax.text(x, y, text, ha="left" if at < 0.18 else "right" if at > 0.82 else "center", fontsize=11, **how)
+
+
+def _scatter(study: Study, name: str) -> Figure:
+    """Do spend and sales move together?"""
+    ax = _canvas(SMALL)
+    frame, contract = study.table.frame, study.table.contract
+    at = shown_rows(len(frame))
+    x, y = frame[name].to_numpy()[at], frame[contract.target].to_numpy()[at]
+    ax.plot(x, y, **_SEEN, label="rows")
+    odd = [o for o in study.profile.much_spent_little_sold if name in o.values and contract.target in o.values][:5]
+    if odd and len(contract.channels) == 1:
+        points = [(o.row, o.values[name], o.values[contract.target]) for o in odd]
+        ax.plot(
+            [p[1] for p in points], [p[2] for p in points], "o", mfc="none", mec=ORANGE, ms=10, mew=1.4,
+            label="much spent, little sold",
+        )  # fmt: skip
+    return _frame(ax, contract.label(name), contract.label(contract.target), legend=True)
+
+
+# ---- intervals as dots and lines: correlations, tuning, comparison
+
+
+@dataclass(frozen=True)
+class _Dot:
+    """One mark with its interval, on the line of ``name``."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    how: dict[str, Any]
+    kind: str = ""
+
+
+def _dots(dots: Sequence[_Dot], x: str, *, zero: bool, limits: tuple[float, float] | None = None) -> Figure:
+    """Values with intervals, one beneath the other, each named above its line so that long names find room."""
+    names = list(dict.fromkeys(d.name for d in dots))
+    lines = {name: [d for d in dots if d.name == name] for name in names}
+    step, legend = 44, any(d.kind for d in dots)
+    height = 64 + 24 * legend + step * len(names)
+    ax = _canvas((WIDE[0], height))
+    figure, width = ax.figure, WIDE[0]
+    if zero:
+        ax.axvline(0, color=MUTED, lw=0.9)
+    told: set[str] = set()
+    for place, name in enumerate(names):
+        for nth, dot in enumerate(lines[name]):
+            y = place + 0.16 + 0.24 * (nth - (len(lines[name]) - 1) / 2)
+            ax.plot([dot.low, dot.high], [y, y], color=dot.how.get("mec") or BLUE, lw=1.6, solid_capstyle="butt")
+            ax.plot([dot.value], [y], **dot.how, label=dot.kind if dot.kind and dot.kind not in told else None)
+            told.add(dot.kind)
+        ax.annotate(
+            _name(name, 72).split("\n")[0], (0, place - 0.27), xycoords=("axes fraction", "data"), va="center",
+            ha="left", bbox={"fc": "white", "ec": "none", "pad": 1.5},
+        )  # fmt: skip
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    if limits:
+        ax.set_xlim(*limits)
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_tick(value)))
+    ax.yaxis.set_visible(False)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x", color=FAINT, lw=0.6)
+    top = 8 + 24 * legend
+    ax.set_position((16 / width, 46 / height, (width - 32) / width, (height - 46 - top) / height))
+    figure.text(1 - 16 / width, 6 / height, _name(x, 78).split("\n")[0], va="bottom", ha="right")
+    if legend:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0.1), ncols=3)
+    return figure  # type: ignore[return-value]
+
+
+_FILLED: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 7, "mfc": BLUE, "mec": BLUE}
+_OPEN: dict[str, Any] = {"ls": "none", "marker": "D", "ms": 6, "mfc": "white", "mec": ORANGE, "mew": 1.5}
+
+
+def _correlation(pairs: Sequence[Correlation]) -> Figure:
+    """How close is each pair of columns, and how sure is that?"""
+    dots: list[_Dot] = []
+    for c in pairs:
+        name = f"{plain(c.a)} and {plain(c.b)}"
+        dots.append(_Dot(name, c.pearson, c.pearson_low, c.pearson_high, _FILLED, "Pearson's r"))
+        dots.append(_Dot(name, c.spearman, c.spearman_low, c.spearman_high, _OPEN, "Spearman's rho"))
+    return _dots(dots, "Correlation, with 95 % interval", zero=True, limits=(-1.03, 1.03))
+
+
+def _short_params(params: dict[str, str]) -> str:
+    return ", ".join(f"{k.rsplit('__', 1)[-1]} = {v}" for k, v in params.items()) or "any setting"
+
+
+def _alike(grid: Sequence[GridPoint]) -> list[tuple[GridPoint, str]]:
+    """Settings that gave the same error as one, best first, named by the parameters that they share."""
+    groups: dict[tuple[str, str], list[GridPoint]] = {}
+    for point in sorted(grid, key=lambda g: g.rank):
+        groups.setdefault((f"{point.rmse:.6g}", f"{point.std:.6g}"), []).append(point)
+    return [(points[0], _shared(points)) for points in groups.values()]
+
+
+def _shared(points: Sequence[GridPoint]) -> str:
+    shared = {k: v for k, v in points[0].params.items() if all(p.params.get(k) == v for p in points)}
+    return _short_params(shared) + (f" ({len(points)} settings, same error)" if len(points) > 1 else "")
+
+
+def _tuning(study: Study) -> Figure:
+    """Which settings predict best?"""
+    dots = [
+        _Dot(name, g.rmse, g.rmse - g.std, g.rmse + g.std, _FILLED)
+        for g, name in _alike(study.leaderboard.grid)[:PANELS]
+    ]
+    return _dots(dots, _with_unit(study, "Mean RMSE over the folds, ± its spread"), zero=False)
+
+
+def _comparison(study: Study) -> Figure:
+    """Is any candidate better than the default by more than chance?"""
+    dots = [
+        _Dot(
+            f"{r.title} (chosen)" if r.chosen else r.title, r.difference, r.low, r.high, _FILLED if r.chosen else _OPEN
+        )
+        for r in study.leaderboard.rows[:PANELS]
+    ]
+    return _dots(dots, _with_unit(study, "← better   RMSE minus the default's   worse →"), zero=True)
+
+
+def _with_unit(study: Study, text: str) -> str:
+    unit = study.table.contract[study.table.contract.target].unit
+    return f"{text} ({unit})" if unit else text
+
+
+# ---- the fit
+
+
+def _finite(values: Any) -> Array:
+    """As floats, with what is unbounded left out of the drawing."""
+    array = np.asarray(values, dtype=float)
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def _fitted_line(study: Study, name: str) -> Figure:
+    """What does the model expect over the budgets seen, and how far may a new row lie from it?"""
+    contract, X, y = study.table.contract, study.table.X, study.table.y.to_numpy()
+    ax = _canvas(WIDE if len(contract.features) == 1 else SMALL)
+    grid = X.mean().to_frame().T.loc[[0] * 60].reset_index(drop=True)
+    grid[name] = np.linspace(X[name].min(), X[name].max(), 60)
+    line, low, high = (_finite(a) for a in study.predict_interval(grid, 0.9))
+    spend = grid[name].to_numpy()
+    ax.fill_between(spend, low, high, color=BLUE, alpha=0.13, lw=0, label="90 % of new rows")
+    for rows, how, label in ((study.train, _SEEN, "fitted on"), (study.test, _UNSEEN, "held out")):
+        at = rows[shown_rows(len(rows))]
+        if len(at):
+            ax.plot(X[name].to_numpy()[at], _adjusted(study, name, at, y[at]), **how, label=label)
+    ax.plot(spend, line, color=INK, lw=2, label="expected")
+    ax.margins(x=0.03)
+    return _frame(ax, contract.label(name), contract.label(contract.target), legend=True)
+
+
+def _adjusted(study: Study, name: str, at: NDArray[np.int64], observed: Array) -> Array:
+    """Sales as they would stand with every other feature at its mean: the expectation there plus the row's residual."""
+    if len(study.table.contract.features) == 1:
+        return observed
+    X = study.table.X
+    rows = X.iloc[at]
+    moved = X.mean().to_frame().T.loc[[0] * len(at)].reset_index(drop=True)
+    moved[name] = rows[name].to_numpy()
+    expected = np.asarray(study.estimator.predict(moved), dtype=float)
+    return np.asarray(expected + observed - np.asarray(study.estimator.predict(rows), dtype=float))
+
+
+def _predicted_observed(study: Study) -> Figure:
+    """How near do the predictions for unseen rows come?"""
+    ax = _canvas(SMALL)
+    rows = [study.evaluation.predicted[i] for i in shown_rows(len(study.evaluation.predicted))]
+    predicted, observed = np.array([r.predicted for r in rows]), np.array([r.observed for r in rows])
+    low, high = _finite([r.low for r in rows]), _finite([r.high for r in rows])
+    inside = ~((observed < low) | (observed > high))
+    ax.vlines(predicted, low, high, color=BLUE, alpha=0.25, lw=1.2, label="90 % interval")
+    ends = (min(predicted.min(), observed.min()), max(predicted.max(), observed.max()))
+    ax.plot(ends, ends, color=INK, lw=1, label="as predicted")
+    ax.plot(predicted[inside], observed[inside], **{**_SEEN, "alpha": 0.9}, label="inside")
+    if not inside.all():
+        ax.plot(predicted[~inside], observed[~inside], **_UNSEEN, label="outside")
+    target = plain(study.table.contract.target)
+    return _frame(ax, _with_unit(study, f"{target} predicted"), _with_unit(study, f"{target} observed"), legend=True)
+
+
+@dataclass(frozen=True)
+class _Residuals:
+    """Rows fitted: predicted, residual, leverage and studentised residual, shape (n_rows,); ``size`` coefficients."""
+
+    predicted: Array
+    residual: Array
+    leverage: Array | None
+    studentised: Array
+    size: int
+
+
+def _residuals_of(study: Study) -> _Residuals:
+    """Predicted, residuals, leverages and (internally) studentised residuals of the rows fitted.
+
+    Leverages are the diagonal of the hat matrix, by QR of the features (scaling changes none of them); a model that is not
+    linear has none, and its residuals are divided by their standard deviation alone.
+    """
+    X = study.table.X.iloc[study.train]
+    predicted = np.asarray(study.estimator.predict(X), dtype=float).ravel()
+    residual = study.table.y.to_numpy()[study.train] - predicted
+    if study.linear is None:
+        return _Residuals(predicted, residual, None, residual / (residual.std() or 1.0), 0)
+    centred = X.to_numpy() - X.to_numpy().mean(axis=0)
+    design = np.column_stack([np.ones(len(X)), centred / np.maximum(np.abs(centred).max(axis=0), 1e-300)])
+    leverage = np.minimum((np.linalg.qr(design)[0] ** 2).sum(axis=1), 1 - 1e-12)
+    rse = np.sqrt((residual**2).sum() / max(len(X) - design.shape[1], 1)) or 1.0
+    return _Residuals(predicted, residual, leverage, residual / (rse * np.sqrt(1 - leverage)), design.shape[1])
+
+
+def _residual_plot(study: Study, r: _Residuals) -> Figure:
+    """Is the model wrong in a pattern?"""
+    ax = _canvas(SMALL)
+    ax.axhline(0, color=INK, lw=0.9)
+    at = shown_rows(len(r.predicted))
+    ax.plot(r.predicted[at], r.residual[at], **_SEEN, label="fitted on")
+    if len(study.test) and study.evaluation.basis == "held-out":
+        rows = [study.evaluation.predicted[i] for i in shown_rows(len(study.evaluation.predicted))]
+        ax.plot([p.predicted for p in rows], [p.observed - p.predicted for p in rows], **_UNSEEN, label="held out")
+    ax.plot(*_trend(r.predicted, r.residual), color=ORANGE, lw=1.8, label="mean")
+    y = _with_unit(study, "Observed minus predicted")
+    return _frame(ax, _with_unit(study, f"{plain(study.table.contract.target)} predicted"), y, legend=True)
+
+
+def _scale_location(study: Study, r: _Residuals) -> Figure:
+    """Does the error grow with the prediction?"""
+    ax = _canvas(SMALL)
+    size = np.sqrt(np.abs(r.studentised))
+    at = shown_rows(len(size))
+    ax.plot(r.predicted[at], size[at], **_SEEN, label="fitted on")
+    ax.plot(*_trend(r.predicted, size), color=ORANGE, lw=1.8, label="mean")
+    ax.set_ylim(bottom=0)
+    x = _with_unit(study, f"{plain(study.table.contract.target)} predicted")
+    return _frame(ax, x, "Square root of |studentised residual|", legend=True)
+
+
+def _qq(r: _Residuals) -> Figure:
+    """Are the errors spread like a normal distribution?"""
+    ax = _canvas(SMALL)
+    n = len(r.studentised)
+    at = shown_rows(n)
+    normal = NormalDist()
+    x = np.array([normal.inv_cdf((i + 0.5) / n) for i in at])
+    ax.plot([x[0], x[-1]], [x[0], x[-1]], color=INK, lw=1, label="normal")
+    ax.plot(x, np.sort(r.studentised)[at], **_SEEN, label="fitted on")
+    return _frame(ax, "Quantile of the normal distribution", "Studentised residual", legend=True)
+
+
+def _influence(study: Study, r: _Residuals, leverage: Array) -> Figure:
+    """Which rows pull the line, and how strongly? (Cook 1977.)"""
+    ax = _canvas(SMALL)
+    cook = r.studentised**2 * leverage / (1 - leverage) / r.size
+    top = np.argsort(-cook, kind="stable")[:3]
+    at = np.union1d(shown_rows(len(cook)), top)
+    ax.axhline(0, color=FAINT, lw=0.9)
+    ax.plot(leverage[at], r.studentised[at], **_SEEN, label="fitted on")
+    right, up = 1.08 * leverage.max(), 1.15 * np.abs(r.studentised).max() or 1.0
+    h = np.linspace(right / 400, min(right, 0.999), 200)
+    for distance, text, style in ((4 / len(cook), "Cook's distance 4/n", "--"), (0.5, "0.5", "-."), (1.0, "1", "-")):
+        edge = np.sqrt(distance * r.size * (1 - h) / h)
+        if edge.min() < up:
+            ax.plot(h, edge, color=ORANGE, lw=1, ls=style, label=text)
+            ax.plot(h, -edge, color=ORANGE, lw=1, ls=style)
+    ax.set_xlim(0, right)
+    ax.set_ylim(-up, up)
+    _label_rows(ax, [(int(study.train[i]) + 1, float(leverage[i]), float(r.studentised[i])) for i in top])
+    return _frame(ax, "Leverage (0 to 1)", "Studentised residual", legend=True)
+
+
+def _order(study: Study, r: _Residuals, date: str) -> Figure:
+    """Do neighbouring periods err alike?"""
+    ax = _canvas(SMALL)
+    at = np.argsort(study.train, kind="stable")[shown_rows(len(r.residual))]
+    ax.axhline(0, color=INK, lw=0.9)
+    ax.plot(study.train[at] + 1, r.residual[at], color=BLUE, lw=0.8, alpha=0.5)
+    ax.plot(study.train[at] + 1, r.residual[at], **_SEEN)
+    return _frame(ax, f"Row, in the order of {date}", _with_unit(study, "Observed minus predicted"))
+
+
+# ---- all of them
+
+
+def _table_figures(study: Study) -> Iterator[tuple[str, str, Figure]]:
+    contract, profile = study.table.contract, study.profile
+    slug = slugs(c.name for c in contract.columns)
+    for n in profile.numbers[:PANELS]:
+        yield f"distribution_{slug[n.name]}", f"Distribution of {n.name}", _distribution(n, contract.label(n.name))
+    for name in contract.features[:PANELS]:
+        yield f"scatter_{slug[name]}", f"{contract.target} against {name}", _scatter(study, name)
+    known = [c for c in profile.correlations if np.isfinite(c.pearson)]
+    if known:
+        pairs = sorted(known, key=lambda c: contract.target not in (c.a, c.b))[:PANELS]
+        yield "correlation", "Correlations with their intervals", _correlation(pairs)
+
+
+def _model_figures(study: Study) -> Iterator[tuple[str, str, Figure]]:
+    contract = study.table.contract
+    slug = slugs(c.name for c in contract.columns)
+    if study.leaderboard.grid:
+        yield "tuning", "Error of the settings tried", _tuning(study)
+    for name in contract.features[:PANELS]:
+        key = "fitted_line" if len(contract.features) == 1 else f"fitted_line_{slug[name]}"
+        yield key, f"Expected {contract.target} over {name}", _fitted_line(study, name)
+    if study.leaderboard.rows:
+        yield "comparison", "Candidates against the default", _comparison(study)
+
+
+def _diagnostic_figures(study: Study) -> Iterator[tuple[str, str, Figure]]:
+    if study.evaluation.predicted:
+        yield "predicted_observed", "Predicted and observed, unseen rows", _predicted_observed(study)
+    r = _residuals_of(study)
+    yield "residuals", "Residuals against predictions", _residual_plot(study, r)
+    yield "scale_location", "Size of the residuals against predictions", _scale_location(study, r)
+    yield "qq", "Residuals against a normal distribution", _qq(r)
+    if r.leverage is not None:
+        yield "influence", "Leverage and residuals", _influence(study, r, r.leverage)
+    if study.table.contract.date is not None:
+        yield "order", "Residuals in the order of time", _order(study, r, study.table.contract.date)
+
+
+def figures(study: Study) -> dict[str, bytes]:
+    """Every figure of the study: its name and its SVG.
+
+    Returns
+    -------
+    dict of str to bytes
+        ``distribution_<column>``, ``scatter_<channel>``, ``correlation``, ``tuning``, ``fitted_line`` (with several
+        features ``fitted_line_<feature>``), ``comparison``, ``predicted_observed``, ``residuals``,
+        ``scale_location``, ``qq``, ``influence``, with a date ``order``; what the study has no numbers for is left out.
+    """
+    with rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that DejaVu lacks is drawn by the browser's font
+        steps = (_table_figures, _model_figures, _diagnostic_figures)
+        return {name: _svg(figure, title) for step in steps for name, title, figure in step(study)}

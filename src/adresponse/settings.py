@@ -1,0 +1,156 @@
+"""What the user asked for: the arguments, the config file and the environment, read here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from adresponse.errors import ConfigError, did_you_mean
+
+__all__ = ["CONFIG_TEMPLATE", "ColumnMeaning", "Settings", "load", "tracking_uri"]
+
+CONFIG_TEMPLATE = """\
+# adresponse: what to fit, and how. Every line is optional; the command line wins over this file.
+
+# target: Sales                  # the column to be explained
+# channels: [TV, Radio]          # the columns of spend
+# controls: []                   # further numeric columns that explain sales (price, holidays)
+# date: week                     # with a date, the last rows are held out instead of random ones
+# market: region
+
+# columns:                       # what each column means and its unit: used in the report, the plots and MLflow
+#   TV: {means: TV marketing budget, unit: thousand dollars}
+#   Sales: {means: Sales, unit: thousand units}
+# origin: Where the table comes from, in words
+
+# missing: refuse                # or drop: leave out rows with a missing value
+# decimal: "."                   # or ",": where the file's numbers can be read either way
+# max_rows: 1000000              # larger tables are fitted on a random sample of this size
+
+# test_size: 0.2                 # share of rows held out; 0 fits on all rows and scores by cross-validation
+# seed: 42
+# folds: 5
+# repeats: 4
+
+# challengers: [sklearn.ensemble.HistGradientBoostingRegressor]   # any scikit-learn regressor, by import path
+# gate: [all finite, beats baseline, r2 >= 0.5]                   # what a version must pass to become champion
+
+# name: sales-response           # the model's name in the registry; without it, <target>-response
+# out: adresponse-output         # where the report is written
+"""
+
+
+class ColumnMeaning(BaseModel):
+    """What a column means, and its unit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    means: str = ""
+    unit: str = ""
+
+
+class Settings(BaseModel):
+    """Every choice of a study with its default; refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str | None = None
+    channels: tuple[str, ...] | None = None
+    controls: tuple[str, ...] = ()
+    date: str | None = None
+    market: str | None = None
+    columns: dict[str, ColumnMeaning] = Field(default_factory=dict)
+    origin: str = ""
+    missing: Literal["refuse", "drop"] = "refuse"
+    decimal: Literal[".", ","] | None = None
+    query: str | None = None
+    sql_table: str | None = None
+    sheet: str | None = None
+    max_rows: int = Field(default=1_000_000, ge=100)
+    test_size: float = Field(default=0.2, ge=0, lt=1)
+    seed: int = Field(default=42, ge=0, lt=2**32)
+    folds: int = Field(default=5, ge=2, le=50)
+    repeats: int = Field(default=4, ge=1, le=100)
+    challengers: tuple[str, ...] = ()
+    gate: tuple[str, ...] = ("all finite", "beats baseline")
+    name: str | None = None
+    out: Path = Path("adresponse-output")
+
+    @field_validator("channels", "controls", "challengers", "gate", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _nameable(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or re.search(r"[/:]", value)):
+            raise ValueError("a model name is not blank and has no '/' and no ':'")
+        return value
+
+    def dictionary(self) -> dict[str, dict[str, str]]:
+        """The column dictionary as plain values."""
+        return {name: meaning.model_dump() for name, meaning in self.columns.items()}
+
+    def plain(self) -> dict[str, Any]:
+        """All settings as plain values for JSON and YAML, without those that were left unset."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def model_name(self, target: str) -> str:
+        """``name``, or ``<target>-response`` in lower case with everything but letters, digits and ``._-`` as ``-``."""
+        return self.name or re.sub(r"[^\w.-]+", "-", target.strip().lower()).strip("-") + "-response"
+
+
+def load(config: str | Path | None = None, **given: Any) -> Settings:
+    """Settings from a YAML file and from what was given beside it; what was given wins, None counts as not given.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or a key or a value is not known; the sentence names it.
+    """
+    asked = _from_file(Path(config)) if config is not None else {}
+    asked |= {key: value for key, value in given.items() if value is not None}
+    try:
+        return Settings(**asked)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, str(config) if config else "")) from None
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Config file {str(path)!r} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"Config file {str(path)!r} is not UTF-8 text; save it as UTF-8.") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        at = f", line {where.line + 1}" if where else ""
+        raise ConfigError(f"Config file {str(path)!r}{at} is not valid YAML: {getattr(error, 'problem', error)}.") from None
+    if read is None:
+        return {}
+    if not isinstance(read, Mapping):
+        raise ConfigError(f"Config file {str(path)!r} holds no keys and values; see `adresponse init` for one that does.")
+    return {str(key): value for key, value in read.items()}
+
+
+def _sentence(error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = f"{source}: " if source and key else ""
+    if first["type"] == "extra_forbidden":
+        return f"{where}Setting {key!r} is not known.{did_you_mean(key, Settings.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}Setting {key}={first['input']!r} is refused: {message[0].lower()}{message[1:]}."
+
+
+def tracking_uri() -> str | None:
+    """``MLFLOW_TRACKING_URI`` where it is set and not blank."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or None

@@ -1,0 +1,64 @@
+"""How figures are written where a person, or a JSON reader, reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+__all__ = ["count", "listing", "number", "p_value", "percent", "plain", "span"]
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """``value`` with ``digits`` significant digits, thousands separated, no exponent where one can do without."""
+    if value is None or math.isnan(value):
+        return "not known"
+    if math.isinf(value):
+        return "unbounded"
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if not -5 <= magnitude < 15:
+        return f"{value:.{digits - 1}e}"
+    decimals = max(digits - 1 - magnitude, 0)
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share of one as percent: ``0.187`` is ``19 %``."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def p_value(p: float) -> str:
+    """A p value as papers print it: ``p < 0.001`` or ``p = 0.042``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def span(low: float, high: float) -> str:
+    """``low to high``."""
+    return f"{number(low)} to {number(high)}"
+
+
+def listing(items: Sequence[str]) -> str:
+    """``TV, Radio and Newspaper``."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def count(n: int, noun: str) -> str:
+    """``1 row``, ``1,200 rows``."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def plain(value: Any) -> Any:
+    """A value as strict JSON takes it: dataclasses as objects, tuples as lists, what is not finite as None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,102 @@
+"""Is everything that makes a fit wrong, or a result doubtful, found and said?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from examples import shipped, table
+
+from adresponse.check import check, refuse_unfit
+from adresponse.errors import UnfitTableError
+
+RANDOM = np.random.default_rng(11)
+
+
+def plain(rows: int = 100, **columns: object) -> pd.DataFrame:
+    """A table without anything to say about it, with columns put in its place."""
+    spend = np.random.default_rng(1).uniform(10, 90, rows)
+    frame = pd.DataFrame({"TV": spend, "Sales": 5 + 0.1 * spend + np.random.default_rng(2).normal(0, 0.5, rows)})
+    return frame.assign(**columns)
+
+
+def codes(frame: pd.DataFrame, **roles: object) -> dict[str, str]:
+    return {f.code: f.severity for f in check(table(frame, **roles))}
+
+
+def with_value(column: str, row: int, value: float) -> pd.DataFrame:
+    frame = plain()
+    frame.loc[row, column] = value
+    return frame
+
+
+def twice(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([frame, frame.iloc[:3]], ignore_index=True)
+
+
+TV = plain()["TV"].to_numpy()
+CASES = [
+    ("D001", "stop", plain(5)),  # fewer rows than five folds need
+    ("D001", "stop", pd.DataFrame(RANDOM.uniform(1, 9, (200, 199)), columns=[*map(str, range(198)), "Sales"])),  # 199 coefficients
+    ("D002", "stop", plain(TV=7.0)),  # constant spend
+    ("D002", "stop", plain(Sales=7.0)),  # constant sales
+    ("D006", "review", plain(15)),  # fewer than ten rows for each coefficient
+    ("D007", "stop", plain(Radio=2 * TV)),  # a multiple of another channel
+    ("D003", "review", plain(Radio=TV + RANDOM.normal(0, 20, 100))),  # r about 0.75
+    ("D005", "review", twice(plain())),  # copied rows
+    ("D009", "review", plain(TV=np.where(np.arange(100) < 90, TV, TV * 1000))),  # a tenth of the rows in single dollars
+    ("D011", "review", with_value("TV", 7, 900.0)),  # far from the rest
+    ("D018", "review", with_value("Sales", int(np.argmax(TV)), 60.0)),  # an end point pulled up
+]
+
+
+@pytest.mark.parametrize(("code", "severity", "frame"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
+def test_found(code: str, severity: str, frame: pd.DataFrame) -> None:
+    assert codes(frame).get(code) == severity
+
+
+def test_a_plain_table_gives_no_finding() -> None:
+    assert codes(plain()) == {}
+
+
+def test_the_published_pair_of_channels_is_found_and_no_other() -> None:
+    # ISLR, table 3.5: Radio and Newspaper 0.35, TV with either below 0.06
+    found = [f for f in check(table(shipped("advertising"))) if f.code == "D003"]
+    assert [f.message for f in found] == ["Radio and Newspaper move together (r = 0.35)."]
+
+
+def weekly(rows: int = 60) -> pd.DataFrame:
+    return plain(rows).assign(week=pd.date_range("2024-01-01", periods=rows, freq="W-MON"))
+
+
+def test_gap_in_time() -> None:
+    assert codes(weekly().drop(index=[20, 21]).reset_index(drop=True), date="week") == {"D010": "review"}
+    assert codes(weekly(), date="week") == {}
+
+
+def test_months_of_different_length_are_no_gap() -> None:
+    frame = plain(36).assign(month=pd.date_range("2021-01-01", periods=36, freq="MS"))
+    assert "D010" not in codes(frame, date="month")
+
+
+def test_a_period_given_twice_is_found_unless_markets_tell_the_rows_apart() -> None:
+    frame = weekly(30).assign(week=lambda f: f["week"].iloc[:15].repeat(2).to_numpy())
+    assert "D008" in codes(frame, date="week")
+    assert "D008" not in codes(frame.assign(region=["north", "south"] * 15), date="week", market="region")
+
+
+def test_stops_come_first_and_are_refused_with_their_advice() -> None:
+    findings = check(table(plain(TV=7.0)))
+    assert findings[0].severity == "stop"
+    with pytest.raises(UnfitTableError, match="'TV' is constant .* Leave the column out"):
+        refuse_unfit(findings)
+
+
+def test_every_code_is_in_the_reference() -> None:
+    root = Path(__file__).parent.parent
+    used = {c for p in (root / "src" / "adresponse").rglob("*.py") for c in re.findall(r'"([DM]\d{3})"', p.read_text())}
+    told = set(re.findall(r"`([DM]\d{3})`", (root / "docs" / "reference" / "findings.md").read_text()))
+    assert used == told

@@ -1,0 +1,165 @@
+"""Are scores, intervals of scores and diagnostics those that others compute, on rows the model has not seen?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from examples import shipped, table
+from scipy import stats
+from sklearn import metrics
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import train_test_split
+from statsmodels.stats.diagnostic import het_breuschpagan, linear_reset
+from statsmodels.stats.outliers_influence import OLSInfluence
+
+from adresponse import lifecycle
+from adresponse.check import cooks_distance
+from adresponse.evaluate import breusch_pagan, diagnose, evaluate
+from adresponse.intervals import calibrate
+from adresponse.models import linear
+
+TV = table(shipped("tvmarketing"))
+
+
+def study_of(made, test_size: float = 0.2):
+    rows = np.arange(len(made.frame))
+    train, test = train_test_split(rows, test_size=test_size, random_state=42) if test_size else (rows, rows[:0])
+    model = linear().fit(made.X.iloc[train], made.y.iloc[train])
+    spread = calibrate(linear(), made.X.iloc[train], made.y.iloc[train], folds=5, seed=42, in_time=False)
+    found = evaluate(model, spread, made.X, made.y, train=train, test=test, contract=made.contract)
+    return found, model, train, test
+
+
+def test_scores_equal_scikit_learn_on_the_held_out_rows() -> None:
+    found, model, _, test = study_of(TV)
+    observed, predicted = TV.y.iloc[test], model.predict(TV.X.iloc[test])
+    assert found.basis == "held-out"
+    assert found.rows == 40
+    assert found.score("mae") == pytest.approx(metrics.mean_absolute_error(observed, predicted))
+    assert found.score("rmse") == pytest.approx(metrics.root_mean_squared_error(observed, predicted))
+    assert found.score("mape") == pytest.approx(metrics.mean_absolute_percentage_error(observed, predicted))
+    assert found.score("r2") == pytest.approx(metrics.r2_score(observed, predicted))
+    assert found.score("bias") == pytest.approx((predicted - observed).mean())
+    assert found.score("wape") == pytest.approx(np.abs(observed - predicted).sum() / observed.sum())
+    assert found.score("adjusted_r2") == pytest.approx(1 - (1 - metrics.r2_score(observed, predicted)) * 39 / 38)
+
+
+def test_bootstrap_intervals_are_those_of_scipy() -> None:
+    found, model, _, test = study_of(TV)
+    observed, predicted = TV.y.to_numpy()[test], model.predict(TV.X.iloc[test])
+    for name, metric in (("mae", metrics.mean_absolute_error), ("r2", metrics.r2_score)):
+        oracle = stats.bootstrap(
+            (observed, predicted), metric, paired=True, vectorized=False, n_resamples=2_000, method="percentile", rng=1
+        ).confidence_interval
+        ours = next(s for s in found.scores if s.name == name)
+        width = oracle.high - oracle.low
+        # two sets of 2,000 random resamples: a 2.5 % quantile has a standard error of about 3 % of the width
+        assert ours.low == pytest.approx(oracle.low, abs=0.1 * width)
+        assert ours.high == pytest.approx(oracle.high, abs=0.1 * width)
+
+
+def test_no_row_is_scored_by_a_model_that_saw_it() -> None:
+    seen: list[tuple[set[float], set[float]]] = []
+
+    class Remembers(RegressorMixin, BaseEstimator):
+        """Predicts the mean, and notes what it was fitted on and asked for."""
+
+        def fit(self, X: pd.DataFrame, y: object) -> Remembers:
+            self.rows_ = set(X["TV"])
+            return self
+
+        def predict(self, X: pd.DataFrame) -> np.ndarray:
+            seen.append((self.rows_, set(X["TV"])))
+            return np.full(len(X), 10.0)
+
+    made = table(pd.DataFrame({"TV": np.arange(60.0), "Sales": np.sin(np.arange(60.0)) + 10}))
+    rows = np.arange(60)
+    train, test = rows[:48], rows[48:]
+    spread = calibrate(Remembers(), made.X.iloc[train], made.y.iloc[train], folds=5, seed=1, in_time=False)
+    model = Remembers().fit(made.X.iloc[train], made.y.iloc[train])
+    evaluate(model, spread, made.X, made.y, train=train, test=test, contract=made.contract)
+    scored = [(fitted, asked) for fitted, asked in seen if asked != set(made.X["TV"].iloc[train])]
+    assert len(scored) > 20  # every other call is a prediction for a score or a calibration
+    assert not any(fitted & asked for fitted, asked in scored)
+
+
+def test_mape_is_refused_where_nothing_was_sold_and_wape_stands() -> None:
+    frame = shipped("tvmarketing")
+    frame.loc[frame.index[:100], "Sales"] = 0.0
+    found, *_ = study_of(table(frame))
+    mape = next(s for s in found.scores if s.name == "mape")
+    assert mape.value is None
+    assert "sold nothing" in mape.reason
+    assert found.score("wape") is not None
+    assert "M005" in {f.code for f in found.findings}
+
+
+def test_nothing_held_out_means_cross_validation_and_it_is_said() -> None:
+    found, *_ = study_of(TV, test_size=0)
+    assert found.basis == "cross-validation"
+    assert found.rows == 200
+    assert "No rows were held out" in found.basis_sentence
+    # ISLR's residual standard error for this line is 3.26; errors on unseen rows are a little larger
+    assert 3.2 < found.score("rmse") < 3.4
+
+
+def test_coverage_is_counted_on_unseen_rows_and_near_its_level() -> None:
+    found, *_ = study_of(TV)
+    counted = {c.level: c for c in found.coverage if c.basis == "cross-validation"}
+    for level, c in counted.items():
+        # 160 rows: three standard errors of a share
+        assert c.measured == pytest.approx(level, abs=3 * np.sqrt(level * (1 - level) / 160))
+    assert [c.width for c in counted.values()] == sorted(c.width for c in counted.values())
+
+
+def test_diagnostics_equal_statsmodels() -> None:
+    found, model, train, _ = study_of(TV)
+    X, y = TV.X.iloc[train], TV.y.iloc[train]
+    oracle = sm.OLS(y.to_numpy(), sm.add_constant(X.to_numpy())).fit()
+    by_name = {d.name: d for d in found.diagnostics}
+    reset = linear_reset(oracle, power=2, test_type="fitted", use_f=True)
+    assert by_name["residuals"].statistic == pytest.approx(float(reset.fvalue), rel=1e-6)
+    assert by_name["residuals"].p == pytest.approx(float(reset.pvalue), rel=1e-6)
+    lm, p, *_ = het_breuschpagan(oracle.resid, oracle.model.exog)
+    assert breusch_pagan(oracle.model.exog, oracle.resid) == pytest.approx((lm, p), rel=1e-8)
+    assert by_name["scale_location"].statistic == pytest.approx(lm, rel=1e-8)
+    cooks = OLSInfluence(oracle).cooks_distance[0]
+    np.testing.assert_allclose(cooks_distance(oracle.model.exog, y.to_numpy()), cooks, rtol=1e-8)
+    assert by_name["influence"].statistic == pytest.approx(cooks.max())
+
+
+def test_errors_that_follow_each_other_in_time_are_found() -> None:
+    random = np.random.default_rng(5)
+    drift = np.cumsum(random.normal(0, 1, 120))
+    X = pd.DataFrame({"TV": random.uniform(0, 10, 120)})
+    y = 3 * X["TV"] + drift
+    found = {d.name: d for d in diagnose(linear().fit(X, y), X, y, in_time=True)}
+    assert found["order"].statistic == pytest.approx(
+        sm.stats.stattools.durbin_watson(y - linear().fit(X, y).predict(X)), rel=1e-9
+    )
+    assert "Neighbouring periods err alike" in found["order"].sentence
+
+
+def test_a_perfect_line_is_evaluated_without_a_division_by_zero() -> None:
+    frame = pd.DataFrame({"TV": np.arange(50.0), "Sales": 2 + 3 * np.arange(50.0)})
+    found, *_ = study_of(table(frame))
+    assert found.score("r2") == pytest.approx(1)
+    assert found.score("rmse") == pytest.approx(0, abs=1e-9)
+
+
+def test_the_reference_study_is_reproduced() -> None:
+    """The published study of this file, each figure to the digits it prints (design, section 5)."""
+    study = lifecycle.fit()
+    assert round(study.evaluation.score("mae"), 2) == 2.44
+    assert round(study.evaluation.score("rmse"), 2) == 3.19
+    assert round(study.evaluation.score("mape"), 3) == 0.187
+    assert round(study.evaluation.score("r2"), 3) == 0.677
+    tv, sales = study.profile.numbers
+    assert (round(tv.mean, 2), tv.lowest, tv.highest) == (147.04, 0.7, 296.4)
+    assert (round(sales.mean, 2), sales.lowest, sales.highest) == (14.02, 1.6, 27.0)
+    assert tv.densest == (200, 250)
+    assert sales.densest == (10, 15)
+    assert "same predictions" in study.leaderboard.tuning_sentence
+    assert study.gate.status == "VALIDATED"

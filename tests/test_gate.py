@@ -1,0 +1,62 @@
+"""Does the gate let through what it should, and nothing that is not finite?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from adresponse import lifecycle
+from adresponse.errors import ConfigError
+from adresponse.gate import decide, validate_rules
+
+EVALUATION = lifecycle.fit().evaluation
+
+
+def with_score(name: str, value: float | None):
+    return replace(EVALUATION, scores=tuple(replace(s, value=value) if s.name == name else s for s in EVALUATION.scores))
+
+
+@pytest.mark.parametrize(
+    ("rule", "status"),
+    [
+        ("r2 >= 0.5", "VALIDATED"),  # it is 0.677
+        ("r2>=0.7", "REJECTED"),
+        ("mape <= 0.19", "VALIDATED"),  # it is 0.187
+        ("rmse < 3", "REJECTED"),  # it is 3.19
+        ("bias > -1e0", "VALIDATED"),  # it is -0.31
+        ("coverage_90 >= 0.8", "VALIDATED"),
+        ("all finite", "VALIDATED"),
+        ("beats baseline", "VALIDATED"),
+    ],
+)
+def test_rules(rule: str, status: str) -> None:
+    decision = decide(EVALUATION, [rule])
+    assert decision.status == status
+    assert rule in decision.sentence or status == "VALIDATED"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("rule", ["all finite", "r2 >= 0.5", "r2 <= 0.5"])
+def test_a_score_that_is_not_finite_passes_nothing(rule: str, value: float) -> None:
+    assert decide(with_score("r2", value), [rule]).status == "REJECTED"
+
+
+def test_a_score_that_cannot_be_given_passes_no_rule_about_it() -> None:
+    assert decide(with_score("mape", None), ["mape <= 1"]).status == "REJECTED"
+    assert decide(with_score("mape", None), ["all finite"]).status == "VALIDATED"
+
+
+def test_no_better_than_the_mean_is_rejected_with_the_figures() -> None:
+    decision = decide(replace(EVALUATION, baseline_rmse=3.0), ["beats baseline"])
+    assert decision.sentence == "Rejected: beats baseline (RMSE 3.194 against 3 of the mean)."
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [("rsme <= 3", "Did you mean 'rmse'"), ("r2 = 0.5", "cannot be read"), ("better", "cannot be read")],
+)
+def test_a_rule_that_cannot_be_read_is_refused(rule: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        validate_rules([rule])

@@ -1,0 +1,98 @@
+"""Does the house stand as drawn: imports point down, no cycle, each outside library behind its door?"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "src" / "adresponse"
+FLOORS = [
+    {"errors", "findings", "schema", "words", "table", "reading"},
+    {"explore", "check", "models", "intervals", "tune", "evaluate", "gate", "recommend", "study", "record"},
+    {"store", "track", "registry", "report"},
+    {"settings", "lifecycle", "cli"},
+]
+DOORS = [{"store", "track", "registry"}, {"report"}]  # one door may have several rooms; no door opens into another
+BEHIND = {  # which rooms may name a library
+    "mlflow": {"store", "track", "registry"},
+    "skops": {"track"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "sklearn": {"models", "intervals", "tune", "evaluate", "lifecycle"},
+    "pyarrow": {"table", "reading"},
+    "openpyxl": {"table", "reading"},
+    "sqlalchemy": {"table", "reading", "store"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "pydantic": {"settings"},
+}
+HEAVY = ("numpy", "pandas", "scipy", "sklearn", "mlflow", "matplotlib", "pyarrow", "pydantic", "jinja2", "rich", "yaml")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def files() -> list[Path]:
+    return [p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent != PACKAGE]
+
+
+def inner(path: Path) -> set[str]:
+    """Rooms of the house that a file imports, its own left out."""
+    names = {n.split(".")[1] for n in imports(path) if n.startswith("adresponse.")}
+    return (names & set().union(*FLOORS)) - {room(path)}
+
+
+def floor_of(name: str) -> int:
+    return next(i for i, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(p) for p in files()} == set().union(*FLOORS)
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down_and_no_door_opens_into_another(path: Path) -> None:
+    here = room(path)
+    for there in inner(path):
+        assert floor_of(there) <= floor_of(here), f"{here} imports {there}, which is above it"
+        doors = [d for d in DOORS if here in d or there in d]
+        assert floor_of(there) < 2 or floor_of(here) > 2 or len(doors) == 1, f"{here} imports another door, {there}"
+
+
+def test_no_cycle_between_rooms() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in files():
+        graph.setdefault(room(path), set()).update(inner(path))
+    while graph:
+        leaves = {name for name, needs in graph.items() if not needs & set(graph)}
+        assert leaves, f"a cycle among {sorted(graph)}"
+        graph = {name: needs for name, needs in graph.items() if name not in leaves}
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_each_library_stays_behind_its_door(path: Path) -> None:
+    for library in {n.split(".")[0] for n in imports(path)} & set(BEHIND):
+        assert room(path) in BEHIND[library], f"{room(path)} imports {library}"
+
+
+@pytest.mark.parametrize("statement", ["import adresponse", "import adresponse.cli as c; c.main(['--help'], standalone_mode=False)"])
+def test_no_heavy_library_is_loaded(statement: str) -> None:
+    code = f"{statement}\nimport sys\nprint('LOADED', *sorted(set({HEAVY!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED"

@@ -1,0 +1,74 @@
+"""Are arguments and the config file understood, and refused in one sentence where they are not?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from adresponse.errors import ConfigError
+from adresponse.settings import CONFIG_TEMPLATE, Settings, load
+
+
+def config(folder: Path, text: str) -> Path:
+    path = folder / "adresponse.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_is_given_wins_over_the_file_and_none_is_not_given(tmp_path: Path) -> None:
+    path = config(tmp_path, "target: Sales\nseed: 7\nchannels: [TV]\n")
+    settings = load(path, seed=1, target=None)
+    assert (settings.target, settings.seed, settings.channels) == ("Sales", 1, ("TV",))
+
+
+def test_lists_may_be_written_with_commas() -> None:
+    assert load(channels="TV, Radio").channels == ("TV", "Radio")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("chanels: [TV]", "'chanels' is not known. Did you mean 'channels'"),
+        ("test_size: 1.5", "test_size=1.5 is refused: input should be less than 1"),
+        ("missing: guess", "missing='guess' is refused"),
+        ("columns: {TV: {meaning: x}}", "'columns.TV.meaning' is not known"),
+        ("name: a/b", "no '/'"),
+        ("target: [", "line 1 is not valid YAML"),
+        ("- TV", "holds no keys and values"),
+    ],
+)
+def test_a_file_that_is_not_understood(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load(config(tmp_path, text))
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    assert load(config(tmp_path, "")) == Settings()
+
+
+def test_the_template_names_every_setting_that_a_file_may_hold(tmp_path: Path) -> None:
+    assert load(config(tmp_path, CONFIG_TEMPLATE)) == Settings()
+    uncommented = "\n".join(
+        line.removeprefix("# ") for line in CONFIG_TEMPLATE.splitlines()[2:] if line.startswith("#")
+    )
+    named = set(yaml.safe_load(uncommented))
+    about_the_source = {"query", "sql_table", "sheet"}  # belong to one table, so they are arguments
+    assert named == set(Settings.model_fields) - about_the_source
+    load(config(tmp_path, uncommented))
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [("Sales", "sales-response"), ("Net Sales (€)", "net-sales-response"), ("Umsätze", "umsätze-response")],
+)
+def test_the_model_is_named_after_the_target(target: str, name: str) -> None:
+    assert Settings().model_name(target) == name

@@ -1,0 +1,45 @@
+"""Are figures written as a person expects them?"""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from adresponse.findings import Finding
+from adresponse.words import count, listing, number, p_value, percent, plain
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0465297, "0.04653"),
+        (29408.5, "29,408"),
+        (14.0225, "14.02"),
+        (200.0, "200"),
+        (0.0, "0"),
+        (-1234567.0, "-1,234,567"),
+        (1e-9, "1.000e-09"),
+        (math.inf, "unbounded"),
+        (math.nan, "not known"),
+        (None, "not known"),
+    ],
+)
+def test_number(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_small_words() -> None:
+    assert percent(0.1867, 1) == "18.7 %"
+    assert p_value(1e-9) == "p < 0.001"
+    assert p_value(0.0421) == "p = 0.042"
+    assert listing(["TV", "Radio", "Print"]) == "TV, Radio and Print"
+    assert (count(1, "row"), count(1200, "row")) == ("1 row", "1,200 rows")
+
+
+def test_plain_values_are_strict_json() -> None:
+    value = {"a": (Finding("D001", "stop", "m", "a"), math.nan, 1.5)}
+    assert json.loads(json.dumps(plain(value), allow_nan=False)) == {
+        "a": [{"code": "D001", "severity": "stop", "message": "m", "advice": "a"}, None, 1.5]
+    }
