@@ -130,7 +130,7 @@ def test_no_password_is_said_by_a_refusal(url: str) -> None:
         ({}, ConfigError, "has 2 tables (other, weeks); name one with sql_table"),
         ({"query": "select 1", "sql_table": "weeks"}, ConfigError, "query or sql_table, not both"),
         ({"sql_table": "week"}, TableError, "no table 'week'. Did you mean 'weeks'?"),
-        ({"query": "select nothing from weeks"}, TableError, "no such column: nothing"),
+        ({"query": "select absent from weeks"}, TableError, "no such column: absent"),
         ({"query": "create table more (a int)"}, TableError, "gives no rows"),
         ({"query": "select * from weeks where 1 = 0"}, TableError, "has column names but no rows"),
         ({"sheet": "x"}, ConfigError, "sheet='x' is for an Excel file"),

@@ -50,6 +50,19 @@ MANNERS = [
 ]
 
 
+class _Blankless(click.Command):
+    """A command to which a blank value is one that was not given, as MLflow Projects pass every parameter."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given: list[str] = []
+        for arg in args:
+            if arg:
+                given.append(arg)
+            elif given and given[-1].startswith("--"):
+                given.pop()
+        return super().parse_args(ctx, given)
+
+
 def _with(*groups: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
     def add(command: Command) -> Command:
         for option in reversed([o for group in groups for o in group]):
@@ -123,7 +136,7 @@ def main() -> None:
     """From a table of marketing budgets and sales to a tracked, registered response model and a budget decision."""
 
 
-@main.command(epilog=_example("adresponse run spend.csv --target Sales --channels TV,Radio"))
+@main.command(cls=_Blankless, epilog=_example("adresponse run spend.csv --target Sales --channels TV,Radio"))
 @_with(TABLE, FITTING)
 @click.option("--name", help="The model's name in the registry. [default: <target>-response]")
 @click.option("--out", metavar="DIR", help="Folder for the report. [default: adresponse-output]")
@@ -143,7 +156,7 @@ def run(table: str | None, as_json: bool, progress: Callable[[str], None], **giv
         _print_run(made)
 
 
-@main.command(epilog=_example("adresponse check spend.csv --target Sales"))
+@main.command(cls=_Blankless, epilog=_example("adresponse check spend.csv --target Sales"))
 @_with(TABLE, MANNERS)
 @_refusing
 def check(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
@@ -162,7 +175,7 @@ def check(table: str | None, as_json: bool, progress: Callable[[str], None], **g
     refuse_unfit(findings)
 
 
-@main.command(epilog=_example("adresponse explore spend.csv --target Sales"))
+@main.command(cls=_Blankless, epilog=_example("adresponse explore spend.csv --target Sales"))
 @_with(TABLE, MANNERS)
 @_refusing
 def explore(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
@@ -177,7 +190,7 @@ def explore(table: str | None, as_json: bool, progress: Callable[[str], None], *
         _print_profile(read.contract, profile)
 
 
-@main.command(epilog=_example("adresponse compare spend.csv --target Sales --config adresponse.yaml"))
+@main.command(cls=_Blankless, epilog=_example("adresponse compare spend.csv --target Sales --config adresponse.yaml"))
 @_with(TABLE, FITTING, MANNERS)
 @_refusing
 def compare(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
@@ -192,7 +205,7 @@ def compare(table: str | None, as_json: bool, progress: Callable[[str], None], *
         _print_leaderboard(board)
 
 
-@main.command(epilog=_example("adresponse ui --port 5000"))
+@main.command(cls=_Blankless, epilog=_example("adresponse ui --port 5000"))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 def ui(host: str, port: int) -> None:
@@ -206,7 +219,7 @@ def ui(host: str, port: int) -> None:
         sys.exit(error.exit_code)
 
 
-@main.command(epilog=_example("adresponse doctor"))
+@main.command(cls=_Blankless, epilog=_example("adresponse doctor"))
 @_with(MANNERS)
 @_refusing
 def doctor(as_json: bool, progress: Callable[[str], None]) -> None:
@@ -228,7 +241,7 @@ def doctor(as_json: bool, progress: Callable[[str], None]) -> None:
         console.print(f"  {part:<26}{'there' if there else 'not there'}")
 
 
-@main.command(epilog=_example("adresponse init", "adresponse run spend.csv --config adresponse.yaml"))
+@main.command(cls=_Blankless, epilog=_example("adresponse init", "adresponse run spend.csv --config adresponse.yaml"))
 @click.argument("path", default="adresponse.yaml", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 def init(path: Path, force: bool) -> None:

@@ -244,7 +244,7 @@ def _save_model(run: Run, study: Study, model: Any, folder: Path, trusted: tuple
     """
     contract, estimator = study.table.contract, study.estimator
     example = study.table.X.iloc[:EXAMPLE_ROWS]
-    with quietly(run.store.verbose):
+    with quietly(run.store.verbose), _unchecked_pins():
         import mlflow.sklearn
         from mlflow.models import Model
 
@@ -269,6 +269,23 @@ def _save_model(run: Run, study: Study, model: Any, folder: Path, trusted: tuple
             )
         except mlflow.exceptions.MlflowException as e:
             raise ModelError(f"The model {_title(estimator)} cannot be stored without pickle: {_first_line(e)}") from e
+
+
+@contextlib.contextmanager
+def _unchecked_pins() -> Iterator[None]:
+    """Spare MLflow the comparison of our pins with what is installed: they are that, and it reads every package."""
+    from mlflow.utils import environment
+
+    name = "warn_dependency_requirement_mismatches"
+    kept = getattr(environment, name, None)
+    if kept is None:
+        yield
+        return
+    setattr(environment, name, lambda _: None)
+    try:
+        yield
+    finally:
+        setattr(environment, name, kept)
 
 
 def _first_line(error: BaseException) -> str:

@@ -71,7 +71,8 @@ def look(name: str, array: Any, decimal: numerals.Decimal) -> Look:
     written = cells.texts(array) if names_a_date(name) else None
     writes_dates = kind == "date" or (written is not None and _mostly_dates(written))
     if kind != "number":
-        return Look(name, kind, distinct=len(array.unique()), writes_dates=writes_dates)
+        distinct = len(array.unique()) if cells.is_text(array) else 0
+        return Look(name, kind, distinct=distinct, writes_dates=writes_dates)
     values, _ = cells.to_numbers(array, decimal)
     return Look(name, kind, bool((values < 0).any()), _counts_up(values), len(np.unique(values)), writes_dates)
 
@@ -151,7 +152,7 @@ def assign(asked: Roles, looks: Sequence[Look], source: str) -> Roles:
     if roles.market is None:
         roles = replace(roles, market=_market_of(_free(roles, looks)))
     if roles.target is None:
-        roles = replace(roles, target=_target_of(_numeric(_free(roles, looks)), source))
+        roles = replace(roles, target=_target_of(_numeric(_free(roles, looks), at_least=2), source))
     if roles.channels is None:
         roles = _with_channels(roles, _free(roles, looks), source)
     return replace(roles, inferred=tuple(n for n in roles.named if n not in asked.named))
@@ -187,11 +188,14 @@ def _market_of(looks: Sequence[Look]) -> str | None:
     return max(named, key=lambda one: one.distinct).name if named else None
 
 
-def _numeric(looks: Sequence[Look]) -> list[Look]:
-    """The columns that can be measures: numeric, neither a row's number nor a calendar's."""
+def _numeric(looks: Sequence[Look], at_least: int) -> list[Look]:
+    """The columns that can be measures: numeric, neither a calendar's number nor a row's.
+
+    Values that count up from 0 or 1 number the rows, unless ``at_least`` so many measures would not be left.
+    """
     measures = [one for one in looks if one.kind == "number" and not (_is_index(one.name) or _is_calendar(one.name))]
     beyond = [one for one in measures if not one.counts_up or _sales_rank(one.name) is not None]
-    return beyond if len(beyond) > 1 else measures
+    return beyond if len(beyond) >= at_least else measures
 
 
 def _sales_rank(name: str) -> tuple[int, int] | None:
@@ -217,7 +221,7 @@ def _target_of(measures: Sequence[Look], source: str) -> str:
 
 
 def _with_channels(roles: Roles, looks: Sequence[Look], source: str) -> Roles:
-    measures = _numeric(looks)
+    measures = _numeric(looks, at_least=1)
     channels = tuple(one.name for one in measures if not one.negative)
     controls = tuple(one.name for one in measures if one.negative)
     if not channels:

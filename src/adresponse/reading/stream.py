@@ -249,7 +249,8 @@ class _Intake:
         )
 
     def _missing_said(self) -> str:
-        counts = ", ".join(f"{name!r} {self.missing[name]:,}" for name in self.missing)
+        names = [c.name for c in self.contract.columns if c.name in self.missing]
+        counts = ", ".join(f"{name!r} {self.missing[name]:,}" for name in names)
         rows = "1 row misses" if self.rows_missing == 1 else f"{self.rows_missing:,} rows miss"
         return f"{rows} a value (by column: {counts})"
 

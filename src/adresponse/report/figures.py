@@ -36,7 +36,7 @@ SHOWN_ROWS = 1000
 
 # Okabe and Ito's palette, told apart under every common colour blindness; shape says the same a second time.
 BLUE, ORANGE, INK, MUTED, FAINT = "#0072b2", "#d55e00", "#1b2733", "#5b6875", "#d9dee3"
-SMALL, WIDE = (440, 300), (560, 380)  # in CSS pixels at their natural size
+SMALL, WIDE = (440, 300), (500, 350)  # in CSS pixels at their natural size
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
@@ -82,6 +82,10 @@ def _name(text: str, width: int) -> str:
     return "\n".join([lines[0], *([lines[1] if len(lines) == 2 else lines[1][: width - 1] + "…"] if lines[1:] else [])])
 
 
+def _one_line(text: str, width: int) -> str:
+    return textwrap.shorten(plain(text), width, placeholder=" …")
+
+
 def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
     """Ticks, labels and margins: y is named upright above its axis, x below, the marks on a line of their own."""
     figure = ax.figure
@@ -99,7 +103,7 @@ def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
     top = 28 + 15 * y.count("\n") + 22 * legend
     ax.set_position((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
     ax.tick_params(length=3, width=0.8)
-    figure.text(6 / width, 1 - 6 / height, y, va="top", ha="left")
+    figure.text(0, 1 - 6 / height, y, va="top", ha="left")
     figure.text(1 - right / width, 6 / height, x, va="bottom", ha="right")
     if legend:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0.1), ncols=4, bbox_transform=ax.transAxes)
@@ -214,9 +218,11 @@ def _dots(dots: Sequence[_Dot], x: str, *, zero: bool, limits: tuple[float, floa
     names = list(dict.fromkeys(d.name for d in dots))
     lines = {name: [d for d in dots if d.name == name] for name in names}
     step, legend = 44, any(d.kind for d in dots)
-    height = 64 + 24 * legend + step * len(names)
-    ax = _canvas((WIDE[0], height))
-    figure, width = ax.figure, WIDE[0]
+    width, x = SMALL[0], _name(x, 58)
+    bottom, top = 46 + 15 * x.count("\n"), 8 + 24 * legend
+    height = bottom + top + 10 + step * len(names)
+    ax = _canvas((width, height))
+    figure = ax.figure
     if zero:
         ax.axvline(0, color=MUTED, lw=0.9)
     told: set[str] = set()
@@ -227,7 +233,7 @@ def _dots(dots: Sequence[_Dot], x: str, *, zero: bool, limits: tuple[float, floa
             ax.plot([dot.value], [y], **dot.how, label=dot.kind if dot.kind and dot.kind not in told else None)
             told.add(dot.kind)
         ax.annotate(
-            _name(name, 72).split("\n")[0], (0, place - 0.27), xycoords=("axes fraction", "data"), va="center",
+            _one_line(name, 58), (0, place - 0.27), xycoords=("axes fraction", "data"), va="center",
             ha="left", bbox={"fc": "white", "ec": "none", "pad": 1.5},
         )  # fmt: skip
     ax.set_ylim(len(names) - 0.4, -0.6)
@@ -238,9 +244,8 @@ def _dots(dots: Sequence[_Dot], x: str, *, zero: bool, limits: tuple[float, floa
     ax.yaxis.set_visible(False)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x", color=FAINT, lw=0.6)
-    top = 8 + 24 * legend
-    ax.set_position((16 / width, 46 / height, (width - 32) / width, (height - 46 - top) / height))
-    figure.text(1 - 16 / width, 6 / height, _name(x, 78).split("\n")[0], va="bottom", ha="right")
+    ax.set_position((2 / width, bottom / height, (width - 18) / width, (height - bottom - top) / height))
+    figure.text(1 - 16 / width, 6 / height, x, va="bottom", ha="right")
     if legend:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0.1), ncols=3)
     return figure  # type: ignore[return-value]
@@ -274,7 +279,7 @@ def _alike(grid: Sequence[GridPoint]) -> list[tuple[GridPoint, str]]:
 
 def _shared(points: Sequence[GridPoint]) -> str:
     shared = {k: v for k, v in points[0].params.items() if all(p.params.get(k) == v for p in points)}
-    return _short_params(shared) + (f" ({len(points)} settings, same error)" if len(points) > 1 else "")
+    return _short_params(shared) + (f" ({len(points)} settings)" if len(points) > 1 else "")
 
 
 def _tuning(study: Study) -> Figure:
@@ -294,7 +299,7 @@ def _comparison(study: Study) -> Figure:
         )
         for r in study.leaderboard.rows[:PANELS]
     ]
-    return _dots(dots, _with_unit(study, "← better   RMSE minus the default's   worse →"), zero=True)
+    return _dots(dots, _with_unit(study, "RMSE minus the default's"), zero=True)
 
 
 def _with_unit(study: Study, text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from adresponse import words
 
-__all__ = ["decimals_for", "interval", "joined", "number", "p_value", "percent", "plain", "short_tick", "slugs", "unit_per"]
+__all__ = ["decimals_beside", "decimals_for", "interval", "joined", "number", "p_value", "percent", "plain", "short_tick", "slugs", "unit_per"]
 
 ABSENT = "–"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
@@ -36,12 +36,17 @@ def number(value: float | None, digits: int = 4, decimals: int | None = None) ->
 
 
 def decimals_for(values: Iterable[float | None], digits: int = 4) -> int:
-    """Decimal places at which the largest of the values shows ``digits`` significant digits."""
+    """Decimal places at which the largest of the values shows ``digits`` significant digits, fewer where all need fewer."""
     finite = [abs(v) for v in values if v is not None and math.isfinite(v)]
     largest = max(finite, default=0.0)
-    if largest == 0 or all(float(v).is_integer() for v in finite):
-        return 0
-    return min(6, max(0, digits - 1 - math.floor(math.log10(largest))))
+    most = min(9, max(0, digits - 1 - math.floor(math.log10(largest)))) if largest else 0
+    return next((d for d in range(most) if all(abs(round(v, d) - v) <= 1e-12 * largest for v in finite)), most)
+
+
+def decimals_beside(value: float | None, low: float | None, high: float | None, digits: int = 4) -> int:
+    """Decimal places for a figure and its interval: ``digits`` significant ones of it, fewer where it is all but nought."""
+    width = high - low if low is not None and high is not None else 0.0
+    return decimals_for([value, width / 10], digits)
 
 
 def p_value(p: float | None) -> str:
@@ -55,9 +60,10 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 4, decimals: int | None = None) -> str:
-    """``2.01 to 2.90``; ``–`` where there is no interval."""
+    """``2.01 to 2.90``, both ends with the same decimals; ``–`` where there is no interval."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ABSENT
+    decimals = decimals_for([low, high], digits) if decimals is None else decimals
     return f"{number(low, digits, decimals)} to {number(high, digits, decimals)}"
 
 

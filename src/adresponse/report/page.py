@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from adresponse.report.figures import PANELS, SHOWN_ROWS
 from adresponse.report.formats import (
+    decimals_beside,
     decimals_for,
     interval,
     joined,
@@ -196,14 +197,15 @@ def _captions(study: Study) -> dict[str, str]:
                 if contract.target in (c.a, c.b)}  # fmt: skip
     captions = {f"distribution_{slug[n.name]}": n.sentence for n in profile.numbers}
     captions |= {f"scatter_{slug[f]}": together.get(f, "Each mark is a row.") for f in contract.features}
-    captions |= {f"fitted_line_{slug[f]}": _line_caption(study) for f in contract.features}
+    captions |= {f"fitted_line_{slug[f]}": _slope_sentence(study, f) for f in contract.features}
     return captions | {
         "fitted_line": _line_caption(study),
         "correlation": "1 is a rising line, −1 a falling one, 0 no relation. Pearson's r asks for a straight line, "
         "Spearman's rho for any steady rise. A line that crosses 0 leaves the direction open.",
-        "tuning": f"{study.leaderboard.tuning_sentence} Settings with the same error share a line.",
-        "comparison": f"{study.leaderboard.sentence} Lines are 95 % intervals of the paired difference; one that "
-        "crosses 0 may be chance.",
+        "tuning": "The further left, the better; a line spans one standard deviation over the folds to each side. "
+        "Settings with the same error share a line.",
+        "comparison": "The further left, the better. Lines are 95 % intervals of the difference over the same folds; "
+        "one that crosses 0 may be chance.",
         "predicted_observed": "The nearer a mark lies to the diagonal, the better the prediction. " + _inside(study),
         "residuals": said.get("residuals", "A good model leaves no pattern: the mean stays near 0."),
         "scale_location": said.get("scale_location", "A level mean says that errors are of one size."),
@@ -221,6 +223,19 @@ def _line_caption(study: Study) -> str:
     if len(study.table.contract.features) > 1:
         caption += "The other columns are held at their mean, and each mark is moved to where it would then lie. "
     return caption + "Both end where the data ends."
+
+
+def _slope_sentence(study: Study, name: str) -> str:
+    """What one more unit of a feature goes with, where the model has a figure for it."""
+    found = study.linear.coefficients if study.linear else ()
+    slope = next((c for c in found if c.name == name), None)
+    if slope is None:
+        return f"What the model expects over {name}."
+    contract = study.table.contract
+    unit = unit_per(contract.target, name, contract[contract.target].unit, contract[name].unit)
+    places = decimals_beside(slope.estimate, slope.low_hc3, slope.high_hc3, 3)
+    bounds = interval(slope.low_hc3, slope.high_hc3, decimals=places)
+    return f"{number(slope.estimate, decimals=places)} {unit}, the others held fixed (95 % interval {bounds}, robust)."
 
 
 def _inside(study: Study) -> str:
@@ -272,15 +287,14 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     facts = [
         ("Source", table.source),
         ("Origin", table.contract.origin or "not given"),
-        ("Rows", f"{len(table.frame):,}"),
-        ("Rows in the source", f"{table.rows_read:,}"),
+        ("Rows", f"{len(table.frame):,} of {table.rows_read:,} in the source"),
         ("Fitted on", f"{len(study.train):,} rows"),
         ("Held out", f"{len(study.test):,} rows"),
         ("SHA-256 of the content", table.digest),
     ]
     if table.contract.date is not None:
         dates = table.frame[table.contract.date]
-        facts.insert(4, ("Dates", f"{dates.min():%Y-%m-%d} to {dates.max():%Y-%m-%d}"))
+        facts.insert(3, ("Dates", f"{dates.min():%Y-%m-%d} to {dates.max():%Y-%m-%d}"))
     return facts
 
 
@@ -309,10 +323,15 @@ def _odd_rows(study: Study) -> Table | None:
         return None
     contract = study.table.contract
     names = [n for n in (*contract.features, contract.target) if n in odd[0].values]
+    places = {n: decimals_for(o.values[n] for o in odd) for n in names}
+    last = decimals_for(o.expected for o in odd)
     return _table(
         "Much spent, little sold",
         ("Row", *(f"#{contract.label(n)}" for n in names), f"#{contract.target} expected of the total spend"),
-        ((f"{o.row:,}", *(number(o.values[n]) for n in names), number(o.expected)) for o in odd),
+        (
+            (f"{o.row:,}", *(number(o.values[n], decimals=places[n]) for n in names), number(o.expected, decimals=last))
+            for o in odd
+        ),
     )
 
 
@@ -333,18 +352,20 @@ def _correlations(study: Study) -> Table:
 
 
 def _scaling(study: Study) -> Table:
-    X = study.table.X.iloc[study.train]
+    def rows() -> Iterator[Sequence[str]]:
+        for name in study.table.contract.features:
+            values = study.table.X[name].to_numpy()[study.train]
+            low, high, mean = float(values.min()), float(values.max()), float(values.mean())
+            places = decimals_for([low, high, mean])
+            scaled = (mean - low) / ((high - low) or 1.0)
+            figures = (number(v, decimals=places) for v in (low, high, mean))
+            yield study.table.contract.label(name), *figures, number(scaled, decimals=3)
+
     return _table(
-        "Figures of the scaling, from the rows fitted",
+        "Figures of the scaling",
         ("Column", "#Lowest, becomes 0", "#Highest, becomes 1", "#Mean", "#Mean, scaled"),
-        (
-            (
-                study.table.contract.label(n), number(X[n].min()), number(X[n].max()), number(X[n].mean()),
-                number((X[n].mean() - X[n].min()) / ((X[n].max() - X[n].min()) or 1.0), decimals=3),
-            )
-            for n in study.table.contract.features
-        ),
-    )  # fmt: skip
+        rows(),
+    )
 
 
 def _scales(study: Study) -> bool:
@@ -374,6 +395,11 @@ def _in_unit(study: Study, text: str) -> str:
     return f"{text} ({unit})" if unit else text
 
 
+def _amount(study: Study, value: float) -> str:
+    """A figure with the target's unit, where it has one."""
+    return f"{number(value, 3)} {study.table.contract[study.table.contract.target].unit}".strip()
+
+
 def _coefficients(coefficients: Iterable[Coefficient], study: Study) -> Table:
     contract = study.table.contract
     sold = contract[contract.target].unit
@@ -389,7 +415,11 @@ def _coefficients(coefficients: Iterable[Coefficient], study: Study) -> Table:
                 ("robust (HC3)", c.se_hc3, c.t_hc3, c.p_hc3, c.low_hc3, c.high_hc3),
             )
             for kind, se, t, p, low, high in kinds:
-                figures = (number(c.estimate), number(se, 3), number(t, decimals=2), p_value(p), interval(low, high))
+                places = decimals_beside(c.estimate, low, high)
+                figures = (
+                    number(c.estimate, decimals=places), number(se, decimals=places), number(t, decimals=2), p_value(p),
+                    interval(low, high, decimals=places),
+                )  # fmt: skip
                 yield (_sentence(c.name) if c.name == "intercept" else c.name, kind, *figures, unit(c))
 
     return _table(
@@ -408,8 +438,7 @@ def _scores(study: Study) -> Table:
             again = repeated.get(s.name)
             yield (
                 f"{s.title} ({s.unit})" if s.unit else s.title,
-                _score(s), interval(s.low, s.high, 3),
-                _score(again) if again else "–", interval(again.low, again.high, 3) if again else "–",
+                *_score(s), *(_score(again) if again else ("–", "–")),
                 s.sentence if s.value is not None else f"Not given: {s.reason}",
             )  # fmt: skip
 
@@ -420,27 +449,40 @@ def _scores(study: Study) -> Table:
     )
 
 
-def _score(s: Score) -> str:
-    return number(s.value, 3) if s.value is not None else "not given"
+def _score(s: Score) -> tuple[str, str]:
+    """The score and its interval."""
+    places = decimals_beside(s.value, s.low, s.high, 3)
+    return (
+        "not given" if s.value is None else number(s.value, decimals=places),
+        interval(s.low, s.high, decimals=places),
+    )
 
 
 def _coverage(study: Study) -> Table:
-    bases = {"held-out": "held-out rows", "cross-validation": "test folds of the cross-validation"}
+    """A row for each level, the rows that it was measured on beside one another."""
+    spoken = {"held-out": "held-out rows", "cross-validation": "cross-validation"}
+    measured = {(c.level, c.basis): c for c in study.evaluation.coverage}
+    bases = list(dict.fromkeys(c.basis for c in study.evaluation.coverage))
+    heads = [(f"#Measured, {spoken[b]}", _in_unit(study, "#Mean width")) for b in bases]
+
+    def cells(level: float) -> Iterator[str]:
+        for basis in bases:
+            c = measured.get((level, basis))
+            yield f"{percent(c.measured)} of {c.rows:,}" if c else "–"
+            yield number(c.width, 3) if c else "–"
+
     return _table(
         "Do the prediction intervals hold?",
-        ("Promised", "#Measured", "#Rows", _in_unit(study, "#Mean width"), "Measured on"),
-        (
-            (percent(c.level, 0), percent(c.measured), f"{c.rows:,}", number(c.width), bases[c.basis])
-            for c in study.evaluation.coverage
-        ),
+        ("Promised", *(h for pair in heads for h in pair)),
+        ((percent(level, 0), *cells(level)) for level in dict.fromkeys(c.level for c in study.evaluation.coverage)),
     )
 
 
 def _diagnostics(study: Study) -> Table:
     return _table(
         "Looks at the residuals",
-        ("Diagnostic", "#Statistic", "#p", "In words"),
-        ((d.title, number(d.statistic), p_value(d.p), d.sentence) for d in study.evaluation.diagnostics),
+        ("Diagnostic", "#Statistic", "#p"),
+        ((d.title, number(d.statistic, 3), p_value(d.p)) for d in study.evaluation.diagnostics),
     )
 
 
@@ -479,8 +521,12 @@ def _tiles(study: Study) -> list[Tile]:
 def _score_tile(title: str, s: Score) -> Tile:
     if s.value is None:
         return Tile(title, "not given", "", s.reason)
-    bounds = interval(s.low, s.high, 3)
-    return Tile(title, number(s.value, 3), s.unit, f"95 % interval {bounds}" if bounds != "–" else "")
+    figure, bounds = _score(s)
+    return Tile(title, figure, s.unit, _sure(bounds))
+
+
+def _sure(bounds: str) -> str:
+    return "" if bounds == "–" else "95 % interval " + bounds.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _slope_tiles(study: Study) -> list[Tile]:
@@ -492,13 +538,13 @@ def _slope_tiles(study: Study) -> list[Tile]:
     best = max(slopes, key=lambda c: c.estimate, default=None)
     if best is None:
         return []
-    name = f"One more of {best.name} brings"
+    name = f"{contract.target} per unit of {best.name}"
     if len(slopes) > 1:
-        name += f" (the most of {len(slopes)} channels)"
+        name += f", the most of {len(slopes)} channels"
     unit = unit_per(contract.target, best.name, contract[contract.target].unit, contract[best.name].unit)
-    return [
-        Tile(name, number(best.estimate, 3), unit, f"95 % interval {interval(best.low_hc3, best.high_hc3, 3)}")
-    ]
+    places = decimals_beside(best.estimate, best.low_hc3, best.high_hc3, 3)
+    bounds = interval(best.low_hc3, best.high_hc3, decimals=places)
+    return [Tile(name, number(best.estimate, decimals=places), unit, _sure(bounds))]
 
 
 def _drawn_note(study: Study) -> str:
@@ -516,8 +562,10 @@ def _drawn_note(study: Study) -> str:
 
 
 def _pair_sentences(study: Study) -> list[str]:
-    pairs = sorted(study.profile.correlations, key=lambda c: study.table.contract.target not in (c.a, c.b))
-    return [c.sentence for c in pairs[:_PRINTED_PAIRS]]
+    """What the pairs without a scatter of their own say, the closest first."""
+    target = study.table.contract.target
+    pairs = [c for c in study.profile.correlations if target not in (c.a, c.b)]
+    return [c.sentence for c in sorted(pairs, key=lambda c: -abs(c.pearson))[:_PRINTED_PAIRS]]
 
 
 def _day(created: str) -> str:
@@ -544,7 +592,7 @@ def _environment() -> Environment:
     )
 
 
-def _words_of(study: Study, tracked: Tracked) -> dict[str, Any]:
+def _words_of(study: Study, tracked: Tracked, drawn: Iterable[str]) -> dict[str, Any]:
     """Everything in the page that is neither table nor figure."""
     contract = study.table.contract
     return {
@@ -560,9 +608,10 @@ def _words_of(study: Study, tracked: Tracked) -> dict[str, Any]:
         "pairs": _pair_sentences(study),
         "scales": _scales(study),
         "drawn_note": _drawn_note(study),
-        "baseline": number(study.evaluation.baseline_rmse, 3),
-        "rse": number(study.linear.rse, 3) if study.linear else "",
-        "unit": contract[contract.target].unit,
+        "baseline": _amount(study, study.evaluation.baseline_rmse),
+        "rse": _amount(study, study.linear.rse) if study.linear else "",
+        "undrawn": [d.sentence for d in study.evaluation.diagnostics if d.name not in drawn],
+        "line_caption": _line_caption(study),
         "several": len(contract.features) > 1,
     }
 
@@ -599,5 +648,5 @@ def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked) -> str:
             "diagnostics": _diagnostics(study) if study.evaluation.diagnostics else None,
             "leaderboard": _leaderboard(study),
         },
-        **_words_of(study, tracked),
+        **_words_of(study, tracked, figures),
     )
