@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ |= {
@@ -13,6 +15,8 @@ os.environ |= {
 
 import pytest  # noqa: E402  (after the environment is set)
 
+from adresponse import store  # noqa: E402
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
@@ -22,3 +26,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
         report.outcome = "failed"
         report.longrepr = f"skipped where nothing may be: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh SQLite store of MLflow's, made once: copying it is faster than migrating one for each test."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    store.prepare(store.resolve(None, path.parent)).open()
+    return path
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, made_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder is a new one, with blanks in its path and a fresh store."""
+    folder = tmp_path / "my tables"
+    folder.mkdir()
+    shutil.copy(made_store, folder / "mlflow.db")
+    monkeypatch.chdir(folder)
+    return folder

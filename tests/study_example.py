@@ -153,7 +153,7 @@ def _evaluation(table: AdTable, test: Any, estimator: Any, spread: Spread) -> Ev
         tuple(Coverage(v, float(np.mean((low <= observed) & (observed <= high))), len(test), float(np.mean(high - low)))
               for v in (0.5, 0.8, 0.9, 0.95)),
         (
-            Diagnostic("scale_location", "Spread of the residuals", 48.0, 1e-12, "The error grows with the prediction."),
+            Diagnostic("scale_location", "Spread of the residuals", 48.0, 1e-12, "The error grows with sales."),
             Diagnostic("qq", "Normality of the residuals", 0.99, 0.21, "Nothing speaks against normal errors."),
             Diagnostic("influence", "Influence of single rows", 0.06, None, "No row pulls the line by itself."),
         ),

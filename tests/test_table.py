@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
+import os
 import subprocess
 import sys
 import textwrap
@@ -289,8 +290,8 @@ def test_the_whole_table_bears_witness_to_its_decimal_mark(tmp_path: Path) -> No
 
 
 def test_the_decimal_mark_may_show_itself_late(tmp_path: Path) -> None:
-    rows = "7;8\n" * 1_200_000 + "1,5;2\n"  # the first block, 4 MB, holds integers alone
-    table = read(write(tmp_path, "TV;Sales\n" + rows), **ROLES, max_rows=2_000_000)
+    rows = "7;8\n" * 400_000 + "1,5;2\n"  # the first block, 1 MB, holds integers alone
+    table = read(write(tmp_path, "TV;Sales\n" + rows), **ROLES)
     assert table.X["TV"].iloc[-1] == 1.5
 
 
@@ -373,9 +374,9 @@ def not_a_table(folder: Path) -> dict[str, tuple[Path, str]]:
         "archive": (write(folder, b"PK\x03\x04 ...", "7.csv"), "a zip archive"),
         "zero bytes": (write(folder, b"TV,Sales\n1,\x002\n", "8.csv"), "bytes that are no text"),
         "no encoding": (write(folder, b"TV,Sales\n1,\x81\n", "9.csv"), "bytes that are no text"),
-        "no Parquet": (write(folder, "TV,Sales\n1,2\n", "10.parquet"), "named like a Parquet file but holds none"),
+        "no Parquet": (write(folder, "TV,Sales\n1,2\n", "10.parquet"), "the name of a file for Parquet but is none"),
         "cut Parquet": (write(folder, b"PAR1....", "11.parquet"), "not a readable Parquet file"),
-        "no Excel": (write(folder, "TV,Sales\n1,2\n", "12.xlsx"), "named like a Excel file but holds none"),
+        "no Excel": (write(folder, "TV,Sales\n1,2\n", "12.xlsx"), "the name of a file for Excel but is none"),
         "cut Excel": (write(folder, b"PK\x03\x04....", "13.xlsx"), "not a readable Excel file"),
         "old Excel": (write(folder, b"\xd0\xcf\x11\xe0....", "14.xls"), "save it as .xlsx"),
         "no header": (write(folder, "1,2\n3,4\n", "15.csv"), "numbers where its column names belong"),
@@ -407,8 +408,8 @@ def test_other_objects_are_no_table(source: object) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("TV,Sales\n1,2\n3\n", "Row 2 (line 3 of ads.csv) has 1 cells where the header has 2"),
-        ("TV,Sales\n\n1,2\n3,4,5\n", "Row 2 (line 4 of ads.csv) has 3 cells where the header has 2"),
+        ("TV,Sales\n1,2\n3\n", "Row 2 (line 3 of ads.csv) has 1 cell, the header 2"),
+        ("TV,Sales\n\n1,2\n3,4,5\n", "Row 2 (line 4 of ads.csv) has 3 cells, the header 2"),
         ('TV,Sales\n"1\n",2\n3,4,5\n', "Row 2 (line 4 of ads.csv) has 3 cells"),  # a line end within quotes
         ("TV,Sales,TV\n1,2,3\n", "Two columns are named 'TV' (columns 1 and 3)"),
         ("TV,Sales, TV\n1,2,3\n", "Two columns are named 'TV' (columns 1 and 3)"),
@@ -511,7 +512,8 @@ def test_rows_are_counted_over_blocks(tmp_path: Path, kind: str) -> None:
         (pd.to_timedelta([1, 2], "D"), "row 1: 1 day, 0:00:00 is not a number"),
         ([1.0, np.inf], "row 2: inf is not finite"),
         ([1, -2], "row 2: -2 is negative"),
-        ([[1], [2]], "is not a number"),
+        ([[1], [2]], "row 1: '[1]' is not a number"),
+        ([b"1", b"\xff"], r"row 2: '\\xff' is not a number"),
         (["1", "x"], "row 2: 'x' is not a number"),
     ],
 )
@@ -667,11 +669,13 @@ def test_a_frame_column_that_holds_no_dates_is_refused(column: list[Any]) -> Non
     assert "row 1: " in refusal(pd.DataFrame({"date": column, "TV": 1, "Sales": 2}), **ROLES, date="date")
 
 
+@settings(deadline=None)
 @given(moment=st.datetimes(min_value=datetime.datetime(1, 1, 1)), day_first=st.booleans())
 def test_iso_dates_survive(moment: datetime.datetime, day_first: bool) -> None:
     assert dates.parse(moment.isoformat(), day_first) == moment
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="0123456789-/.W T:Z+", max_size=25))
 def test_no_text_breaks_the_date_reader(text: str) -> None:
     assert dates.parse(text, False) is None or isinstance(dates.parse(text, True), datetime.datetime | None)
@@ -799,10 +803,13 @@ def test_a_bad_cell_outside_the_sample_is_refused() -> None:
 
 
 def test_a_big_file_is_streamed(tmp_path: Path) -> None:
-    """60 MB of 7.5 million rows: as columns of text it takes 180 MB and more, as floats 120 MB, as objects 900 MB.
+    """60 MB of 9 million rows grow memory by 160 MB as columns of text (the leanest whole reading), by 280 in pandas.
 
-    Streamed it takes a few blocks of 4 MB, twice 10,000 rows and what the allocator keeps: 60 MB measured, 110 allowed.
+    Streamed by two threads it is blocks of 1 MB on their way, 20,000 rows and what the allocator keeps: 90 to 100 MB
+    measured, whatever the file's length; 130 is allowed.
     """
+    if not Path("/proc/self/status").exists():
+        pytest.skip("missing part: /proc, which tells a process's own peak memory")
     block = "".join(f"{i % 300}.5,{i % 30}\n" for i in range(100_000))
     path = tmp_path / "big.csv"
     with path.open("w") as file:
@@ -810,18 +817,19 @@ def test_a_big_file_is_streamed(tmp_path: Path) -> None:
         for _ in range(math.ceil(60e6 / len(block))):
             file.write(block)
     program = textwrap.dedent("""
-        import resource, sys
+        import re, sys
         from adresponse.table import read, read_builtin
-        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
         read_builtin()
         before = peak()
         table = read(sys.argv[1], target="Sales", channels=["TV"], max_rows=10_000)
         print(len(table.frame), table.rows_read, peak() - before)
     """)
-    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    two = {**os.environ, "OMP_NUM_THREADS": "2"}  # which Arrow obeys
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True, env=two)
     kept, rows, grown = map(int, done.stdout.split())
     assert (kept, rows) == (10_000, 100_000 * math.ceil(60e6 / len(block)))
-    assert grown < 110
+    assert grown < 130
 
 
 # --- the house
@@ -833,6 +841,7 @@ def test_the_door_is_light() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="0123456789.,' -+e€$x\u202f", max_size=12))
 def test_one_cell_is_read_the_same_by_every_way(text: str) -> None:
     """The quick cast and the reading of marks agree, so that a value does not hang on its neighbours."""

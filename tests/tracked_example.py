@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import signal
 import sys
+import tempfile
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
-
-from study_example import one_channel
 
 from adresponse import registry, store, track
 from adresponse.gate import GateDecision, GateRule
 from adresponse.study import Study
+from study_example import one_channel
 
 CALM = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -46,12 +52,57 @@ def open_in(folder: Path) -> store.Store:
     return store.prepare(store.resolve(None, folder)).open()
 
 
+@cache
+def made_once() -> Path:
+    """The file of a store that this process made once."""
+    folder = Path(tempfile.mkdtemp(prefix="adresponse-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    open_in(folder)
+    return folder / "mlflow.db"
+
+
+def copied_store(folder: Path) -> store.Store:
+    """A store in the folder, copied from one that this process made once (0.1 s instead of 3); run the test in it."""
+    shutil.copy(made_once(), folder / "mlflow.db")
+    return open_in(folder)
+
+
 def child_environment(**more: str) -> dict[str, str]:
     """The environment for a process of ours: the sources and these tests on its path, MLflow calm."""
     paths = [str(Path(store.__file__).parents[1]), str(Path(__file__).parent)]
     return {**os.environ, **CALM, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 
-if __name__ == "__main__":  # one of many processes at once
-    _, _, registered = log(open_in(Path.cwd()), study())
-    sys.stdout.write(registered.version)
+def _at_once(count: int) -> int:
+    """That many processes, forked after the imports, each preparing, tracking and registering; how many failed."""
+    import mlflow.sklearn
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+    children = []
+    for _ in range(count):
+        if not (child := os.fork()):
+            os._exit(_quiet_failure(lambda: log(open_in(Path.cwd()), study())))
+        children.append(child)
+    return sum(os.waitpid(child, 0)[1] != 0 for child in children)
+
+
+def _quiet_failure(act: Callable[[], object]) -> int:
+    try:
+        act()
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _hang() -> None:
+    """A run that waits until it is ended."""
+    opened = open_in(Path.cwd())
+    with track.start(opened, "hanging", "to be ended"):
+        sys.stdout.write("started\n")
+        sys.stdout.flush()
+        signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(_hang() if sys.argv[1] == "hang" else _at_once(int(sys.argv[1])))

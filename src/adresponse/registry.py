@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from adresponse.study import Study
 __all__ = ["CHAMPION", "Version", "champion", "register", "versions"]
 
 CHAMPION = "champion"
+MODEL_VERSIONS = "mlflow.modelVersions"
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,12 @@ def register(store: Store, study: Study, model: LoggedModel, run_id: str) -> Ver
         _forget_empty(store, study.name, made_name)
         raise
     try:
-        store.call("set_tag", run_id, "adresponse.model_version", str(made.version))
+        _link(store, model, run_id, made)
         trusted = study.gate.status == "VALIDATED"
         if trusted:
             store.call("set_registered_model_alias", study.name, CHAMPION, str(made.version))
     except BaseException:
-        _take_back(store, study.name, str(made.version), run_id)
+        _take_back(store, study.name, str(made.version), run_id, model)
         _forget_empty(store, study.name, made_name)
         raise
     return _version(study.name, str(made.version), study.gate.status, trusted)
@@ -95,12 +97,21 @@ def _create(store: Store, study: Study, model: LoggedModel, run_id: str) -> Any:
         )
 
 
-def _take_back(store: Store, name: str, version: str, run_id: str) -> None:
+def _link(store: Store, model: LoggedModel, run_id: str, made: Any) -> None:
+    """Let the run and the logged model name their version; MLflow's UI reads the latter from its own tag."""
+    store.call("set_tag", run_id, "adresponse.model_version", str(made.version))
+    named = json.dumps([{"name": made.name, "version": made.version}])
+    store.call("set_logged_model_tags", model.model_id, {MODEL_VERSIONS: named})
+
+
+def _take_back(store: Store, name: str, version: str, run_id: str, model: LoggedModel) -> None:
     """Delete a version of a run that failed; what cannot be reached any more is left."""
     with contextlib.suppress(StoreError):
         store.call("delete_model_version", name, version)
     with contextlib.suppress(StoreError):
         store.call("delete_tag", run_id, "adresponse.model_version")
+    with contextlib.suppress(StoreError):
+        store.call("delete_logged_model_tag", model.model_id, MODEL_VERSIONS)
 
 
 def _forget_empty(store: Store, name: str, made: bool) -> None:

@@ -52,6 +52,10 @@ CALM = {  # MLflow's own defaults wait for minutes, draw bars and phone home
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+BRISK = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+}  # until a store is known to answer
 
 
 @dataclass(frozen=True)
@@ -302,7 +306,7 @@ def _uncollected() -> Iterator[None]:
 def _open(uri: str, verbose: bool) -> Store:
     from mlflow import MlflowClient
 
-    with quietly(verbose):
+    with _environment(BRISK), quietly(verbose):
         if _scheme(uri) in DATABASES:
             _refuse_unfit_database(uri)
         client = _patiently(lambda: MlflowClient(tracking_uri=uri))

@@ -29,14 +29,15 @@ def array_of(values: Sequence[Any]) -> Any:
 
 
 def plain(array: Any) -> Any:
-    """The array without dictionaries, views, extensions and fractions in tens, which few functions take."""
+    """The array without what few functions take: dictionaries, views, extensions; decimals, lists, bytes as text."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if isinstance(array.type, pa.BaseExtensionType):
         array = array.storage
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_decimal(array.type):
+    kind = array.type
+    if pa.types.is_decimal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
         return pa.array([_as_text(v) for v in array.to_pylist()], pa.string())
     return array.cast(pa.large_string()) if pa.types.is_string_view(array.type) else array
 
@@ -45,6 +46,8 @@ def _as_text(value: Any) -> str | None:
     """Any value as text; a fraction without decimal mark (15e-1), so that no number format can misread it."""
     if value is None or value is np.ma.masked or type(value).__name__ in {"NAType", "NaTType"}:
         return None
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
     if isinstance(value, float | np.floating):
         value = Exact(repr(float(value)))
     if isinstance(value, Exact):

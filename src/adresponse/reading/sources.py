@@ -121,7 +121,9 @@ def _refuse_binary(path: Path, start: bytes) -> None:
             raise TableError(f"{path} is not a table but {kind}.")
     kinds = {".parquet": "Parquet", ".pq": "Parquet", ".xlsx": "Excel", ".xlsm": "Excel"}
     if (kind := kinds.get(path.suffix.lower(), "")) != "":
-        raise TableError(f"{path} is named like a {kind} file but holds none; write it anew or give it its own name.")
+        raise TableError(
+            f"{path} has the name of a file for {kind} but is none; write it anew, or rename it to what it is."
+        )
 
 
 @contextmanager
@@ -184,6 +186,8 @@ def _open_pandas(frame: Any) -> Source:
 def _array_of_series(series: Any) -> Any:
     if str(series.dtype).startswith("period"):
         series = series.dt.to_timestamp()
+    if getattr(series.dtype, "tz", None) is not None:
+        series = series.dt.tz_localize(None)
     if series.dtype == object or series.dtype.kind == "c" or str(series.dtype).startswith("Sparse"):
         return cells.array_of(series.tolist())
     return cells.plain(pa.array(series, from_pandas=True))

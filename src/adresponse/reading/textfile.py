@@ -22,7 +22,7 @@ from adresponse.reading.sources import Block, Source, check_names
 
 __all__ = ["open_text", "refuse_numbers_as_names"]
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
 _SAMPLE_CHARACTERS = 1 << 20
 _SEPARATORS = ",;\t|"
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
@@ -199,12 +199,16 @@ def _line_of(layout: Layout, row: int) -> int:
     return next(islice(_data_records(layout), row - 1, None), (0, []))[0]
 
 
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
+
+
 def _refusal(layout: Layout, error: Exception) -> TableError:
     width = len(layout.names)
     for row, (line, record) in enumerate(_data_records(layout), 1):
         if len(record) != width:
             return TableError(
-                f"Row {row} (line {line} of {layout.path.name}) has {len(record)} cells where the header has {width}; "
+                f"Row {row} (line {line} of {layout.path.name}) has {_cells(len(record))}, the header {width}; "
                 f"give every row one cell per column, and quote cells that hold {layout.separator!r}."
             )
     return TableError(f"{layout.path} cannot be read as a table: {str(error).splitlines()[0].rstrip('.')}.")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from matplotlib import rc_context
@@ -38,7 +38,7 @@ SHOWN_ROWS = 1000
 BLUE, ORANGE, INK, MUTED, FAINT = "#0072b2", "#d55e00", "#1b2733", "#5b6875", "#d9dee3"
 SMALL, WIDE = (440, 300), (500, 350)  # in CSS pixels at their natural size
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
     "svg.hashsalt": "adresponse",  # the same study gives the same bytes
     "text.parse_math": False,  # a name such as "Spend ($)" is no formula
@@ -76,6 +76,10 @@ def _canvas(size: tuple[int, int]) -> Axes:
     return figure.add_axes((0, 0, 1, 1))
 
 
+def _figure(ax: Axes) -> Figure:
+    return cast(Figure, ax.figure)
+
+
 def _name(text: str, width: int) -> str:
     """The text on at most two lines of ``width`` characters."""
     lines = textwrap.wrap(plain(text), width, break_long_words=True) or [""]
@@ -88,7 +92,7 @@ def _one_line(text: str, width: int) -> str:
 
 def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
     """Ticks, labels and margins: y is named upright above its axis, x below, the marks on a line of their own."""
-    figure = ax.figure
+    figure = _figure(ax)
     width, height = figure.get_size_inches() * 72
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: short_tick(value)))
@@ -107,7 +111,7 @@ def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
     figure.text(1 - right / width, 6 / height, x, va="bottom", ha="right")
     if legend:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0.1), ncols=4, bbox_transform=ax.transAxes)
-    return figure  # type: ignore[return-value]
+    return figure
 
 
 def _svg(figure: Figure, title: str) -> bytes:
@@ -213,29 +217,31 @@ class _Dot:
     kind: str = ""
 
 
+def _draw_dots(ax: Axes, place: int, name: str, dots: Sequence[_Dot]) -> None:
+    """One name with its marks and intervals beneath; the first line names the kinds of mark for the legend."""
+    for nth, dot in enumerate(dots):
+        y = place + 0.16 + 0.24 * (nth - (len(dots) - 1) / 2)
+        ax.plot([dot.low, dot.high], [y, y], color=dot.how["mec"], lw=1.6, solid_capstyle="butt")
+        ax.plot([dot.value], [y], **dot.how, label=None if place else dot.kind or None)
+    ax.annotate(
+        _one_line(name, 58), (0, place - 0.27), xycoords=("axes fraction", "data"), va="center", ha="left",
+        bbox={"fc": "white", "ec": "none", "pad": 1.5},
+    )  # fmt: skip
+
+
 def _dots(dots: Sequence[_Dot], x: str, *, zero: bool, limits: tuple[float, float] | None = None) -> Figure:
     """Values with intervals, one beneath the other, each named above its line so that long names find room."""
     names = list(dict.fromkeys(d.name for d in dots))
-    lines = {name: [d for d in dots if d.name == name] for name in names}
     step, legend = 44, any(d.kind for d in dots)
     width, x = SMALL[0], _name(x, 58)
     bottom, top = 46 + 15 * x.count("\n"), 8 + 24 * legend
     height = bottom + top + 10 + step * len(names)
     ax = _canvas((width, height))
-    figure = ax.figure
+    figure = _figure(ax)
     if zero:
         ax.axvline(0, color=MUTED, lw=0.9)
-    told: set[str] = set()
     for place, name in enumerate(names):
-        for nth, dot in enumerate(lines[name]):
-            y = place + 0.16 + 0.24 * (nth - (len(lines[name]) - 1) / 2)
-            ax.plot([dot.low, dot.high], [y, y], color=dot.how.get("mec") or BLUE, lw=1.6, solid_capstyle="butt")
-            ax.plot([dot.value], [y], **dot.how, label=dot.kind if dot.kind and dot.kind not in told else None)
-            told.add(dot.kind)
-        ax.annotate(
-            _one_line(name, 58), (0, place - 0.27), xycoords=("axes fraction", "data"), va="center",
-            ha="left", bbox={"fc": "white", "ec": "none", "pad": 1.5},
-        )  # fmt: skip
+        _draw_dots(ax, place, name, [d for d in dots if d.name == name])
     ax.set_ylim(len(names) - 0.4, -0.6)
     if limits:
         ax.set_xlim(*limits)
@@ -248,7 +254,7 @@ def _dots(dots: Sequence[_Dot], x: str, *, zero: bool, limits: tuple[float, floa
     figure.text(1 - 16 / width, 6 / height, x, va="bottom", ha="right")
     if legend:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0.1), ncols=3)
-    return figure  # type: ignore[return-value]
+    return figure
 
 
 _FILLED: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 7, "mfc": BLUE, "mec": BLUE}
@@ -293,12 +299,10 @@ def _tuning(study: Study) -> Figure:
 
 def _comparison(study: Study) -> Figure:
     """Is any candidate better than the default by more than chance?"""
-    dots = [
-        _Dot(
-            f"{r.title} (chosen)" if r.chosen else r.title, r.difference, r.low, r.high, _FILLED if r.chosen else _OPEN
-        )
-        for r in study.leaderboard.rows[:PANELS]
-    ]
+    dots = []
+    for r in study.leaderboard.rows[:PANELS]:
+        name = r.title[:1].upper() + r.title[1:] + (" (chosen)" if r.chosen else "")
+        dots.append(_Dot(name, r.difference, r.low, r.high, _FILLED if r.chosen else _OPEN))
     return _dots(dots, _with_unit(study, "RMSE minus the default's"), zero=True)
 
 
@@ -318,7 +322,7 @@ def _finite(values: Any) -> Array:
 
 def _fitted_line(study: Study, name: str) -> Figure:
     """What does the model expect over the budgets seen, and how far may a new row lie from it?"""
-    contract, X, y = study.table.contract, study.table.X, study.table.y.to_numpy()
+    contract, X, y = study.table.contract, study.table.X, study.table.y.to_numpy(dtype=float)
     ax = _canvas(WIDE if len(contract.features) == 1 else SMALL)
     grid = X.mean().to_frame().T.loc[[0] * 60].reset_index(drop=True)
     grid[name] = np.linspace(X[name].min(), X[name].max(), 60)
@@ -334,7 +338,7 @@ def _fitted_line(study: Study, name: str) -> Figure:
     return _frame(ax, contract.label(name), contract.label(contract.target), legend=True)
 
 
-def _adjusted(study: Study, name: str, at: NDArray[np.int64], observed: Array) -> Array:
+def _adjusted(study: Study, name: str, at: NDArray[np.int64], observed: NDArray[Any]) -> NDArray[Any]:
     """Sales as they would stand with every other feature at its mean: the expectation there plus the row's residual."""
     if len(study.table.contract.features) == 1:
         return observed
@@ -377,8 +381,8 @@ class _Residuals:
 def _residuals_of(study: Study) -> _Residuals:
     """Predicted, residuals, leverages and (internally) studentised residuals of the rows fitted.
 
-    Leverages are the diagonal of the hat matrix, by QR of the features (scaling changes none of them); a model that is not
-    linear has none, and its residuals are divided by their standard deviation alone.
+    Leverages are the diagonal of the hat matrix, by QR of the features (scaling changes none of them). A model
+    that is not linear has none, and its residuals are divided by their standard deviation alone.
     """
     X = study.table.X.iloc[study.train]
     predicted = np.asarray(study.estimator.predict(X), dtype=float).ravel()

@@ -8,7 +8,19 @@ from collections.abc import Iterable
 
 from adresponse import words
 
-__all__ = ["decimals_beside", "decimals_for", "interval", "joined", "number", "p_value", "percent", "plain", "short_tick", "slugs", "unit_per"]
+__all__ = [
+    "decimals_beside",
+    "decimals_for",
+    "interval",
+    "joined",
+    "number",
+    "p_value",
+    "percent",
+    "plain",
+    "short_tick",
+    "slugs",
+    "unit_per",
+]
 
 ABSENT = "–"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
@@ -36,7 +48,7 @@ def number(value: float | None, digits: int = 4, decimals: int | None = None) ->
 
 
 def decimals_for(values: Iterable[float | None], digits: int = 4) -> int:
-    """Decimal places at which the largest of the values shows ``digits`` significant digits, fewer where all need fewer."""
+    """Decimal places at which the largest of the values shows ``digits`` significant digits, or fewer if they do."""
     finite = [abs(v) for v in values if v is not None and math.isfinite(v)]
     largest = max(finite, default=0.0)
     most = min(9, max(0, digits - 1 - math.floor(math.log10(largest)))) if largest else 0
@@ -44,7 +56,7 @@ def decimals_for(values: Iterable[float | None], digits: int = 4) -> int:
 
 
 def decimals_beside(value: float | None, low: float | None, high: float | None, digits: int = 4) -> int:
-    """Decimal places for a figure and its interval: ``digits`` significant ones of it, fewer where it is all but nought."""
+    """Decimal places for a figure and its interval: ``digits`` significant ones, fewer where it is all but nought."""
     width = high - low if low is not None and high is not None else 0.0
     return decimals_for([value, width / 10], digits)
 

@@ -137,31 +137,31 @@ def _inline(key: str, svg: bytes) -> Markup:
     """An SVG file as an element of the page: no prolog, no namespaces, ids that begin with ``key``, a spoken name."""
     root = ET.fromstring(svg)  # noqa: S314  our own drawing
     title = next((e.text or "" for e in root if _local(e.tag) == "title"), "")
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _local(child.tag) in ("metadata", "style", "title"):
-                parent.remove(child)
-    used = {_target(v) for e in root.iter() for v in e.attrib.values()} - {""}
-    for element in root.iter():
-        element.tag = _local(element.tag)
-        element.attrib = {
-            _local(name): _renamed(_local(name), value, key)
-            for name, value in element.attrib.items()
-            if _local(name) != "id" or value in used
-        }
+    _drop(root, "metadata", "style", "title")
+    _own_names(root, key)
     _hoist_styles(root)
-    width, height = root.attrib["viewBox"].split()[2:]
-    root.attrib = {
-        "viewBox": root.attrib["viewBox"],
-        "width": f"{float(width):g}",
-        "height": f"{float(height):g}",
-        "role": "img",
-        "aria-label": title,
-    }
+    box = root.attrib["viewBox"]
+    width, height = (f"{float(size):g}" for size in box.split()[2:])
+    root.attrib = {"viewBox": box, "width": width, "height": height, "role": "img", "aria-label": title}
     spoken = ET.Element("title")
     spoken.text = title
     root.insert(0, spoken)
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704  serialised, so escaped
+
+
+def _drop(root: ET.Element, *tags: str) -> None:
+    for parent in list(root.iter()):
+        for child in [c for c in parent if _local(c.tag) in tags]:
+            parent.remove(child)
+
+
+def _own_names(root: ET.Element, key: str) -> None:
+    """Tags and attributes without namespaces; of the ids those that are pointed to, with ``key`` before them."""
+    used = {_target(value) for element in root.iter() for value in element.attrib.values()} - {""}
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        kept = ((_local(name), value) for name, value in element.attrib.items())
+        element.attrib = {n: _renamed(n, v, key) for n, v in kept if n != "id" or v in used}
 
 
 def _target(value: str) -> str:
@@ -249,8 +249,9 @@ def _drawn(study: Study, figures: Mapping[str, bytes]) -> Callable[..., list[Sho
     captions = _captions(study)
     slug = slugs(c.name for c in study.table.contract.columns)
     target = study.table.contract.target
-    beside = {f"{kind}_{s}": f"{target} and {name}" for name, s in slug.items() for kind in ("scatter", "fitted_line")}
-    titles = {f"distribution_{s}": name for name, s in slug.items()} | beside | {
+    pairs = ((f"{kind}_{s}", f"{target} and {name}") for name, s in slug.items() for kind in ("scatter", "fitted_line"))
+    columns = {f"distribution_{s}": name for name, s in slug.items()}
+    titles = columns | {
         "correlation": "Correlations with their 95 % intervals",
         "tuning": "Error of the settings tried",
         "fitted_line": f"{target} expected over {study.table.contract.features[0]}",
@@ -261,6 +262,7 @@ def _drawn(study: Study, figures: Mapping[str, bytes]) -> Callable[..., list[Sho
         "qq": "Are the errors spread normally?",
         "influence": "Does a single row pull the line?",
         "order": "Do neighbours in time err alike?",
+        **dict(pairs),
     }
 
     def of(*kinds: str) -> list[Shown]:
@@ -310,8 +312,18 @@ def _numbers(study: Study) -> Table:
 
     return _table(
         "Each column in its own unit",
-        ("Column", "#Rows", "#Lowest", "#Lower quarter", "#Median", "#Mean", "#Upper quarter", "#Highest",
-         "#Standard deviation", "#Total"),
+        (
+            "Column",
+            "#Rows",
+            "#Lowest",
+            "#Lower quarter",
+            "#Median",
+            "#Mean",
+            "#Upper quarter",
+            "#Highest",
+            "#Standard deviation",
+            "#Total",
+        ),
         rows(),
     )
 
@@ -336,19 +348,21 @@ def _odd_rows(study: Study) -> Table | None:
 
 
 def _correlations(study: Study) -> Table:
+    def cells(value: float, low: float, high: float, p: float) -> tuple[str, str, str]:
+        return number(value, decimals=2), interval(low, high, decimals=2), p_value(p)
+
     return _table(
         "Correlation of each pair",
         ("Pair", "#Pearson's r", "#95 % interval", "#p", "#Spearman's rho", "#95 % interval", "#p"),
         (
             (
                 f"{c.a} and {c.b}",
-                number(c.pearson, decimals=2), interval(c.pearson_low, c.pearson_high, decimals=2), p_value(c.pearson_p),
-                number(c.spearman, decimals=2), interval(c.spearman_low, c.spearman_high, decimals=2),
-                p_value(c.spearman_p),
+                *cells(c.pearson, c.pearson_low, c.pearson_high, c.pearson_p),
+                *cells(c.spearman, c.spearman_low, c.spearman_high, c.spearman_p),
             )
             for c in study.profile.correlations
         ),
-    )  # fmt: skip
+    )
 
 
 def _scaling(study: Study) -> Table:
