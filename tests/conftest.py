@@ -13,9 +13,9 @@ os.environ |= {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
 
-import pytest  # noqa: E402  (after the environment is set)
+import pytest
 
-from adresponse import store  # noqa: E402
+from adresponse import store
 
 
 @pytest.hookimpl(wrapper=True)

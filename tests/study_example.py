@@ -15,11 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from adresponse.evaluate import Coverage, Diagnostic, Evaluation, PredictedRow, Score
-from adresponse.explore import Answer, Correlation, Histogram, Numbers, OddRow, Profile
 from adresponse.findings import Finding
 from adresponse.gate import GateDecision, GateRule
 from adresponse.intervals import Spread, spread_of
 from adresponse.models import Coefficient, LinearFit
+from adresponse.profile import Answer, Correlation, Histogram, Numbers, OddRow, Profile
 from adresponse.recommend import Recommendation
 from adresponse.schema import Contract
 from adresponse.study import Study

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from examples import shipped, table
 from scipy import stats
 from sklearn import metrics
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -15,10 +14,11 @@ from statsmodels.stats.diagnostic import het_breuschpagan, linear_reset
 from statsmodels.stats.outliers_influence import OLSInfluence
 
 from adresponse import lifecycle
-from adresponse.check import cooks_distance
+from adresponse.checks import cooks_distance
 from adresponse.evaluate import breusch_pagan, diagnose, evaluate
 from adresponse.intervals import calibrate
 from adresponse.models import linear
+from examples import shipped, table
 
 TV = table(shipped("tvmarketing"))
 
@@ -115,7 +115,7 @@ def test_coverage_is_counted_on_unseen_rows_and_near_its_level() -> None:
 
 
 def test_diagnostics_equal_statsmodels() -> None:
-    found, model, train, _ = study_of(TV)
+    found, _, train, _ = study_of(TV)
     X, y = TV.X.iloc[train], TV.y.iloc[train]
     oracle = sm.OLS(y.to_numpy(), sm.add_constant(X.to_numpy())).fit()
     by_name = {d.name: d for d in found.diagnostics}

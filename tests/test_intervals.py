@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from examples import growing_spread
 
 from adresponse.intervals import calibrate, spread_of
 from adresponse.models import linear
+from examples import growing_spread
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95])

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "adresponse"
 FLOORS = [
     {"errors", "findings", "schema", "words", "table", "reading"},
-    {"explore", "check", "models", "intervals", "tune", "evaluate", "gate", "recommend", "study", "record"},
+    {"profile", "checks", "models", "intervals", "tune", "evaluate", "gate", "recommend", "study", "record"},
     {"store", "track", "registry", "report"},
     {"settings", "lifecycle", "cli"},
 ]
@@ -91,7 +91,9 @@ def test_each_library_stays_behind_its_door(path: Path) -> None:
         assert room(path) in BEHIND[library], f"{room(path)} imports {library}"
 
 
-@pytest.mark.parametrize("statement", ["import adresponse", "import adresponse.cli as c; c.main(['--help'], standalone_mode=False)"])
+@pytest.mark.parametrize(
+    "statement", ["import adresponse", "import adresponse.cli as c; c.main(['--help'], standalone_mode=False)"]
+)
 def test_no_heavy_library_is_loaded(statement: str) -> None:
     code = f"{statement}\nimport sys\nprint('LOADED', *sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from examples import shipped, table
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from adresponse.errors import ModelError
 from adresponse.models import linear, linear_fit, load_estimator
+from examples import shipped, table
 
 
 def fitted(frame: pd.DataFrame, **options: object):

@@ -42,14 +42,22 @@ def test_conda_and_docker_name_files_that_are_there() -> None:
     pip = next(d["pip"] for d in conda["dependencies"] if isinstance(d, dict))
     for part in " ".join(pip).replace("-c ", "").split():
         assert (ROOT / "projects/conda" / part).exists()
-    copied = [w for line in (ROOT / "projects/docker/Dockerfile").read_text().splitlines() if line.startswith("COPY") for w in line.split()[1:-1]]
+    copied = [
+        w
+        for line in (ROOT / "projects/docker/Dockerfile").read_text().splitlines()
+        if line.startswith("COPY")
+        for w in line.split()[1:-1]
+    ]
     assert copied
     assert all((ROOT / c).exists() for c in copied)
 
 
 def run_project(folder: Path, manager: str, *parameters: str, **environment: str) -> subprocess.CompletedProcess[str]:
     scripts = str(Path(sys.executable).parent)
-    env = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    env = os.environ | {
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+    }
     return subprocess.run(
         [sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "run", "--env-manager", manager,
          "-P", f"out={folder / 'the report'}", *parameters],

@@ -250,12 +250,18 @@ def test_severity_is_said_by_word_and_shape(pages: dict[str, str]) -> None:
         ),  # nothing to draw
     ],
 )
-@pytest.mark.parametrize("name", ["one", "three"])
-def test_every_kind_of_study_renders(name: str, change: Any, says: str, request: pytest.FixtureRequest) -> None:
-    parsed = Page(rendered(change(request.getfixturevalue(name))))
+def test_every_kind_of_study_renders(change: Any, says: str, one: Study) -> None:
+    parsed = Page(rendered(change(one)))
     assert says in parsed.text
     assert parsed.open == []
     assert not re.search(r"\b(nan|None|inf)\b", parsed.text)
+
+
+def test_several_channels_render_without_line_test_and_mape(three: Study) -> None:
+    bare = study_example.without_mape(study_example.without_test(study_example.without_line(three)))
+    parsed = Page(rendered(bare))
+    assert "no formula and no coefficients" in parsed.text
+    assert parsed.open == []
 
 
 def test_figures_that_are_not_known_are_a_dash(one: Study) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from examples import shipped
 
 import adresponse
 from adresponse.cli import main
+from examples import shipped
 
 
 def command(*args: str) -> tuple[int, str, str]:
@@ -42,7 +42,12 @@ def test_the_built_in_study_from_nothing(tmp_path: Path) -> None:
     assert done.stderr == ""
     made = json.loads(done.stdout)
     assert (made["model_name"], made["version"], made["status"]) == ("sales-response", "1", "VALIDATED")
-    assert {k: round(v, 3) for k, v in made["metrics"].items()} == {"mae": 2.444, "rmse": 3.194, "mape": 0.187, "r2": 0.677}
+    assert {k: round(v, 3) for k, v in made["metrics"].items()} == {
+        "mae": 2.444,
+        "rmse": 3.194,
+        "mape": 0.187,
+        "r2": 0.677,
+    }
     assert [c["name"] for c in made["coefficients"]] == ["intercept", "TV"]
     assert Path(made["report"]).read_text().startswith("<!DOCTYPE html>")
     store = client(folder)
@@ -57,7 +62,10 @@ def test_the_registered_version_predicts_what_was_evaluated(workplace: Path) -> 
     mlflow.set_tracking_uri(made.store)
     held_out = study.table.X.iloc[study.test]
     expected = study.estimator.predict(held_out)
-    for model in (mlflow.pyfunc.load_model(made.model_uri), mlflow.sklearn.load_model("models:/sales-response@champion")):
+    for model in (
+        mlflow.pyfunc.load_model(made.model_uri),
+        mlflow.sklearn.load_model("models:/sales-response@champion"),
+    ):
         np.testing.assert_array_equal(model.predict(held_out), expected)
 
 
@@ -151,9 +159,17 @@ BAD = {
     "empty file": (lambda: csv("t.csv", ""), [], "is empty"),
     "header only": (lambda: csv("t.csv", "TV,Sales\n"), [], "no rows"),
     "one row": (lambda: csv("t.csv", "TV,Sales\n1,2\n"), [], "1 row"),
-    "text in a number column": (lambda: csv("t.csv", f"TV,Sales\n{ROWS}\nmuch,3\n"), ["--channels", "TV"], "row 41 (line 42 of t.csv): 'much'"),
+    "text in a number column": (
+        lambda: csv("t.csv", f"TV,Sales\n{ROWS}\nmuch,3\n"),
+        ["--channels", "TV"],
+        "row 41 (line 42 of t.csv): 'much'",
+    ),
     "missing value": (lambda: csv("t.csv", f"TV,Sales\n{ROWS}\n,3\n"), [], "--missing drop"),
-    "constant spend": (lambda: csv("t.csv", "TV,Sales\n" + "\n".join(f"7,{i}" for i in range(20))), [], "'TV' is constant"),
+    "constant spend": (
+        lambda: csv("t.csv", "TV,Sales\n" + "\n".join(f"7,{i}" for i in range(20))),
+        [],
+        "'TV' is constant",
+    ),
     "infinite": (lambda: csv("t.csv", f"TV,Sales\n{ROWS}\ninf,3\n"), [], "row 41"),
     "negative spend": (lambda: csv("t.csv", f"TV,Sales\n{ROWS}\n-4,3\n"), ["--channels", "TV"], "negative"),
     "wrong column name": (lambda: csv("t.csv", f"TV,Sales\n{ROWS}"), ["--target", "Sale"], "Did you mean 'Sales'"),
@@ -204,7 +220,7 @@ def test_no_permission(tmp_path: Path) -> None:
         if folder.owner() == Path.home().owner() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
     code = f"import sys; sys.argv = ['adresponse', 'check', {str(table)!r}]; from adresponse.cli import main; main()"
-    prepared = "import adresponse.lifecycle, adresponse.check, adresponse.reading.stream, adresponse.reading.sources, os\n"
+    prepared = "import adresponse.lifecycle, adresponse.checks, adresponse.reading.stream, adresponse.reading.sources, os\n"
     become = "os.setgid(65534); os.setuid(65534)\n" if os.getuid() == 0 else ""
     done = subprocess.run([sys.executable, "-c", prepared + become + code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2, done.stderr

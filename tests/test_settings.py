@@ -57,9 +57,7 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
 
 def test_the_template_names_every_setting_that_a_file_may_hold(tmp_path: Path) -> None:
     assert load(config(tmp_path, CONFIG_TEMPLATE)) == Settings()
-    uncommented = "\n".join(
-        line.removeprefix("# ") for line in CONFIG_TEMPLATE.splitlines()[2:] if line.startswith("#")
-    )
+    uncommented = "\n".join(line.removeprefix("# ") for line in CONFIG_TEMPLATE.splitlines()[2:] if line.startswith("#"))
     named = set(yaml.safe_load(uncommented))
     about_the_source = {"query", "sql_table", "sheet"}  # belong to one table, so they are arguments
     assert named == set(Settings.model_fields) - about_the_source

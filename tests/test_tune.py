@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from examples import shipped
 from scipy import stats
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, KFold
 
 from adresponse.tune import Candidate, compare, grid_search, paired_difference, splitter, verdict
+from examples import shipped
 
 TV = shipped("tvmarketing")
 X, Y = TV[["TV"]], TV["Sales"]

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def child_environment(**more: str) -> dict[str, str]:
 
 def _at_once(count: int) -> int:
     """That many processes, forked after the imports, each preparing, tracking and registering; how many failed."""
-    import mlflow.sklearn
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    for name in ("mlflow.sklearn", "mlflow.store.tracking.sqlalchemy_store", "skops.io"):
+        import_module(name)
 
     children = []
     for _ in range(count):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +19,14 @@ from adresponse.errors import AdresponseError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from adresponse.findings import Finding
     from adresponse.lifecycle import Run
 
 __all__ = ["main"]
 
 Command = Callable[..., Any]
+Options = Sequence[Callable[[Any], Any]]
 
-TABLE = [
+TABLE: Options = [
     click.argument("table", required=False),
     click.option("--target", metavar="COLUMN", help="The column to be explained (sales)."),
     click.option("--channels", metavar="A,B", help="The columns of spend, separated by commas."),
@@ -39,11 +40,11 @@ TABLE = [
     click.option("--sql-table", metavar="NAME", help="Table, where TABLE is a database URL."),
     click.option("--config", metavar="FILE", help="YAML file with settings; see `adresponse init`."),
 ]
-FITTING = [
+FITTING: Options = [
     click.option("--test-size", type=float, help="Share of rows held out; 0 fits on all rows. [default: 0.2]"),
     click.option("--seed", type=int, help="Seed of every random choice. [default: 42]"),
 ]
-MANNERS = [
+MANNERS: Options = [
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else there."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
     click.option("-v", "--verbose", is_flag=True, help="MLflow's own messages too, and the whole trace of an error."),
@@ -63,13 +64,22 @@ class _Blankless(click.Command):
         return super().parse_args(ctx, given)
 
 
-def _with(*groups: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+def _with(*groups: Options) -> Callable[[Command], Command]:
     def add(command: Command) -> Command:
         for option in reversed([o for group in groups for o in group]):
             command = option(command)
         return command
 
     return add
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a command speaks: as JSON or in words, where its progress goes, and whether other libraries may speak too."""
+
+    as_json: bool
+    progress: Callable[[str], None]
+    verbose: bool
 
 
 def _refusing(command: Command) -> Command:
@@ -79,7 +89,7 @@ def _refusing(command: Command) -> Command:
     def wrapped(*args: Any, as_json: bool = False, quiet: bool = False, verbose: bool = False, **kwargs: Any) -> None:
         try:
             with _progress(quiet or as_json or not sys.stderr.isatty()) as progress, _chatter(verbose):
-                command(*args, as_json=as_json, progress=progress, **kwargs)
+                command(*args, manners=Manners(as_json, progress, verbose), **kwargs)
         except AdresponseError as error:
             if verbose:
                 raise
@@ -130,7 +140,10 @@ def _example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_example("adresponse run"))
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=_example("adresponse run"),
+)
 @click.version_option(__version__, prog_name="adresponse")
 def main() -> None:
     """From a table of marketing budgets and sales to a tracked, registered response model and a budget decision."""
@@ -142,15 +155,15 @@ def main() -> None:
 @click.option("--out", metavar="DIR", help="Folder for the report. [default: adresponse-output]")
 @_with(MANNERS)
 @_refusing
-def run(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
+def run(table: str | None, manners: Manners, **given: Any) -> None:
     """Take TABLE through the whole study, up to a registered version and a report.
 
     TABLE is a CSV, Parquet or Excel file or a database URL; without it, the built-in TV marketing table is taken.
     """
     from adresponse import lifecycle
 
-    made = lifecycle.run(table, progress=progress, **given)
-    if as_json:
+    made = lifecycle.run(table, progress=manners.progress, verbose=manners.verbose, **given)
+    if manners.as_json:
         _print_json(made.to_dict())
     else:
         _print_run(made)
@@ -159,15 +172,23 @@ def run(table: str | None, as_json: bool, progress: Callable[[str], None], **giv
 @main.command(cls=_Blankless, epilog=_example("adresponse check spend.csv --target Sales"))
 @_with(TABLE, MANNERS)
 @_refusing
-def check(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
+def check(table: str | None, manners: Manners, **given: Any) -> None:
     """Check TABLE alone: is it fit to be fitted, and what should be known? Exit code 2 where it is not fit."""
     from adresponse import lifecycle
-    from adresponse.check import refuse_unfit
+    from adresponse.checks import refuse_unfit
 
-    progress("Checking the table")
+    manners.progress("Checking the table")
     read, findings = lifecycle.check(table, **given)
-    if as_json:
-        _print_json({"source": read.source, "rows": len(read.frame), "digest": read.digest, **read.contract.to_dict(), "findings": findings})
+    if manners.as_json:
+        _print_json(
+            {
+                "source": read.source,
+                "rows": len(read.frame),
+                "digest": read.digest,
+                **read.contract.to_dict(),
+                "findings": findings,
+            }
+        )
     else:
         console = _console()
         console.print(f"[bold]{_safe(read.source)}[/]: {len(read.frame):,} rows, {_roles(read.contract)}")
@@ -178,13 +199,13 @@ def check(table: str | None, as_json: bool, progress: Callable[[str], None], **g
 @main.command(cls=_Blankless, epilog=_example("adresponse explore spend.csv --target Sales"))
 @_with(TABLE, MANNERS)
 @_refusing
-def explore(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
+def explore(table: str | None, manners: Manners, **given: Any) -> None:
     """Print TABLE's numbers, distributions and correlations, with the business questions answered."""
     from adresponse import lifecycle
 
-    progress("Exploring the table")
+    manners.progress("Exploring the table")
     read, profile = lifecycle.explore(table, **given)
-    if as_json:
+    if manners.as_json:
         _print_json(profile)
     else:
         _print_profile(read.contract, profile)
@@ -193,13 +214,13 @@ def explore(table: str | None, as_json: bool, progress: Callable[[str], None], *
 @main.command(cls=_Blankless, epilog=_example("adresponse compare spend.csv --target Sales --config adresponse.yaml"))
 @_with(TABLE, FITTING, MANNERS)
 @_refusing
-def compare(table: str | None, as_json: bool, progress: Callable[[str], None], **given: Any) -> None:
+def compare(table: str | None, manners: Manners, **given: Any) -> None:
     """Compare the candidate models over the same folds of TABLE; nothing is tracked."""
     from adresponse import lifecycle
 
-    progress("Comparing the candidates")
+    manners.progress("Comparing the candidates")
     _, board = lifecycle.compare(table, **given)
-    if as_json:
+    if manners.as_json:
         _print_json(board)
     else:
         _print_leaderboard(board)
@@ -222,13 +243,13 @@ def ui(host: str, port: int) -> None:
 @main.command(cls=_Blankless, epilog=_example("adresponse doctor"))
 @_with(MANNERS)
 @_refusing
-def doctor(as_json: bool, progress: Callable[[str], None]) -> None:
+def doctor(manners: Manners) -> None:
     """Print versions, the store in use, and which optional parts are there."""
     from adresponse import lifecycle
 
-    progress("Looking around")
+    manners.progress("Looking around")
     found = lifecycle.doctor()
-    if as_json:
+    if manners.as_json:
         _print_json(found)
         return
     console = _console()
@@ -297,7 +318,9 @@ def _print_run(made: Run) -> None:
     for sentence in study.recommendation.sentences:
         console.print(f"  {_safe(sentence)}")
     champion = ", champion" if made.champion else ""
-    console.print(f"\n[bold]{_safe(made.model_name)} version {made.version}[/]: {made.status}{champion}. {_safe(study.gate.sentence)}")
+    console.print(
+        f"\n[bold]{_safe(made.model_name)} version {made.version}[/]: {made.status}{champion}. {_safe(study.gate.sentence)}"
+    )
     console.print(f"  Report   {_safe(made.report)}")
     console.print(f"  Store    {_safe(made.store)}")
     console.print("  Look     adresponse ui")
@@ -326,7 +349,7 @@ def _print_profile(contract: Any, profile: Any) -> None:
 
     console = _console()
     shown = ("count", "mean", "std", "lowest", "q1", "median", "q3", "highest", "total")
-    figures = Table(*(["column"] + [n for n in shown]), box=None, pad_edge=False)
+    figures = Table("column", *shown, box=None, pad_edge=False)
     for column in figures.columns[1:]:
         column.justify = "right"
     for numbers in profile.numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from scipy import stats
 from sklearn.base import clone
 
 from adresponse import words
-from adresponse.check import cooks_distance
+from adresponse.checks import cooks_distance
 from adresponse.findings import Finding
 from adresponse.intervals import Spread, calibrate
 from adresponse.schema import Contract
@@ -22,11 +22,12 @@ from adresponse.tune import paired_difference, splitter
 
 __all__ = ["LEVELS", "Coverage", "Diagnostic", "Evaluation", "PredictedRow", "Score", "Unseen", "evaluate"]
 
-Vector = NDArray[np.float64]
+Vector = NDArray[np.floating[Any]]
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 RESAMPLES = 2_000
 RESAMPLED_VALUES = 50_000_000  # resamples x rows beyond which fewer resamples are drawn; the interval is narrow by then
 LEAST_RESAMPLES = 200
+TIED = 0.5  # distance of Durbin-Watson from 2: a correlation of neighbours of about a quarter
 SHAPIRO_ROWS = 5_000  # scipy warns beyond
 
 
@@ -106,7 +107,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Unseen:
-    """Predictions for rows that the predicting model had not seen, with what each model would have said knowing no spend.
+    """Predictions for rows that the predicting model had not seen, and what it would have said knowing no spend.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ def r2(observed: Vector, predicted: Vector) -> Vector:
     """Share of the spread of sales that the predictions explain: ``1 - SSE / SST``; NaN where sales are constant."""
     sse = ((observed - predicted) ** 2).sum(axis=-1)
     sst = ((observed - observed.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
-    return 1 - np.divide(sse, sst, out=np.full(np.shape(sst), np.nan), where=np.asarray(sst > 0))
+    return np.asarray(1 - np.divide(sse, sst, out=np.full(np.shape(sst), np.nan), where=np.asarray(sst > 0)))
 
 
 def bias(observed: Vector, predicted: Vector) -> Vector:
@@ -254,11 +255,7 @@ def _predict(
 
 
 def _joined(parts: Sequence[Unseen]) -> Unseen:
-    return Unseen(
-        *(np.concatenate([getattr(p, n) for p in parts]) for n in ("rows", "observed", "predicted", "baseline")),
-        low=np.hstack([p.low for p in parts]),
-        high=np.hstack([p.high for p in parts]),
-    )
+    return Unseen(**{f.name: np.concatenate([getattr(p, f.name) for p in parts], axis=-1) for f in fields(Unseen)})
 
 
 def _basis(train: int, test: int, folds: int, in_time: bool) -> str:
@@ -276,15 +273,12 @@ def _score(name: str, unseen: Unseen, features: int, unit: str, seed: int) -> Sc
     reason = _why_not(name, unseen.observed, features)
     if reason:
         return Score(name, title, None, None, None, "", f"{title} cannot be given: {reason}", reason)
-    value = metric(unseen.observed, unseen.predicted)
-    drawn = _resampled(metric, unseen, seed)
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    value = float(metric(unseen.observed, unseen.predicted))
+    low, high = (float(q) for q in np.nanquantile(_resampled(metric, unseen, seed), [0.025, 0.975]))
     if name == "adjusted_r2":
         value, low, high = (_adjusted(v, len(unseen.rows), features) for v in (value, low, high))
     unit = unit if name in ("mae", "rmse", "bias") else ""
-    return Score(
-        name, title, float(value), float(low), float(high), unit, _meaning(name, float(value), unit, unseen.observed)
-    )
+    return Score(name, title, value, low, high, unit, _meaning(name, value, unit, unseen.observed))
 
 
 def _why_not(name: str, observed: Vector, features: int) -> str:
@@ -300,7 +294,7 @@ def _why_not(name: str, observed: Vector, features: int) -> str:
 
 
 def _adjusted(value: float, rows: int, features: int) -> float:
-    return 1 - (1 - float(value)) * (rows - 1) / (rows - features - 1)
+    return 1 - (1 - value) * (rows - 1) / (rows - features - 1)
 
 
 def _resampled(metric: Metric, unseen: Unseen, seed: int) -> Vector:
@@ -345,7 +339,8 @@ def _repeated(name: str, each: Sequence[Unseen], features: int, unit: str) -> Sc
     values = np.array([float(metric(p.observed, p.predicted)) for p in each])
     if name == "adjusted_r2":
         values = np.array([_adjusted(v, len(p.rows), features) for v, p in zip(values, each, strict=True)])
-    share = 1 / (len({int(r) for p in each for r in p.rows}) / np.mean([len(p.rows) for p in each]) - 1)
+    fold = sum(len(p.rows) for p in each) / len(each)
+    share = fold / (len({int(r) for p in each for r in p.rows}) - fold)
     mean, low, high = paired_difference(values, np.zeros(len(values)), share)
     unit = unit if name in ("mae", "rmse", "bias") else ""
     return Score(name, title, mean, low, high, unit, f"Over {len(each)} folds: {words.number(mean, 3)}.")
@@ -447,35 +442,39 @@ def _normal(residual: Vector) -> Diagnostic:
     sample = residual if len(residual) <= SHAPIRO_ROWS else residual[:: math.ceil(len(residual) / SHAPIRO_ROWS)]
     w, p = stats.shapiro(sample)
     text = (
-        "The residuals are not normal; the prediction intervals do not rely on it"
-        if p < 0.05
-        else "The residuals look normal"
+        "The residuals are not normal; the prediction intervals do not rely on it" if p < 0.05 else "The residuals look normal"
     )
     return Diagnostic(
-        "qq", "Normality of the residuals", float(w), float(p), f"{text} (Shapiro-Wilk W = {w:.3f}, {words.p_value(p)})."
+        "qq",
+        "Normality of the residuals",
+        float(w),
+        float(p),
+        f"{text} (Shapiro-Wilk W = {w:.3f}, {words.p_value(p)}).",
     )
 
 
 def _influence(design: Vector, y: Vector) -> Diagnostic:
     distance = cooks_distance(design, y)
     at, most = int(distance.argmax()), float(distance.max())
-    text = (
-        f"Fitted row {at + 1} alone moves the line noticeably" if most > 0.5 else "No single row decides where the line lies"
-    )
+    text = f"Fitted row {at + 1} alone moves the line noticeably" if most > 0.5 else "No single row decides where the line lies"
     return Diagnostic("influence", "Influence of single rows", most, None, f"{text} (largest Cook's distance {most:.2f}).")
 
 
 def _in_order(residual: Vector) -> Diagnostic:
     """Durbin and Watson (1950): near 2 where a residual does not depend on the one before."""
     statistic = float((np.diff(residual) ** 2).sum() / (residual**2).sum())
-    tied = abs(statistic - 2) > 0.5
+    tied = abs(statistic - 2) > TIED
+    text = (
+        "Neighbouring periods err alike, so errors and intervals of the coefficients are too narrow"
+        if tied
+        else "Neighbouring periods err independently"
+    )
     return Diagnostic(
         "order",
         "Order in time",
         statistic,
         None,
-        f"{'Neighbouring periods err alike, so errors and intervals of the coefficients are too narrow' if tied else 'Neighbouring periods err independently'} "
-        f"(Durbin-Watson {statistic:.2f}).",
+        f"{text} (Durbin-Watson {statistic:.2f}).",
     )
 
 
@@ -487,7 +486,7 @@ def _findings(
         yield Finding("M001", "review", d.sentence, "Try a saturating curve; a straight line misses how the response bends.")
     if (d := by_name.get("scale_location")) and d.p is not None and d.p < 0.05:
         yield Finding("M002", "note", d.sentence, "Read the HC3 errors of the coefficients beside the classical ones.")
-    if (d := by_name.get("order")) and abs(d.statistic - 2) > 0.5:
+    if (d := by_name.get("order")) and abs(d.statistic - 2) > TIED:
         yield Finding("M003", "review", d.sentence, "Add what the periods share: trend, season or carry-over.")
     yield from (_missed(c) for c in coverage if c.basis == "cross-validation" and c.level == 0.9 and _off(c))
     yield from (

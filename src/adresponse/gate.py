@@ -63,9 +63,7 @@ def _parse(rule: str) -> tuple[str, str, float]:
         )
     name, sign, bound = match.groups()
     if name not in SCORES:
-        raise ConfigError(
-            f"Gate rule {rule!r} names no score.{did_you_mean(name, SCORES)} Scores: {', '.join(SCORES)}."
-        )
+        raise ConfigError(f"Gate rule {rule!r} names no score.{did_you_mean(name, SCORES)} Scores: {', '.join(SCORES)}.")
     return name, sign, float(bound)
 
 

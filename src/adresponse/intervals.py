@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 __all__ = ["Spread", "calibrate", "spread_of"]
 
-Vector = NDArray[np.float64]
+Vector = NDArray[np.floating[Any]]
 LEAST_SPREAD = 0.1  # share of the mean spread below which no row's spread is believed to fall
 KEPT_SCORES = 2_000  # enough for any level that is asked for; more would only make the stored model larger
 
@@ -49,7 +49,7 @@ class Spread:
 
     def scale(self, predicted: Vector) -> Vector:
         """Half-width of the interval before the quantile, shape (n_rows,), in the target's unit."""
-        return np.maximum(self.intercept + self.slope * predicted, self.floor)
+        return np.asarray(np.maximum(self.intercept + self.slope * predicted, self.floor))
 
     def quantile(self, level: float) -> float:
         """The score that a share ``level`` of new rows stays below; infinite where the rows are too few to know."""
@@ -62,9 +62,7 @@ class Spread:
         return predicted - reach, predicted + reach
 
 
-def calibrate(
-    estimator: Any, X: pd.DataFrame, y: pd.Series[float], *, folds: int, seed: int, in_time: bool
-) -> Spread:
+def calibrate(estimator: Any, X: pd.DataFrame, y: pd.Series[float], *, folds: int, seed: int, in_time: bool) -> Spread:
     """The spread of an estimator's errors on rows that it has not seen, by cross-validation over the rows given.
 
     Where the rows are in time, a fold is an unbroken stretch of it, so that a row's neighbours are mostly unseen too.

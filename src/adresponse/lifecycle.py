@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from adresponse.explore import Profile
+    from adresponse.profile import Profile
     from adresponse.study import Study
     from adresponse.table import AdTable
     from adresponse.tune import Candidate, Leaderboard
@@ -71,7 +71,7 @@ def read_table(source: Any = None, *, config: str | Path | None = None, **given:
 def _read(source: Any, settings: Settings) -> AdTable:
     from adresponse.table import read, read_builtin
 
-    asked = {
+    asked: dict[str, Any] = {
         "target": settings.target,
         "channels": settings.channels,
         "controls": settings.controls,
@@ -93,7 +93,7 @@ def _read(source: Any, settings: Settings) -> AdTable:
 
 def check(source: Any = None, *, config: str | Path | None = None, **given: Any) -> tuple[AdTable, tuple[Finding, ...]]:
     """The table and all that is to be said about it; unlike ``run``, does not raise on what makes a fit wrong."""
-    from adresponse.check import check as findings_of
+    from adresponse.checks import check as findings_of
 
     table = read_table(source, config=config, **given)
     return table, findings_of(table)
@@ -101,7 +101,7 @@ def check(source: Any = None, *, config: str | Path | None = None, **given: Any)
 
 def explore(source: Any = None, *, config: str | Path | None = None, **given: Any) -> tuple[AdTable, Profile]:
     """The table and its profile."""
-    from adresponse.explore import explore as profile_of
+    from adresponse.profile import explore as profile_of
 
     table = read_table(source, config=config, **given)
     return table, profile_of(table)
@@ -109,27 +109,26 @@ def explore(source: Any = None, *, config: str | Path | None = None, **given: An
 
 def compare(source: Any = None, *, config: str | Path | None = None, **given: Any) -> tuple[AdTable, Leaderboard]:
     """The table and the leaderboard of all candidates over its training rows; nothing is tracked."""
-    from adresponse.check import check as findings_of
-    from adresponse.check import refuse_unfit
-
     settings = config_file.load(config, **given)
     challengers = _challengers(settings)
-    table = _read(source, settings)
-    refuse_unfit(findings_of(table))
+    table, _ = _fit_table(source, settings, _silent)
     train, _ = _split(table, settings)
     return table, _compare(table, settings, train, challengers)[0]
 
 
-def fit(
-    source: Any = None, *, config: str | Path | None = None, progress: Progress = _silent, **given: Any
-) -> Study:
+def fit(source: Any = None, *, config: str | Path | None = None, progress: Progress = _silent, **given: Any) -> Study:
     """A whole study without a store: everything up to the gate's decision and the recommendation."""
     settings = config_file.load(config, **given)
-    return _study(source, settings, progress)
+    return _study(*_fit_table(source, settings, progress), settings, progress)
 
 
 def run(
-    source: Any = None, *, config: str | Path | None = None, progress: Progress = _silent, **given: Any
+    source: Any = None,
+    *,
+    config: str | Path | None = None,
+    progress: Progress = _silent,
+    verbose: bool = False,
+    **given: Any,
 ) -> Run:
     """Take a table through all steps up to a registered version; a validated one becomes ``champion``.
 
@@ -141,6 +140,8 @@ def run(
         YAML file with settings; ``given`` wins over it.
     progress : callable, optional
         Called with the name of each step as it begins.
+    verbose : bool
+        Let MLflow speak for itself.
     **given
         Any field of ``Settings``: target, channels, date, name, out, test_size, ...
 
@@ -154,29 +155,33 @@ def run(
     settings = config_file.load(config, **given)
     _writable(settings.out)
     uri = store.resolve(config_file.tracking_uri(), Path.cwd())
-    preparing: list[store.Preparing] = []
-    study = _study(source, settings, progress, ready=lambda: preparing.append(store.prepare(uri)))
-    return _publish(study, settings, preparing[0], progress)
+    table, findings = _fit_table(source, settings, progress)
+    with store.prepare(uri, verbose) as preparing:  # a fresh store is made on another core meanwhile
+        return _publish(_study(table, findings, settings, progress), settings, preparing, progress)
 
 
-def _study(source: Any, settings: Settings, progress: Progress, ready: Callable[[], None] = lambda: None) -> Study:
-    """Every step that needs no store; ``ready`` is called once the table is known to be fit."""
+def _fit_table(source: Any, settings: Settings, progress: Progress) -> tuple[AdTable, tuple[Finding, ...]]:
+    """The table and its findings, or a refusal where a fit on it would be wrong."""
+    from adresponse.checks import check as findings_of
+    from adresponse.checks import refuse_unfit
+    from adresponse.gate import validate_rules
+
+    validate_rules(settings.gate)
     progress("Reading the table")
     table = _read(source, settings)
     progress("Checking it")
-    from adresponse.check import check as findings_of
-    from adresponse.check import refuse_unfit
+    findings = findings_of(table)
+    refuse_unfit(findings)
+    return table, findings
 
-    found = findings_of(table)
-    refuse_unfit(found)
-    ready()
 
+def _study(table: AdTable, found: tuple[Finding, ...], settings: Settings, progress: Progress) -> Study:
+    """Every step that needs no store."""
     progress("Exploring")
-    from adresponse.explore import Answer
-    from adresponse.explore import explore as profile_of
-    from adresponse.gate import decide, validate_rules
+    from adresponse.gate import decide
+    from adresponse.profile import Answer
+    from adresponse.profile import explore as profile_of
 
-    validate_rules(settings.gate)
     profile = profile_of(table)
 
     progress("Tuning and comparing")
@@ -196,7 +201,7 @@ def _study(source: Any, settings: Settings, progress: Progress, ready: Callable[
 
     X, y = table.X, table.y
     estimator = clone(chosen).fit(X.iloc[train], y.iloc[train])
-    folds = {"folds": settings.folds, "seed": settings.seed, "in_time": in_time}
+    folds: dict[str, Any] = {"folds": settings.folds, "seed": settings.seed, "in_time": in_time}
     spread = calibrate(chosen, X.iloc[train], y.iloc[train], **folds)
     evaluation = evaluate(
         estimator, spread, X, y, train=train, test=test, contract=table.contract,

@@ -46,7 +46,9 @@ def _headline(table: AdTable, linear: LinearFit | None) -> str:
     if unclear:
         parts.append(f"No clear return can be shown for {words.listing([c.name for c in unclear])}.")
     if against:
-        parts.append(f"More spent on {words.listing([c.name for c in against])} goes with less sold: look into it before spending.")
+        parts.append(
+            f"More spent on {words.listing([c.name for c in against])} goes with less sold: look into it before spending."
+        )
     return " ".join(parts)
 
 
@@ -105,9 +107,7 @@ def _limits(table: AdTable, evaluation: Evaluation, linear: LinearFit | None) ->
         "The table shows what went together, not what caused what: markets with larger budgets may differ in other ways. "
         "An experiment (some markets, chosen by lot, get more) would tell."
     )
-    ranges = "; ".join(
-        f"{c}: {words.span(table.frame[c].min(), table.frame[c].max())}" for c in table.contract.channels
-    )
+    ranges = "; ".join(f"{c}: {words.span(table.frame[c].min(), table.frame[c].max())}" for c in table.contract.channels)
     yield f"Nothing is known outside the budgets seen ({ranges}); saturation beyond them cannot be excluded."
     at_90 = next((c for c in evaluation.coverage if c.level == 0.9), None)
     if at_90 is not None and math.isfinite(at_90.width):

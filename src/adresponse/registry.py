@@ -138,9 +138,7 @@ def versions(store: Store, name: str) -> list[Version]:
         raise
     trusted = str(registered.aliases.get(CHAMPION, ""))
     found = sorted(_all(store, name), key=lambda v: int(v.version), reverse=True)
-    return [
-        _version(name, str(v.version), v.tags.get("adresponse.status", ""), str(v.version) == trusted) for v in found
-    ]
+    return [_version(name, str(v.version), v.tags.get("adresponse.status", ""), str(v.version) == trusted) for v in found]
 
 
 def _all(store: Store, name: str) -> list[Any]:

@@ -140,6 +140,4 @@ class Contract:
         if name in names:
             return name
         shown = ", ".join(names[:12]) + (f", ... ({len(names)} columns)" if len(names) > 12 else "")
-        raise TableError(
-            f"Column {name!r} ({role}) is not in the table.{did_you_mean(name, names)} It has: {shown}."
-        )
+        raise TableError(f"Column {name!r} ({role}) is not in the table.{did_you_mean(name, names)} It has: {shown}.")

@@ -504,8 +504,11 @@ def _whole_text(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """One process at a time for this user and file; the lock is an open SQLite transaction, so it dies with us."""
-    key = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    """One process at a time for this user and file; the lock is an open SQLite transaction, so it dies with us.
+
+    Sixteen locks are shared by all files, so that no more are left in the folder for temporary files.
+    """
+    key = hashlib.sha256(os.fsencode(path)).hexdigest()[0]
     user = os.getuid() if hasattr(os, "getuid") else "user"
     file = Path(tempfile.gettempdir()) / f"adresponse-{user}-{key}.lock"
     connection = sqlite3.connect(file, timeout=MAKING_SECONDS, isolation_level=None)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adresponse.evaluate import Evaluation
-from adresponse.explore import Profile
 from adresponse.findings import Finding
 from adresponse.gate import GateDecision
 from adresponse.intervals import Spread
 from adresponse.models import LinearFit
+from adresponse.profile import Profile
 from adresponse.recommend import Recommendation
 from adresponse.table import AdTable
 from adresponse.tune import Leaderboard
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Study"]
 
-Vector = NDArray[np.float64]
+Vector = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Study:
     findings: tuple[Finding, ...]
     settings: dict[str, Any]
 
-    def predict_interval(self, X: pd.DataFrame, level: float) -> tuple[Vector, Vector, Vector]:  # noqa: N803
+    def predict_interval(self, X: pd.DataFrame, level: float) -> tuple[Vector, Vector, Vector]:
         """Predicted, lower and upper sales for new rows, each of shape (n_rows,), in the target's unit."""
         predicted = np.asarray(self.estimator.predict(X), dtype=float)
         return predicted, *self.spread.interval(predicted, level)

@@ -146,9 +146,7 @@ def read_builtin(name: str = "tvmarketing", **overrides: Any) -> AdTable:
     ``overrides`` are arguments of :func:`read`.
     """
     if name not in (known := builtin_names()):
-        raise TableError(
-            f"There is no built-in table {name!r}.{did_you_mean(name, known)} There are: {', '.join(known)}."
-        )
+        raise TableError(f"There is no built-in table {name!r}.{did_you_mean(name, known)} There are: {', '.join(known)}.")
     import yaml
 
     folder = resources.files("adresponse").joinpath("data")

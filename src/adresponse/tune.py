@@ -19,7 +19,16 @@ from sklearn.preprocessing import MinMaxScaler
 from adresponse import words
 from adresponse.models import linear
 
-__all__ = ["Candidate", "GridPoint", "Leaderboard", "LeaderboardRow", "compare", "grid_search", "paired_difference", "splitter"]
+__all__ = [
+    "Candidate",
+    "GridPoint",
+    "Leaderboard",
+    "LeaderboardRow",
+    "compare",
+    "grid_search",
+    "paired_difference",
+    "splitter",
+]
 
 Vector = NDArray[np.float64]
 SAME = 1e-9  # relative difference in RMSE that is rounding, not a difference

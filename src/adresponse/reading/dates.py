@@ -11,9 +11,7 @@ __all__ = ["Order", "order_of", "parse"]
 
 _CLOCK = r"(?:[T ]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<part>\d{1,9}))?)?"
 _CLOCK += r"\s*(?:Z|[+-]\d{2}:?\d{2})?)?"
-_YEAR_FIRST = re.compile(
-    rf"(?P<year>\d{{4}})(?P<mark>[-/.])(?P<month>\d{{1,2}})(?:(?P=mark)(?P<day>\d{{1,2}}){_CLOCK})?"
-)
+_YEAR_FIRST = re.compile(rf"(?P<year>\d{{4}})(?P<mark>[-/.])(?P<month>\d{{1,2}})(?:(?P=mark)(?P<day>\d{{1,2}}){_CLOCK})?")
 _COMPACT = re.compile(r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})")
 _MONTH = re.compile(r"(?P<month>\d{1,2})[./-](?P<year>\d{4})")
 _WEEK = re.compile(r"(?P<year>\d{4})-?W(?P<week>\d{1,2})(?:-?(?P<weekday>[1-7]))?", re.IGNORECASE)

@@ -262,9 +262,7 @@ def _taken(roles: Roles) -> str:
         "market": (roles.market,),
     }
     inferred = {role: [n for n in names if n in roles.inferred] for role, names in by_role.items()}
-    return "; ".join(
-        f"{_plural(role, names)} {', '.join(map(repr, names))}" for role, names in inferred.items() if names
-    )
+    return "; ".join(f"{_plural(role, names)} {', '.join(map(repr, names))}" for role, names in inferred.items() if names)
 
 
 def _plural(role: str, names: Sequence[str]) -> str:

@@ -121,9 +121,7 @@ def _refuse_binary(path: Path, start: bytes) -> None:
             raise TableError(f"{path} is not a table but {kind}.")
     kinds = {".parquet": "Parquet", ".pq": "Parquet", ".xlsx": "Excel", ".xlsm": "Excel"}
     if (kind := kinds.get(path.suffix.lower(), "")) != "":
-        raise TableError(
-            f"{path} has the name of a file for {kind} but is none; write it anew, or rename it to what it is."
-        )
+        raise TableError(f"{path} has the name of a file for {kind} but is none; write it anew, or rename it to what it is.")
 
 
 @contextmanager
@@ -154,9 +152,7 @@ def _open_frame(frame: Any) -> Source:
         return _open_pandas(frame)
     if isinstance(frame, pa.Table):
         return _open_arrow(frame, "Arrow table")
-    raise TableError(
-        f"A {type(frame).__name__} is no table; give a path, a database URL, or a pandas or polars data frame."
-    )
+    raise TableError(f"A {type(frame).__name__} is no table; give a path, a database URL, or a pandas or polars data frame.")
 
 
 def _open_arrow(table: Any, label: str) -> Source:
@@ -207,9 +203,7 @@ def check_names(names: Sequence[object], label: str) -> tuple[str, ...]:
     return trimmed
 
 
-def blocks_of_rows(
-    rows: Iterator[Sequence[Any]], width: int
-) -> tuple[Block, Callable[[Sequence[int]], Iterator[Block]]]:
+def blocks_of_rows(rows: Iterator[Sequence[Any]], width: int) -> tuple[Block, Callable[[Sequence[int]], Iterator[Block]]]:
     """The first block of rows that can be read only once, and the stream of all blocks."""
     every = _row_blocks(rows, width)
     head = next(every, [pa.nulls(0)] * width)

@@ -98,9 +98,7 @@ def _frame(values: Values, contract: Contract) -> pd.DataFrame:
         order = np.argsort(values[contract.date], kind="stable")
         values = {name: column[order] for name, column in values.items()}
     market = contract.market
-    return pd.DataFrame(
-        {name: pd.Series(c, dtype="str") if name == market else pd.Series(c) for name, c in values.items()}
-    )
+    return pd.DataFrame({name: pd.Series(c, dtype="str") if name == market else pd.Series(c) for name, c in values.items()})
 
 
 class _Form:

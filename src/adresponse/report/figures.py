@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from adresponse.explore import Correlation, Numbers
+from adresponse.profile import Correlation, Numbers
 from adresponse.report.formats import number, percent, plain, short_tick, slugs
 from adresponse.tune import GridPoint
 
@@ -290,10 +290,7 @@ def _shared(points: Sequence[GridPoint]) -> str:
 
 def _tuning(study: Study) -> Figure:
     """Which settings predict best?"""
-    dots = [
-        _Dot(name, g.rmse, g.rmse - g.std, g.rmse + g.std, _FILLED)
-        for g, name in _alike(study.leaderboard.grid)[:PANELS]
-    ]
+    dots = [_Dot(name, g.rmse, g.rmse - g.std, g.rmse + g.std, _FILLED) for g, name in _alike(study.leaderboard.grid)[:PANELS]]
     return _dots(dots, _with_unit(study, "Mean RMSE over the folds, ± its spread"), zero=False)
 
 

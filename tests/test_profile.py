@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from examples import shipped, table
 from scipy import stats
 
-from adresponse.explore import correlate, describe, explore, fisher_interval, histogram
+from adresponse.profile import correlate, describe, explore, fisher_interval, histogram
 from adresponse.schema import Column
+from examples import shipped, table
 
 PROFILE = explore(table(shipped("tvmarketing"), dictionary={"TV": {"means": "TV budget", "unit": "k$"}}))
 
@@ -18,7 +18,16 @@ def test_numbers_equal_pandas() -> None:
     frame = shipped("advertising")
     for numbers in explore(table(frame)).numbers:
         oracle = frame[numbers.name].describe()
-        got = [numbers.count, numbers.mean, numbers.std, numbers.lowest, numbers.q1, numbers.median, numbers.q3, numbers.highest]
+        got = [
+            numbers.count,
+            numbers.mean,
+            numbers.std,
+            numbers.lowest,
+            numbers.q1,
+            numbers.median,
+            numbers.q3,
+            numbers.highest,
+        ]
         assert got == pytest.approx(oracle.tolist())
         assert numbers.total == pytest.approx(frame[numbers.name].sum())
 

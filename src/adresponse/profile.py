@@ -187,7 +187,7 @@ def correlate(x: Vector, y: Vector, a: str, b: str) -> Correlation:
     A constant column has no correlation: every figure is NaN.
     """
     if np.ptp(x) == 0 or np.ptp(y) == 0 or len(x) < 4:
-        return Correlation(a, b, *[math.nan] * 8, f"{a} and {b}: no correlation can be given.")
+        return _no_correlation(a, b)
     pearson, spearman = stats.pearsonr(x, y), stats.spearmanr(x, y)
     r, rho, n = float(pearson.statistic), float(spearman.statistic), len(x)
     low, high = fisher_interval(r, 1 / math.sqrt(n - 3))
@@ -196,6 +196,11 @@ def correlate(x: Vector, y: Vector, a: str, b: str) -> Correlation:
         a, b, r, low, high, float(pearson.pvalue), rho, rho_low, rho_high, float(spearman.pvalue),
         _together(a, b, r, low, high),
     )  # fmt: skip
+
+
+def _no_correlation(a: str, b: str) -> Correlation:
+    nan = math.nan
+    return Correlation(a, b, nan, nan, nan, nan, nan, nan, nan, nan, f"{a} and {b}: no correlation can be given.")
 
 
 def fisher_interval(r: float, se: float, level: float = 0.95) -> tuple[float, float]:
@@ -226,14 +231,10 @@ def much_spent_little_sold(table: AdTable, most: int = ODD_ROWS) -> tuple[OddRow
     odd = np.flatnonzero((spend >= np.quantile(spend, 0.75)) & (sales <= np.median(sales)))
     worst = odd[np.argsort((sales - expected)[odd], kind="stable")][:most]
     shown = (*table.contract.channels, table.contract.target)
-    return tuple(
-        OddRow(int(i) + 1, {n: float(table.frame[n].iat[i]) for n in shown}, float(expected[i])) for i in worst
-    )
+    return tuple(OddRow(int(i) + 1, {n: float(table.frame[n].to_numpy()[i]) for n in shown}, float(expected[i])) for i in worst)
 
 
-def _answers(
-    contract: Contract, numbers: tuple[Numbers, ...], correlations: tuple[Correlation, ...]
-) -> tuple[Answer, ...]:
+def _answers(contract: Contract, numbers: tuple[Numbers, ...], correlations: tuple[Correlation, ...]) -> tuple[Answer, ...]:
     by_name = {n.name: n for n in numbers}
     return (
         Answer("How much is spent?", " ".join(_amount(by_name[c], contract[c]) for c in contract.channels)),

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from examples import shipped, table
 
-from adresponse.check import check, refuse_unfit
+from adresponse.checks import check, refuse_unfit
 from adresponse.errors import UnfitTableError
+from examples import shipped, table
 
 RANDOM = np.random.default_rng(11)
 
@@ -40,7 +40,11 @@ def twice(frame: pd.DataFrame) -> pd.DataFrame:
 TV = plain()["TV"].to_numpy()
 CASES = [
     ("D001", "stop", plain(5)),  # fewer rows than five folds need
-    ("D001", "stop", pd.DataFrame(RANDOM.uniform(1, 9, (200, 199)), columns=[*map(str, range(198)), "Sales"])),  # 199 coefficients
+    (
+        "D001",
+        "stop",
+        pd.DataFrame(RANDOM.uniform(1, 9, (200, 199)), columns=[*map(str, range(198)), "Sales"]),
+    ),  # 199 coefficients
     ("D002", "stop", plain(TV=7.0)),  # constant spend
     ("D002", "stop", plain(Sales=7.0)),  # constant sales
     ("D006", "review", plain(15)),  # fewer than ten rows for each coefficient
@@ -91,7 +95,7 @@ def test_a_period_given_twice_is_found_unless_markets_tell_the_rows_apart() -> N
 def test_stops_come_first_and_are_refused_with_their_advice() -> None:
     findings = check(table(plain(TV=7.0)))
     assert findings[0].severity == "stop"
-    with pytest.raises(UnfitTableError, match="'TV' is constant .* Leave the column out"):
+    with pytest.raises(UnfitTableError, match=r"'TV' is constant .* Leave the column out"):
         refuse_unfit(findings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from adresponse.table import AdTable
 
 __all__ = ["check", "refuse_unfit"]
 
-Vector = NDArray[np.float64]
+Vector = NDArray[np.floating[Any]]
 
 MIN_ROWS = 10  # below this, five folds hold fewer than two rows each
 ROWS_PER_COEFFICIENT = 2  # fewer leave no residual to speak of in a four-fifths training split
@@ -73,7 +74,7 @@ def _constant(table: AdTable) -> Iterator[Finding]:
             yield Finding(
                 "D002",
                 "stop",
-                f"Column {name!r} is constant ({words.number(values[0])} in every row), so nothing can be learnt from it.",
+                f"Column {name!r} is constant ({words.number(values[0])} in every row), so it can teach nothing.",
                 "Leave the column out, or check the source.",
             )
 
@@ -223,4 +224,4 @@ def cooks_distance(x: Vector, y: Vector) -> Vector:
     variance = residual @ residual / max(len(y) - x.shape[1], 1)
     if variance == 0:
         return np.zeros(len(y))
-    return residual**2 / (x.shape[1] * variance) * leverage / (1 - leverage) ** 2
+    return np.asarray(residual**2 / (x.shape[1] * variance) * leverage / (1 - leverage) ** 2)
