@@ -33,6 +33,7 @@ What `adresponse COMMAND --help` prints, for every command.
 - Exit code 0: the command did what it was asked. A version that the gate rejected is such a result, not an error.
 - Exit code 2: a refusal. One sentence on standard error names the thing, the rule and the value; nothing was written, or the
   run in MLflow is marked `FAILED` and has no version. `adresponse check` also leaves with 2 where the table is not fit.
+  With `--verbose` the whole trace is shown instead.
 - `--json` prints one JSON object on standard output and nothing else there; a refusal is then
   `{{"error": {{"type": ..., "message": ...}}}}`. What is not finite or not known is `null`.
 - A blank value counts as not given: `--target ''` is no target. MLflow Projects pass every parameter in this way.
@@ -67,7 +68,7 @@ ENVIRONMENT = """
 | `MLFLOW_TRACKING_URI` | The MLflow store: a server, a database or a file. Without it, `mlflow.db` in the current folder. |
 
 Other variables of MLflow (`MLFLOW_TRACKING_TOKEN`, `MLFLOW_HTTP_REQUEST_MAX_RETRIES`, ...) are MLflow's own, and are left as
-they are set.
+they are set; where they are not, adresponse talks to MLflow without telemetry and gives up after two retries.
 
 ## The config file
 
@@ -78,7 +79,7 @@ UNSAID = {  # settings that neither an option nor the config file explains
     "columns": "What each column means and its unit, `{NAME: {means, unit}}`; the report, the plots and MLflow use it.",
     "origin": "Where the table comes from, in words.",
     "folds": "Folds of the cross-validation.",
-    "repeats": "How often the cross-validation is repeated with other folds; once with a date, or beyond 50,000 rows.",
+    "repeats": "How often they are drawn anew; once with a date, or beyond 50,000 rows.",
 }
 
 

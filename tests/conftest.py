@@ -1,10 +1,16 @@
-"""Keep the tests apart from the user's own MLflow, and quiet."""
+"""Keep the tests apart from the user's own MLflow and from each other, and let none be skipped unseen."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+from adresponse import store
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ |= {
@@ -13,19 +19,23 @@ os.environ |= {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
 
-import pytest
-
-from adresponse import store
-
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
     """Where every part must be there (``ADRESPONSE_NO_SKIPS``), a skipped test is a failed one."""
     report = yield
-    if os.environ.get("ADRESPONSE_NO_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
+    if os.environ.get("ADRESPONSE_NO_SKIPS") and report.skipped:
         report.outcome = "failed"
         report.longrepr = f"skipped where nothing may be: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _no_store_is_remembered() -> Iterator[None]:
+    """A test that tells MLflow of its store must not tell the next test."""
+    yield
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(None)
 
 
 @pytest.fixture(scope="session")

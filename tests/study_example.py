@@ -243,9 +243,7 @@ def without_test(study: Study) -> Study:
 def without_mape(study: Study) -> Study:
     """The same study where a percentage error cannot be given."""
     scores = tuple(
-        replace(s, value=None, low=None, high=None, reason="Sales of 0 have no percentage error.")
-        if s.name == "mape"
-        else s
+        replace(s, value=None, low=None, high=None, reason="Sales of 0 have no percentage error.") if s.name == "mape" else s
         for s in study.evaluation.scores
     )
     return replace(study, evaluation=replace(study.evaluation, scores=scores))

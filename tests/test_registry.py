@@ -68,9 +68,7 @@ def test_a_model_that_is_not_there_has_no_versions(opened: store.Store) -> None:
     assert registry.champion(opened, "nothing") is None
 
 
-@pytest.mark.parametrize(
-    "step", ["create_model_version", "set_tag", "set_logged_model_tags", "set_registered_model_alias"]
-)
+@pytest.mark.parametrize("step", ["create_model_version", "set_tag", "set_logged_model_tags", "set_registered_model_alias"])
 def test_a_failure_at_any_step_leaves_no_version_and_a_failed_run(
     opened: store.Store, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -186,8 +186,16 @@ def test_a_locked_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             open_in(folder)
 
 
-def test_a_lock_that_goes_away_is_waited_for() -> None:
-    tries = iter([RuntimeError("database is locked"), RuntimeError("database is locked")])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "(sqlite3.OperationalError) database is locked",
+        "(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.experiment_id, datasets.name, datasets.digest",
+        'duplicate key value violates unique constraint "registered_model_alias_pk"',
+    ],
+)
+def test_another_process_in_the_way_is_waited_for(said: str) -> None:
+    tries = iter([RuntimeError(said), RuntimeError(said)])
 
     def act() -> str:
         for error in tries:
@@ -195,6 +203,18 @@ def test_a_lock_that_goes_away_is_waited_for() -> None:
         return "done"
 
     assert store._patiently(act) == "done"
+
+
+def test_what_is_there_already_is_not_tried_again() -> None:
+    tries = []
+
+    def act() -> None:
+        tries.append(1)
+        raise RuntimeError("(sqlite3.IntegrityError) UNIQUE constraint failed: experiments.name")
+
+    with pytest.raises(RuntimeError):
+        store._patiently(act)
+    assert tries == [1]
 
 
 @pytest.mark.parametrize(
@@ -246,11 +266,7 @@ def mounted(folder: Path) -> Iterator[Callable[[str], Path]]:
 
     def mount(options: str) -> Path:
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
-        if (
-            os.name != "posix"
-            or shutil.which("mount") is None
-            or subprocess.run(command, capture_output=True).returncode
-        ):
+        if os.name != "posix" or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
             pytest.skip("missing part: a disk to mount (needs root on Linux)")
         return disk
 
@@ -266,9 +282,7 @@ def test_a_full_disk_takes_no_fresh_store_and_keeps_nothing(mounted: Callable[[s
     assert list(disk.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_while_a_run_is_logged(
-    mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fills_up_while_a_run_is_logged(mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     disk = mounted("size=4m")
     monkeypatch.chdir(disk)
     opened = copied_store(disk)

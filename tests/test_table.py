@@ -90,9 +90,7 @@ def test_meanings_come_from_the_dictionary_and_its_names_are_checked(tmp_path: P
     path = write(tmp_path, "TV,Sales\n1,2\n")
     table = read(path, **ROLES, dictionary={"TV": {"means": "TV budget", "unit": "euros"}})
     assert table.contract["TV"].title == "TV budget"
-    assert "'Tv' (data dictionary) is not in the table. Did you mean 'TV'?" in refusal(
-        path, **ROLES, dictionary={"Tv": {}}
-    )
+    assert "'Tv' (data dictionary) is not in the table. Did you mean 'TV'?" in refusal(path, **ROLES, dictionary={"Tv": {}})
 
 
 # --- one content, one digest
@@ -206,9 +204,7 @@ def in_dialect(frame: pd.DataFrame, separator: str, decimal_mark: str, thousands
     rows=st.lists(st.tuples(st.integers(0, 10**13), st.integers(-(10**13), 10**13)), min_size=1, max_size=20),
     dialect=st.sampled_from(DIALECTS),
 )
-def test_numbers_survive_every_dialect(
-    tmp_path: Path, rows: list[tuple[int, int]], dialect: tuple[str, str, str]
-) -> None:
+def test_numbers_survive_every_dialect(tmp_path: Path, rows: list[tuple[int, int]], dialect: tuple[str, str, str]) -> None:
     frame = pd.DataFrame(rows, columns=["TV", "Sales"]) / 1e6
     table = read(write(tmp_path, in_dialect(frame, *dialect)), **ROLES)
     pd.testing.assert_frame_equal(table.frame, frame, check_exact=True)
@@ -217,11 +213,7 @@ def test_numbers_survive_every_dialect(
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    rows=st.lists(
-        st.tuples(st.floats(0, 1e300), st.floats(allow_nan=False, allow_infinity=False)), min_size=1, max_size=20
-    )
-)
+@given(rows=st.lists(st.tuples(st.floats(0, 1e300), st.floats(allow_nan=False, allow_infinity=False)), min_size=1, max_size=20))
 def test_shortest_floats_survive_exactly(tmp_path: Path, rows: list[tuple[float, float]]) -> None:
     frame = pd.DataFrame(rows, columns=["TV", "Sales"], dtype=float)
     frame.to_csv(tmp_path / "ads.csv", index=False)
@@ -269,9 +261,7 @@ def test_a_number_is_read_as_it_is_meant(tmp_path: Path, cell: str, value: float
         ("1.234", ",", 1.234, None),  # three decimals are ordinary there
     ],
 )
-def test_an_ambiguous_number_is_said_aloud(
-    tmp_path: Path, cell: str, separator: str, value: float, aloud: str | None
-) -> None:
+def test_an_ambiguous_number_is_said_aloud(tmp_path: Path, cell: str, separator: str, value: float, aloud: str | None) -> None:
     table = read(write(tmp_path, f"TV{separator}Sales\n1{separator}{cell}\n"), **ROLES)
     assert table.y.to_list() == [value]
     assert codes(table) == (["D014"] if aloud else [])
@@ -351,9 +341,7 @@ def test_an_excel_refusal_names_the_row_of_the_sheet(tmp_path: Path) -> None:
     for row in ([None], ["TV", "Sales"], [1, 2], [True, 3]):
         book.active.append(row)
     book.save(tmp_path / "ads.xlsx")
-    assert "Column 'TV', row 2 (row 4 of sheet 'Sheet'): 'True' is not a number" in refusal(
-        tmp_path / "ads.xlsx", **ROLES
-    )
+    assert "Column 'TV', row 2 (row 4 of sheet 'Sheet'): 'True' is not a number" in refusal(tmp_path / "ads.xlsx", **ROLES)
 
 
 def not_a_table(folder: Path) -> dict[str, tuple[Path, str]]:
@@ -638,9 +626,7 @@ def test_ambiguous_dates_are_said_aloud(tmp_path: Path, separator: str, expected
     assert "'01/02/2024'" in said(table, "D016")
 
 
-@pytest.mark.parametrize(
-    "text", ["soon", "2024-13-01", "30.02.2024", "2024-W54", "2024-01-01 25:00", "13/13/2024", "7"]
-)
+@pytest.mark.parametrize("text", ["soon", "2024-13-01", "30.02.2024", "2024-W54", "2024-01-01 25:00", "13/13/2024", "7"])
 def test_what_is_no_date_is_refused(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, f"week,TV,Sales\n2024-01-01,1,2\n{text},3,4\n")
     message = refusal(path, **ROLES, date="week")

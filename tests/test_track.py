@@ -274,9 +274,7 @@ def test_a_run_that_breaks_is_failed_and_raises_on(opened: store.Store, error: t
     assert [r.status for r in track.runs(opened, "broken")] == ["FAILED"]
 
 
-def test_a_model_whose_files_could_not_be_written_is_failed(
-    opened: store.Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_whose_files_could_not_be_written_is_failed(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -290,9 +288,7 @@ def test_a_model_whose_files_could_not_be_written_is_failed(
 @pytest.mark.skipif(not hasattr(signal, "pause"), reason="missing part: POSIX signals")
 def test_sigterm_ends_the_run_as_failed(opened: store.Store) -> None:
     example = Path(__file__).with_name("tracked_example.py")
-    child = subprocess.Popen(
-        [sys.executable, str(example), "hang"], env=child_environment(), stdout=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([sys.executable, str(example), "hang"], env=child_environment(), stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "started\n"
     child.terminate()

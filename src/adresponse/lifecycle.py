@@ -209,7 +209,7 @@ def _study(table: AdTable, found: tuple[Finding, ...], settings: Settings, progr
     )  # fmt: skip
     linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
     recommendation = recommend(table, linear, evaluation)
-    answer = Answer("What is recommended?", " ".join((recommendation.headline, *recommendation.sentences)))
+    answer = Answer("What is recommended?", recommendation.headline)
     return Study(
         name=settings.model_name(table.contract.target),
         table=table,

@@ -409,17 +409,25 @@ def _set_environment(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def _patiently(act: Callable[[], Any]) -> Any:
-    """What ``act`` gives, tried again with growing pauses while the SQLite file is locked.
+_SHARED = "(dataset|input|model_version|registered_model_alias|experiment_tag)"  # tables that MLflow fills unguarded
+_TRANSIENT = re.compile(
+    "database is locked|Giving up after|"
+    f"UNIQUE constraint failed: {_SHARED}|unique constraint \"{_SHARED}|Duplicate entry .* for key '{_SHARED}"
+)
 
-    A statement that found the file locked was rolled back as a whole, so that trying it again writes it once.
+
+def _patiently(act: Callable[[], Any]) -> Any:
+    """What ``act`` gives, tried again with growing pauses while other processes are in its way.
+
+    That is a locked SQLite file, or a row that another process wrote between MLflow's look and its write. The
+    transaction was rolled back as a whole, so that trying it again writes it once.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     for attempt in itertools.count():
         try:
             return act()
         except Exception as e:
-            if "database is locked" not in _whole_text(e) or time.monotonic() > deadline:
+            if not _TRANSIENT.search(_whole_text(e)) or time.monotonic() > deadline:
                 raise
         time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))  # noqa: S311
     raise AssertionError  # pragma: no cover
