@@ -16,10 +16,10 @@ import mlflow
 import numpy as np
 import pytest
 
-from adresponse import registry, store, track
+from adresponse import registry, store
 from adresponse.errors import StoreError
 from parts import free_port, start_postgres
-from tracked_example import child_environment, copied_store, log, rejected, study
+from tracked_example import child_environment, copied_store, log, outcomes, rejected, study
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_failure_at_any_step_leaves_no_version_and_a_failed_run(
     with pytest.raises(StoreError, match="broken on purpose"):
         log(opened, study())
     assert opened.call("search_registered_models") == []
-    assert [(r.status, r.version) for r in track.runs(opened, "sales-response")] == [("FAILED", "")]
+    assert outcomes(opened, "sales-response") == [("FAILED", "")]
 
 
 def test_a_failure_takes_back_only_its_own_version(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_ten_processes_at_once_on_a_fresh_store(tmp_path: Path, monkeypatch: pyt
     found = registry.versions(opened, "sales-response")
     assert sorted(int(v.version) for v in found) == list(range(1, 11))
     assert [v.champion for v in found].count(True) == 1
-    assert [r.status for r in track.runs(opened, "sales-response")] == ["VALIDATED"] * 10
+    assert [status for status, _ in outcomes(opened, "sales-response")] == ["VALIDATED"] * 10
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mlflow.db", "mlruns"]
 
 
@@ -167,7 +167,7 @@ def test_a_server_on_postgresql_with_proxied_artifacts(tmp_path: Path) -> None:
                 answer = mlflow.sklearn.load_model("models:/sales-response@champion").predict(given.table.X)
             np.testing.assert_array_equal(answer, given.estimator.predict(given.table.X))
             assert version.champion
-            assert [r.version for r in track.runs(opened, "sales-response")] == ["1"]
+            assert outcomes(opened, "sales-response") == [("VALIDATED", "1")]
             found = _post(f"{url}/api/2.0/mlflow/runs/search", {"experiment_ids": [run.experiment_id]})
             shown = {r["info"]["run_id"]: r["data"] for r in found["runs"]}[run.run_id]
             assert {"key": "seed", "value": "42"} in shown["params"]

@@ -127,8 +127,8 @@ def test_no_password_is_said_by_a_refusal(url: str) -> None:
 @pytest.mark.parametrize(
     ("how", "error", "words"),
     [
-        ({}, ConfigError, "has 2 tables (other, weeks); name one with sql_table"),
-        ({"query": "select 1", "sql_table": "weeks"}, ConfigError, "query or sql_table, not both"),
+        ({}, ConfigError, "has 2 tables (other, weeks); name one with --sql-table"),
+        ({"query": "select 1", "sql_table": "weeks"}, ConfigError, "--query or --sql-table, not both"),
         ({"sql_table": "week"}, TableError, "no table 'week'. Did you mean 'weeks'?"),
         ({"query": "select absent from weeks"}, TableError, "no such column: absent"),
         ({"query": "create table more (a int)"}, TableError, "gives no rows"),

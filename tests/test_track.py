@@ -27,7 +27,7 @@ from adresponse import record, registry, store, track
 from adresponse.errors import ModelError, StoreError
 from adresponse.study import Study
 from study_example import three_channels, without_line, without_mape, without_test
-from tracked_example import FIGURES, child_environment, copied_store, log, study
+from tracked_example import FIGURES, child_environment, copied_store, log, outcomes, study
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,7 @@ def test_a_model_with_strange_types_is_refused_and_the_run_has_failed(opened: st
     strange = make_pipeline(FunctionTransformer(_doubled), LinearRegression()).fit(given.table.X, given.table.y)
     with pytest.raises(ModelError, match="not trusted: test_track"):
         _log(opened, replace(given, estimator=strange))
-    (run,) = track.runs(opened, given.name)
-    assert run.status == "FAILED"
+    assert outcomes(opened, given.name) == [("FAILED", "")]
 
 
 def test_a_forest_is_stored_too(opened: store.Store) -> None:
@@ -271,7 +270,7 @@ def test_studies_that_are_not_as_usual(opened: store.Store, given: Study) -> Non
 def test_a_run_that_breaks_is_failed_and_raises_on(opened: store.Store, error: type[BaseException]) -> None:
     with pytest.raises(error), track.start(opened, "broken", "half-way"):
         raise error
-    assert [r.status for r in track.runs(opened, "broken")] == ["FAILED"]
+    assert outcomes(opened, "broken") == [("FAILED", "")]
 
 
 def test_a_model_whose_files_could_not_be_written_is_failed(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +293,7 @@ def test_sigterm_ends_the_run_as_failed(opened: store.Store) -> None:
     child.terminate()
     assert child.wait(30) == 128 + signal.SIGTERM
     child.stdout.close()
-    assert [r.status for r in track.runs(opened, "hanging")] == ["FAILED"]
+    assert outcomes(opened, "hanging") == [("FAILED", "")]
     assert registry.versions(opened, "hanging") == []
 
 
@@ -328,18 +327,15 @@ def test_an_experiment_that_another_process_makes_meanwhile_is_taken(
         assert run.experiment_id == experiment_id
 
 
-def test_runs_are_listed_newest_first_with_their_scores(opened: store.Store) -> None:
-    log(opened, study())
-    with track.start(opened, "sales-response", "later"):
+def test_a_run_that_a_project_has_started_is_taken(opened: store.Store) -> None:
+    started = opened.call("create_run", "0", tags={"mlflow.project.entryPoint": "run"})
+    with track.start(opened, "sales-response", "ours", started.info.run_id) as run:
+        assert (run.run_id, run.experiment_id) == (started.info.run_id, "0")
+    found = opened.call("get_run", started.info.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["adresponse.kind"] == "study"
+
+
+def test_a_run_that_is_not_there_is_refused(opened: store.Store) -> None:
+    with pytest.raises(StoreError, match="nosuchrun"), track.start(opened, "sales-response", "ours", "nosuchrun"):
         pass
-    newest, oldest = track.runs(opened, "sales-response")
-    assert (newest.name, newest.version, newest.mae) == ("later", "", None)
-    assert (oldest.status, oldest.version) == ("VALIDATED", "1")
-    assert oldest.rmse == pytest.approx(3.194, abs=5e-4)  # the published study's 3.19
-    assert newest.started >= oldest.started
-
-
-def test_an_unknown_experiment_is_refused_with_a_hint(opened: store.Store) -> None:
-    opened.call("create_experiment", "sales-response")
-    with pytest.raises(StoreError, match="Did you mean 'sales-response'"):
-        track.runs(opened, "sales-respons")

@@ -79,8 +79,8 @@ def test_paired_difference_by_hand() -> None:
     ("difference", "low", "high", "said"),
     [
         (0.0, 0.0, 0.0, "no difference: the same predictions"),
-        (0.1, -0.2, 0.4, "no difference beyond chance (-0.2 to 0.4)"),
-        (-0.3, -0.5, -0.1, "better by 0.3 (-0.5 to -0.1)"),
+        (0.1, -0.2, 0.4, "no difference beyond chance (−0.2 to 0.4)"),
+        (-0.3, -0.5, -0.1, "better by 0.3 (−0.5 to −0.1)"),
         (0.3, 0.1, 0.5, "worse by 0.3 (0.1 to 0.5)"),
     ],
 )

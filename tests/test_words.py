@@ -19,7 +19,7 @@ from adresponse.words import count, listing, number, p_value, percent, plain
         (14.0225, "14.02"),
         (200.0, "200"),
         (0.0, "0"),
-        (-1234567.0, "-1,234,567"),
+        (-1234567.0, "−1,234,567"),
         (1e-9, "1.000e-09"),
         (math.inf, "unbounded"),
         (math.nan, "not known"),

@@ -107,3 +107,17 @@ def _hang() -> None:
 
 if __name__ == "__main__":
     sys.exit(_hang() if sys.argv[1] == "hang" else _at_once(int(sys.argv[1])))
+
+
+def outcomes(store: store.Store, experiment: str) -> list[tuple[str, str]]:
+    """Status (the gate's, or MLflow's where the run did not finish) and registered version of each study, newest first."""
+    found = store.call("get_experiment_by_name", experiment)
+    order = ["attributes.start_time DESC"]
+    studies = store.call("search_runs", [found.experiment_id], "tags.`adresponse.kind` = 'study'", order_by=order)
+    return [
+        (
+            run.data.tags.get("adresponse.status", "") if run.info.status == "FINISHED" else run.info.status,
+            run.data.tags.get("adresponse.model_version", ""),
+        )
+        for run in studies
+    ]

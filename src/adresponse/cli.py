@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def _refusing(command: Command) -> Command:
                 command(*args, manners=Manners(as_json, progress, verbose), **kwargs)
         except AdresponseError as error:
             if verbose:
-                raise
+                traceback.print_exc()
             sentence = " ".join(str(error).split())
             if as_json:
                 click.echo(json.dumps({"error": {"type": type(error).__name__, "message": sentence}}, ensure_ascii=False))
@@ -323,16 +324,17 @@ def _print_run(made: Run) -> None:
     )
     console.print(f"  Report   {_safe(made.report)}")
     console.print(f"  Store    {_safe(made.store)}")
-    console.print("  Look     adresponse ui")
+    console.print(f"  Look     {'adresponse ui' if not made.store.startswith('http') else _safe(made.store)}")
 
 
 def _score_line(score: Any) -> str:
     from adresponse.words import number
 
+    label = {"r2": "R²"}.get(score.name, score.name.upper())
     if score.value is None:
-        return f"  {score.name.upper():<5} not given: {_safe(score.reason)}"
+        return f"  {label:<5} not given: {_safe(score.reason)}"
     unit = f" {_safe(score.unit)}" if score.unit else ""
-    return f"  {score.name.upper():<5}{number(score.value, 3):>9}{unit}  ({number(score.low, 3)} to {number(score.high, 3)})"
+    return f"  {label:<5}{number(score.value, 3):>9}{unit}  ({number(score.low, 3)} to {number(score.high, 3)})"
 
 
 def _print_findings(console: Console, findings: Any) -> None:
@@ -374,6 +376,7 @@ def _print_leaderboard(board: Any) -> None:
 
     console = _console()
     rows = Table("", "candidate", "what it is", "MAE", "RMSE", "R²", "against the default", box=None, pad_edge=False)
+    rows.columns[2].overflow = "fold"
     for row in board.rows:
         scores = (number(v, 4) for v in (row.mae, row.rmse, row.r2))
         rows.add_row("*" if row.chosen else "", _safe(row.name), _safe(row.title), *scores, _safe(row.verdict))

@@ -84,5 +84,5 @@ def _hold(rule: str, evaluation: Evaluation) -> GateRule:
 
 def _value(name: str, evaluation: Evaluation) -> float | None:
     if name == "coverage_90":
-        return next((c.measured for c in evaluation.coverage if c.level == 0.9), None)
+        return next((c.measured for c in evaluation.coverage if (c.level, c.basis) == (0.9, evaluation.basis)), None)
     return evaluation.score(name)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adresponse import __version__, words
 from adresponse import settings as config_file
-from adresponse import words
 from adresponse.errors import ConfigError
 from adresponse.findings import Finding
 from adresponse.settings import Settings
@@ -289,7 +289,8 @@ def _publish(study: Study, settings: Settings, preparing: Any, progress: Progres
     progress("Opening the store")
     opened = preparing.open()
     progress("Tracking the run")
-    with track.start(opened, study.name, f"run {Path(study.table.source).name}") as tracked:
+    title = f"run {Path(study.table.source).name}"
+    with track.start(opened, study.name, title, config_file.project_run()) as tracked:
         page = report.page(study, figures, _tracked(study, tracked, opened))
         model = tracked.log(study, figures, page, config_text=_yaml(study.settings))
         written = _write(settings.out / f"{study.name}-report.html", page)
@@ -329,7 +330,7 @@ def _tracked(study: Study, tracked: Any, opened: Any) -> Any:
         store=opened.shown,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commands=(
-            ("See every run, figure and version", "adresponse ui"),
+            ("See every run, figure and version", opened.shown if opened.uri.startswith("http") else "adresponse ui"),
             ("Serve the champion", f"mlflow models serve -m '{uri}' --env-manager local"),
             ("Load it in Python", f"mlflow.sklearn.load_model({uri!r})"),
         ),
@@ -387,10 +388,10 @@ def doctor() -> dict[str, Any]:
             return "missing"
 
     uri = store.resolve(config_file.tracking_uri(), Path.cwd())
-    packages = ("adresponse", "mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "matplotlib", "pyarrow")
+    packages = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "matplotlib", "pyarrow")
     return {
         "python": platform.python_version(),
-        "packages": {p: of(p) for p in packages},
+        "packages": {"adresponse": __version__, **{p: of(p) for p in packages}},
         "store": store.look(uri),
         "optional": {
             "polars frames": find_spec("polars") is not None,

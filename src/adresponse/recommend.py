@@ -91,9 +91,9 @@ def _return_of(table: AdTable, c: Coefficient) -> str:
 
 
 def _break_even(table: AdTable, c: Coefficient) -> str:
-    spent, sold = _units(table, c)
-    money = spent.removeprefix("1 ")
-    return f"{words.number(1 / c.estimate, 3)} {money} for 1 {sold} on {c.name}"
+    money = table.contract[c.name].unit or "units of spend"
+    sold = table.contract[table.contract.target].unit
+    return f"{words.number(1 / c.estimate, 3)} {money} for 1 {sold or f'unit of {table.contract.target}'} on {c.name}"
 
 
 def _units(table: AdTable, c: Coefficient) -> tuple[str, str]:
@@ -109,11 +109,11 @@ def _limits(table: AdTable, evaluation: Evaluation, linear: LinearFit | None) ->
     )
     ranges = "; ".join(f"{c}: {words.span(table.frame[c].min(), table.frame[c].max())}" for c in table.contract.channels)
     yield f"Nothing is known outside the budgets seen ({ranges}); saturation beyond them cannot be excluded."
-    at_90 = next((c for c in evaluation.coverage if c.level == 0.9), None)
-    if at_90 is not None and math.isfinite(at_90.width):
+    at_90 = next(c for c in evaluation.coverage if (c.level, c.basis) == (0.9, "cross-validation"))
+    if math.isfinite(at_90.width):
         yield (
-            f"A single row lies within about ± {words.number(at_90.width / 2, 3)} of its prediction in nine of ten cases; "
-            "plan for the range, not for the figure."
+            f"A single row's 90 % interval reaches about {words.number(at_90.width / 2, 3)} to each side of its prediction "
+            f"(it held {words.percent(at_90.measured)} of unseen rows); plan for the range, not for the figure."
         )
     if linear is not None and len(table.contract.channels) > 1:
         yield "Each channel's figure holds the others fixed; effects that channels have on each other are not in it."

@@ -10,11 +10,9 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 from typing import Any
 
-from adresponse import words
+from adresponse import __version__, words
 from adresponse.evaluate import Evaluation, Score
 from adresponse.schema import Contract
 from adresponse.study import Study
@@ -37,14 +35,6 @@ __all__ = [
 KEY_SCORES = ("mae", "rmse", "mape", "r2")
 NOTE_LENGTH = 5000  # MLflow's servers before 3.0 refuse a longer tag
 VALUE_LENGTH = 500  # what every backend of MLflow takes as a param
-
-
-def own_version() -> str:
-    """The installed version of adresponse."""
-    try:
-        return installed("adresponse")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 # --- figures
@@ -81,8 +71,9 @@ def metrics(study: Study) -> dict[str, float]:
     found: dict[str, float | None] = {"baseline_rmse": evaluation.baseline_rmse}
     found |= dict(_scores(evaluation.scores, "")) | dict(_scores(evaluation.repeated, "cv_"))
     for coverage in evaluation.coverage:
+        prefix = "" if coverage.basis == "held-out" else "cv_"
         level = f"{100 * coverage.level:g}"
-        found |= {f"coverage_{level}": coverage.measured, f"interval_width_{level}": coverage.width}
+        found |= {f"{prefix}coverage_{level}": coverage.measured, f"{prefix}interval_width_{level}": coverage.width}
     if study.linear is not None:
         found |= {f"coef_{c.name}": c.estimate for c in study.linear.coefficients}
         found |= {"fit_r2": study.linear.r2, "fit_rse": study.linear.rse}
@@ -132,7 +123,7 @@ def version_tags(study: Study) -> dict[str, str]:
         "adresponse.reason": reason[:NOTE_LENGTH],
         "adresponse.data_digest": study.table.digest,
         "adresponse.basis": study.evaluation.basis,
-        "adresponse.package": own_version(),
+        "adresponse.package": __version__,
         **{f"adresponse.{name}": f"{value:.6g}" for name, value in shown.items() if value is not None},
     }
 

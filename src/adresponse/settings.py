@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from adresponse.errors import ConfigError, did_you_mean
 
-__all__ = ["CONFIG_TEMPLATE", "ColumnMeaning", "Settings", "load", "tracking_uri"]
+__all__ = ["CONFIG_TEMPLATE", "ColumnMeaning", "Settings", "load", "project_run", "tracking_uri"]
 
 CONFIG_TEMPLATE = """\
 # adresponse: what to fit, and how. Every line is optional; the command line wins over this file.
@@ -154,3 +154,8 @@ def _sentence(error: ValidationError, source: str) -> str:
 def tracking_uri() -> str | None:
     """``MLFLOW_TRACKING_URI`` where it is set and not blank."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def project_run() -> str | None:
+    """``MLFLOW_RUN_ID``: the run that MLflow Projects have started for this process."""
+    return os.environ.get("MLFLOW_RUN_ID") or None

@@ -10,15 +10,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, packages_distributions
 from importlib.metadata import version as installed
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adresponse import record
-from adresponse.errors import ModelError, StoreError, did_you_mean
+from adresponse import __version__, record
+from adresponse.errors import ModelError, StoreError
 from adresponse.schema import Contract
 from adresponse.store import LoggedModel, Store, error_code, quietly
 from adresponse.study import Study
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from adresponse.tune import LeaderboardRow
 
-__all__ = ["Run", "RunRow", "runs", "start"]
+__all__ = ["Run", "start"]
 
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # else MLflow's UI opens it in its GenAI view
@@ -43,11 +42,12 @@ BATCH = 100  # params or tags that MLflow takes at once
 
 @dataclass(frozen=True)
 class Run:
-    """A run under way."""
+    """A run under way; ``told`` names the params that it had before, which MLflow lets nobody change."""
 
     store: Store
     run_id: str
     experiment_id: str
+    told: frozenset[str] = frozenset()
 
     def log(
         self,
@@ -93,7 +93,7 @@ class Run:
         self.store.call("log_inputs", self.run_id, [data])
         self.store.call("log_outputs", self.run_id, [LoggedModelOutput(model_id, 0)])
         metrics = _metrics(record.metrics(study), model_id, data.dataset)
-        params = [Param(k, v) for k, v in record.params(study).items()]
+        params = [Param(k, v) for k, v in record.params(study).items() if k not in self.told]
         tags = [RunTag(k, v) for k, v in record.tags(study).items()]
         self.store.call("log_batch", self.run_id, metrics, params[:BATCH], tags)
         for rest in _batches(params[BATCH:]):
@@ -128,7 +128,7 @@ def _write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:
 
 
 @contextlib.contextmanager
-def start(store: Store, experiment: str, run_name: str) -> Iterator[Run]:
+def start(store: Store, experiment: str, run_name: str, run_id: str | None = None) -> Iterator[Run]:
     """A run in an experiment, made where it is missing; FINISHED at the end, FAILED after any exception or SIGTERM.
 
     Parameters
@@ -137,24 +137,36 @@ def start(store: Store, experiment: str, run_name: str) -> Iterator[Run]:
         The opened store.
     experiment, run_name : str
         As MLflow shows them.
+    run_id : str, optional
+        A run that is under way already, as MLflow Projects start one: it is taken, in its own experiment.
     """
-    experiment_id = _experiment(store, experiment)
-    tags = {
-        "mlflow.user": record.user(),
-        "mlflow.source.name": "adresponse",
-        "mlflow.source.type": "LOCAL",
-        "adresponse.version": record.own_version(),
-        "adresponse.kind": "study",
-    }
     with _terminable():
-        made = store.call("create_run", experiment_id, tags=tags, run_name=run_name)
+        run = _taken(store, run_id) if run_id else _made(store, experiment, run_name)
         try:
-            yield Run(store, made.info.run_id, experiment_id)
-            store.call("set_terminated", made.info.run_id, "FINISHED")
+            yield run
+            store.call("set_terminated", run.run_id, "FINISHED")
         except BaseException:
             with contextlib.suppress(StoreError):
-                store.call("set_terminated", made.info.run_id, "FAILED")
+                store.call("set_terminated", run.run_id, "FAILED")
             raise
+
+
+def _made(store: Store, experiment: str, run_name: str) -> Run:
+    experiment_id = _experiment(store, experiment)
+    source = {"mlflow.user": record.user(), "mlflow.source.name": "adresponse", "mlflow.source.type": "LOCAL"}
+    made = store.call("create_run", experiment_id, tags=source | _own_tags(), run_name=run_name)
+    return Run(store, made.info.run_id, experiment_id)
+
+
+def _taken(store: Store, run_id: str) -> Run:
+    found = store.call("get_run", run_id)
+    for key, value in _own_tags().items():
+        store.call("set_tag", run_id, key, value)
+    return Run(store, run_id, found.info.experiment_id, frozenset(found.data.params))
+
+
+def _own_tags() -> dict[str, str]:
+    return {"adresponse.version": __version__, "adresponse.kind": "study"}
 
 
 @contextlib.contextmanager
@@ -249,7 +261,7 @@ def _save_model(run: Run, study: Study, model: Any, folder: Path, trusted: tuple
         from mlflow.models import Model
 
         _refuse_unfit_model(estimator, example)
-        about = {"package": record.own_version(), "data_digest": study.table.digest, "contract": contract.to_dict()}
+        about = {"package": __version__, "data_digest": study.table.digest, "contract": contract.to_dict()}
         try:
             mlflow.sklearn.save_model(
                 sk_model=estimator,
@@ -368,7 +380,7 @@ def _log_candidate(run: Run, row: LeaderboardRow) -> None:
         "mlflow.note.content": record.candidate_note(row),
         "mlflow.user": record.user(),
         "mlflow.source.name": "adresponse",
-        "adresponse.version": record.own_version(),
+        "adresponse.version": __version__,
         "adresponse.kind": "candidate",
         "adresponse.chosen": str(row.chosen).lower(),
     }
@@ -380,59 +392,3 @@ def _log_candidate(run: Run, row: LeaderboardRow) -> None:
     params = [Param(record.metric_name(k), str(v)[: record.VALUE_LENGTH]) for k, v in row.params.items()]
     run.store.call("log_batch", made.info.run_id, metrics[:900], params[:BATCH])
     run.store.call("set_terminated", made.info.run_id, "FINISHED")
-
-
-# --- the runs so far
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """One run as ``adresponse compare`` lists it; ``status`` is the gate's, or MLflow's where none was decided."""
-
-    run_id: str
-    name: str
-    started: datetime
-    status: str
-    version: str
-    mae: float | None
-    rmse: float | None
-    mape: float | None
-    r2: float | None
-
-
-def runs(store: Store, experiment: str) -> list[RunRow]:
-    """All studies of an experiment, the newest first."""
-    found = store.call("get_experiment_by_name", experiment)
-    if found is None:
-        names = [e.name for e in store.call("search_experiments")]
-        raise StoreError(f"The store has no experiment {experiment!r}.{did_you_mean(experiment, names)}")
-    return [_row(run) for run in _pages(store, found.experiment_id)]
-
-
-def _pages(store: Store, experiment_id: str) -> Iterator[Any]:
-    token = None
-    while True:
-        page = store.call(
-            "search_runs",
-            [experiment_id],
-            "tags.`adresponse.kind` = 'study'",
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _row(run: Any) -> RunRow:
-    tags, metrics = run.data.tags, run.data.metrics
-    done = run.info.status == "FINISHED"
-    return RunRow(
-        run_id=run.info.run_id,
-        name=run.info.run_name,
-        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-        status=tags.get("adresponse.status", run.info.status) if done else run.info.status,
-        version=tags.get("adresponse.model_version", ""),
-        **{name: metrics.get(name) for name in record.KEY_SCORES},
-    )

@@ -280,10 +280,11 @@ def _board_sentence(rows: Sequence[LeaderboardRow], chosen: str) -> str:
 
 
 def _tuning_sentence(grid: Sequence[GridPoint], tuned: LeaderboardRow) -> str:
-    best, worst = grid[0], grid[-1]
+    best, worst = grid[0].rmse, grid[-1].rmse
+    as_good = sum(p.rmse <= best * (1 + SAME) for p in grid)
     spread = (
         "all predict the same"
-        if worst.rmse - best.rmse <= SAME * best.rmse
-        else f"their RMSE runs from {words.number(best.rmse, 3)} to {words.number(worst.rmse, 3)}"
+        if as_good == len(grid)
+        else f"{as_good} share the best RMSE, {words.number(best, 3)}, the others reach {words.number(worst, 3)}"
     )
-    return f"{len(grid)} settings were tried; {spread}. The best against the default: {tuned.verdict}."
+    return f"{len(grid)} settings were tried: {spread}. The best against the default: {tuned.verdict}."

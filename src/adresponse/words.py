@@ -18,12 +18,14 @@ def number(value: float | None, digits: int = 4) -> str:
         return "unbounded"
     if value == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(value)))
+    sign = "−" if value < 0 else ""
+    value = abs(value)
+    magnitude = math.floor(math.log10(value))
     if not -5 <= magnitude < 15:
-        return f"{value:.{digits - 1}e}"
+        return f"{sign}{value:.{digits - 1}e}"
     decimals = max(digits - 1 - magnitude, 0)
     text = f"{value:,.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return sign + (text.rstrip("0").rstrip(".") if "." in text else text)
 
 
 def percent(share: float, digits: int = 0) -> str:

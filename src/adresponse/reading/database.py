@@ -22,7 +22,7 @@ __all__ = ["open_database"]
 def open_database(source: str, query: str | None, sql_table: str | None) -> Iterator[Source]:
     """Open the answer of a query, or a table; a database with a single table needs neither."""
     if query is not None and sql_table is not None:
-        raise ConfigError("Give query or sql_table, not both.")
+        raise ConfigError("Give --query or --sql-table, not both.")
     url = _url(source)
     shown = url.set(password=None, query={}).render_as_string()
     try:
@@ -68,7 +68,7 @@ def _open_result(connection: sa.Connection, query: str | None, sql_table: str | 
     if query is None and sql_table is None:
         sql_table = _only_table(connection, shown)
         message = f"{shown} has one table, {sql_table!r}; it was read."
-        findings = (Finding("D017", "note", message, "Give sql_table or query to read something else."),)
+        findings = (Finding("D017", "note", message, "Give --sql-table or --query to read something else."),)
     label = f"{shown}, {'query' if query is not None else f'table {sql_table}'}"
     result = connection.execute(_as_written(query) if query is not None else _all_of(connection, str(sql_table), shown))
     if not result.returns_rows:
@@ -87,7 +87,7 @@ def _only_table(connection: sa.Connection, shown: str) -> str:
     tables = sa.inspect(connection).get_table_names()
     if len(tables) != 1:
         listed = ", ".join(tables[:12]) or "none"
-        raise ConfigError(f"{shown} has {len(tables)} tables ({listed}); name one with sql_table, or give a query.")
+        raise ConfigError(f"{shown} has {len(tables)} tables ({listed}); name one with --sql-table, or give a --query.")
     return tables[0]
 
 

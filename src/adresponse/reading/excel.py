@@ -63,7 +63,7 @@ def _first_sheet(path: Path, names: Sequence[str]) -> Finding:
         "D017",
         "note",
         f"{path.name} has {len(names)} sheets; the first, {names[0]!r}, was read.",
-        "Name another with sheet.",
+        "Name another with --sheet.",
     )
 
 

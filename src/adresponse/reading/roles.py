@@ -23,7 +23,7 @@ _SALES = (
     *("umsatz", "absatz", "erlös", "ventas", "ingresos", "ventes", "vendite", "target"),
 )
 _SPEND = {"spend", "cost", "costs", "budget", "budgets", "ad", "ads", "adspend", "impressions", "clicks", "grp", "grps"}
-_SPEND |= {"price", "discount", "promo", "promotion"}
+_NO_SPEND = {"price", "prices", "discount", "promo", "promotion", "holiday", "holidays", "temperature", "competitor", "preis"}
 _MARKETS = ("market", "region", "geo", "state", "store", "dma", "city", "country", "province", "county", "area")
 _DATES = (
     *("date", "week", "month", "day", "period", "time", "datum", "woche", "monat", "tag"),
@@ -134,6 +134,12 @@ def _is_index(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None
 
 
+def _is_no_spend(name: str) -> bool:
+    """Whether a name speaks of what moves sales but is no money spent, ``Price``; ``Promotion spend`` is."""
+    words = set(_words(name))
+    return bool(words & _NO_SPEND) and not words & _SPEND
+
+
 def _is_calendar(name: str) -> bool:
     words = set(_words(name))
     return bool(words & _CALENDAR) and words <= _CALENDAR | _SUFFIXES
@@ -201,7 +207,7 @@ def _numeric(looks: Sequence[Look], at_least: int) -> list[Look]:
 def _sales_rank(name: str) -> tuple[int, int] | None:
     """How well a name says "sales": whole before last word before any word, then by the usual order of words."""
     words = _words(name)
-    if set(words) & _SPEND:
+    if set(words) & (_SPEND | _NO_SPEND):
         return None
     ranks = [(_place(word, words), rank) for rank, word in enumerate(_SALES) if word in words]
     return min(ranks, default=None)
@@ -216,18 +222,18 @@ def _target_of(measures: Sequence[Look], source: str) -> str:
     if ranked:
         return min(ranked, key=lambda pair: pair[0])[1]
     if not measures:
-        raise TableError(f"No column of {source} holds numbers to explain; name the target column with target.")
+        raise TableError(f"No column of {source} holds numbers to explain; name the target column with --target.")
     return measures[-1].name
 
 
 def _with_channels(roles: Roles, looks: Sequence[Look], source: str) -> Roles:
     measures = _numeric(looks, at_least=1)
-    channels = tuple(one.name for one in measures if not one.negative)
-    controls = tuple(one.name for one in measures if one.negative)
+    controls = tuple(one.name for one in measures if one.negative or _is_no_spend(one.name))
+    channels = tuple(one.name for one in measures if one.name not in controls)
     if not channels:
         raise TableError(
             f"No channel column is left in {source} beside the target {roles.target!r}: a channel is a numeric column "
-            f"without negative values; name the spend columns with channels."
+            f"without negative values; name the spend columns with --channels."
         )
     left_out = {one.name: _why_left_out(one) for one in looks if one.name not in (*channels, *controls)}
     return replace(roles, channels=channels, controls=(*roles.controls, *controls), left_out=left_out)

@@ -145,7 +145,7 @@ class _Form:
                 "D014",
                 "note",
                 f"{self.either!r} can be read in two ways; {mark!r} was taken as the {as_what} mark ({value:g}).",
-                f"Give decimal={'.' if self.mark == ',' else ','!r} if the other way is meant.",
+                f"Give --decimal '{'.' if self.mark == ',' else ','}' if the other way is meant.",
             )
         if self.order is not None and self.order.open_case:
             first, read = ("day", "day/month") if self.day_first else ("month", "month/day")
@@ -284,7 +284,7 @@ def _no_number(array: Any, index: int, mark: numerals.Decimal) -> str:
         other = "," if mark == "." else "."
         return (
             f"{cells.show(array, index)} is not a number where {mark!r} is the decimal mark, as in the rest of this "
-            f"table; correct the cell, or give decimal={other!r}"
+            f"table; correct the cell, or give --decimal {other!r}"
         )
     return f"{cells.show(array, index)} is not a number; {advice}"
 

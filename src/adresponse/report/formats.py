@@ -40,7 +40,7 @@ def number(value: float | None, digits: int = 4, decimals: int | None = None) ->
     if value is None or math.isnan(value):
         return ABSENT
     if decimals is None or math.isinf(value) or abs(value) >= 1e15:
-        return words.number(value, digits).replace("-", "−")
+        return words.number(value, digits)
     written = f"{value:,.{decimals}f}"
     if not written.strip("-0.,"):
         written = written.lstrip("-")  # a rounded nought has no sign
