@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -42,7 +43,8 @@ def _no_store_is_remembered() -> Iterator[None]:
 def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh SQLite store of MLflow's, made once: copying it is faster than migrating one for each test."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    store.prepare(store.resolve(None, path.parent)).open()
+    with contextlib.chdir(path.parent):  # MLflow keeps a store's files in the current folder
+        store.prepare(store.resolve(None, path.parent)).open()
     return path
 
 
