@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from adresponse.errors import ConfigError, TableError, did_you_mean
 from adresponse.findings import Finding
-from adresponse.reading.sources import Source, blocks_of_rows, check_names, refuse_missing_file
+from adresponse.reading.source import Source, blocks_of_rows, check_names, refuse_missing_file
 
 __all__ = ["open_database"]
 

@@ -11,8 +11,7 @@ import openpyxl
 
 from adresponse.errors import TableError, did_you_mean
 from adresponse.findings import Finding
-from adresponse.reading.sources import Source, blocks_of_rows, check_names
-from adresponse.reading.textfile import refuse_numbers_as_names
+from adresponse.reading.source import Source, blocks_of_rows, check_names, refuse_numbers_as_names
 
 __all__ = ["open_excel"]
 

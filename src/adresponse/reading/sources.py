@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adresponse.errors import ConfigError, TableError, did_you_mean
-from adresponse.findings import Finding
+from adresponse.errors import ConfigError, TableError
 from adresponse.reading import cells
+from adresponse.reading.source import Block, Source, check_names, refuse_missing_file
 
-__all__ = ["Block", "Source", "blocks_of_rows", "check_names", "open_source", "refuse_missing_file"]
+__all__ = ["open_source"]
 
 BLOCK_ROWS = 65_536
-Block = Sequence[Any]
-"""Arrow arrays of one length, one per column."""
-
 _MAGIC = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -34,22 +29,6 @@ _MAGIC = {
     b"SQLite format 3": "a SQLite database; give it as sqlite:///path",
 }
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Source:
-    """An opened source: its columns, its first block, and a way to stream the wanted columns from the beginning.
-
-    ``place`` says where a data row (counted from 1) lies in a file, ``separator`` what parts the cells of a text.
-    """
-
-    label: str
-    names: tuple[str, ...]
-    head: Block
-    blocks: Callable[[Sequence[int]], Iterator[Block]]
-    place: Callable[[int], str] = lambda row: ""
-    separator: str = ""
-    findings: tuple[Finding, ...] = ()
 
 
 def open_source(
@@ -103,16 +82,6 @@ def _first_bytes(path: Path) -> bytes:
     if not start:
         raise TableError(f"{path} is empty (0 bytes); give a table with column names and rows.")
     return start
-
-
-def refuse_missing_file(path: Path) -> None:
-    """Refuse a path where nothing lies, and suggest the nearest name in its folder."""
-    if path.exists():
-        return
-    if not path.parent.is_dir():
-        raise TableError(f"{path} is not there: the folder {path.parent} does not exist; check the path.")
-    near = did_you_mean(path.name, (p.name for p in path.parent.iterdir()))
-    raise TableError(f"{path} is not there: no such file.{near}")
 
 
 def _refuse_binary(path: Path, start: bytes) -> None:
@@ -187,34 +156,3 @@ def _array_of_series(series: Any) -> Any:
     if series.dtype == object or series.dtype.kind == "c" or str(series.dtype).startswith("Sparse"):
         return cells.array_of(series.tolist())
     return cells.plain(pa.array(series, from_pandas=True))
-
-
-def check_names(names: Sequence[object], label: str) -> tuple[str, ...]:
-    """The column names, trimmed, or a refusal where there is none or two columns share one."""
-    trimmed = tuple("" if name is None else str(name).strip() for name in names)
-    if not trimmed:
-        raise TableError(f"{label} has no columns; give a table with column names and rows.")
-    for position, name in enumerate(trimmed):
-        if name and name in trimmed[:position]:
-            raise TableError(
-                f"Two columns are named {name!r} (columns {trimmed.index(name) + 1} and {position + 1}); "
-                f"give each column its own name."
-            )
-    return trimmed
-
-
-def blocks_of_rows(rows: Iterator[Sequence[Any]], width: int) -> tuple[Block, Callable[[Sequence[int]], Iterator[Block]]]:
-    """The first block of rows that can be read only once, and the stream of all blocks."""
-    every = _row_blocks(rows, width)
-    head = next(every, [pa.nulls(0)] * width)
-
-    def blocks(wanted: Sequence[int]) -> Iterator[Block]:
-        for block in chain([head], every):
-            yield [block[i] for i in wanted]
-
-    return head, blocks
-
-
-def _row_blocks(rows: Iterator[Sequence[Any]], width: int) -> Iterator[Block]:
-    while taken := list(islice(rows, 10_000)):
-        yield [cells.array_of(column) for column in zip(*taken, strict=True)] if width else []

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adresponse.errors import TableError
 from adresponse.findings import Finding
 from adresponse.reading import cells, dates, numerals, roles
-from adresponse.reading.sources import Block, Source
+from adresponse.reading.source import Block, Source
 from adresponse.schema import Contract
 
 __all__ = ["Reading", "Settings", "read_source"]

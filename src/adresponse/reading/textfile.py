@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 
 from adresponse.errors import TableError
 from adresponse.reading import numerals
-from adresponse.reading.sources import Block, Source, check_names
+from adresponse.reading.source import Block, Source, check_names, refuse_numbers_as_names
 
 __all__ = ["open_text", "refuse_numbers_as_names"]
 
@@ -159,13 +159,6 @@ def _header(sample: str, separator: str) -> tuple[list[str], int, int]:
 
     _, names = next(_records(lines(), separator), (0, []))
     return names, sum(map(len, used)), len(used)
-
-
-def refuse_numbers_as_names(names: Sequence[str], label: str) -> None:
-    """Refuse a header in which every name is a number: it is a row, and the header is missing."""
-    given = numerals.missing_as_null(pa.array(names, pa.string())).drop_null()
-    if len(given) and pc.all(numerals.like_numbers(given)).as_py():
-        raise TableError(f"{label} has numbers where its column names belong; put a line of column names first.")
 
 
 def _blocks(layout: Layout, wanted: Sequence[int]) -> Iterator[Block]:

@@ -1,0 +1,85 @@
+"""What does every kind of source hand on, and what must its column names keep?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adresponse.errors import TableError, did_you_mean
+from adresponse.findings import Finding
+from adresponse.reading import cells, numerals
+
+__all__ = ["Block", "Source", "blocks_of_rows", "check_names", "refuse_missing_file", "refuse_numbers_as_names"]
+
+Block = Sequence[Any]
+"""Arrow arrays of one length, one per column."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source: its columns, its first block, and a way to stream the wanted columns from the beginning.
+
+    ``place`` says where a data row (counted from 1) lies in a file, ``separator`` what parts the cells of a text.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    head: Block
+    blocks: Callable[[Sequence[int]], Iterator[Block]]
+    place: Callable[[int], str] = lambda row: ""
+    separator: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+def refuse_missing_file(path: Path) -> None:
+    """Refuse a path where nothing lies, and suggest the nearest name in its folder."""
+    if path.exists():
+        return
+    if not path.parent.is_dir():
+        raise TableError(f"{path} is not there: the folder {path.parent} does not exist; check the path.")
+    near = did_you_mean(path.name, (p.name for p in path.parent.iterdir()))
+    raise TableError(f"{path} is not there: no such file.{near}")
+
+
+def check_names(names: Sequence[object], label: str) -> tuple[str, ...]:
+    """The column names, trimmed, or a refusal where there is none or two columns share one."""
+    trimmed = tuple("" if name is None else str(name).strip() for name in names)
+    if not trimmed:
+        raise TableError(f"{label} has no columns; give a table with column names and rows.")
+    for position, name in enumerate(trimmed):
+        if name and name in trimmed[:position]:
+            raise TableError(
+                f"Two columns are named {name!r} (columns {trimmed.index(name) + 1} and {position + 1}); "
+                f"give each column its own name."
+            )
+    return trimmed
+
+
+def refuse_numbers_as_names(names: Sequence[str], label: str) -> None:
+    """Refuse a header in which every name is a number: it is a row, and the header is missing."""
+    given = numerals.missing_as_null(pa.array(names, pa.string())).drop_null()
+    if len(given) and pc.all(numerals.like_numbers(given)).as_py():
+        raise TableError(f"{label} has numbers where its column names belong; put a line of column names first.")
+
+
+def blocks_of_rows(rows: Iterator[Sequence[Any]], width: int) -> tuple[Block, Callable[[Sequence[int]], Iterator[Block]]]:
+    """The first block of rows that can be read only once, and the stream of all blocks."""
+    every = _row_blocks(rows, width)
+    head = next(every, [pa.nulls(0)] * width)
+
+    def blocks(wanted: Sequence[int]) -> Iterator[Block]:
+        for block in chain([head], every):
+            yield [block[i] for i in wanted]
+
+    return head, blocks
+
+
+def _row_blocks(rows: Iterator[Sequence[Any]], width: int) -> Iterator[Block]:
+    while taken := list(islice(rows, 10_000)):
+        yield [cells.array_of(column) for column in zip(*taken, strict=True)] if width else []
