@@ -311,7 +311,7 @@ def _publish(study: Study, settings: Settings, preparing: Any, progress: Progres
         report=str(written),
         findings=study.findings,
         champion=version.champion,
-        store=opened.uri,
+        store=opened.shown,
         study=study,
     )
 
