@@ -20,7 +20,8 @@ def table(frame: pd.DataFrame, target: str = "Sales", **roles: object) -> AdTabl
     """A table around a frame, without the reader."""
     channels = roles.pop("channels", [c for c in frame if c not in (target, *roles.values())])
     contract = Contract.build(target=target, channels=channels, **roles)  # type: ignore[arg-type]
-    return AdTable(frame[[c.name for c in contract.columns]], contract, "made.csv", "0" * 64, len(frame))
+    columns = frame[[c.name for c in contract.columns]].set_axis(range(1, len(frame) + 1))
+    return AdTable(columns, contract, "made.csv", "0" * 64, len(frame))
 
 
 def growing_spread(rows: int, seed: int) -> tuple[pd.DataFrame, pd.Series]:  # type: ignore[type-arg]

@@ -77,7 +77,7 @@ def test_columns_come_in_the_order_of_the_contract_with_its_types(tmp_path: Path
     assert list(table.frame.columns) == ["TV", "price", "Sales", "day", "geo"]
     assert table.frame.dtypes.astype(str).to_list()[:4] == ["float64", "float64", "float64", "datetime64[us]"]
     assert table.frame["geo"].to_list() == ["Bonn", "Ulm"]
-    assert table.frame.index.to_list() == [0, 1]
+    assert table.frame.index.to_list() == [2, 1], "each row keeps its number in the source"
     assert (table.contract.origin, table.source, table.findings) == ("made up", str(path), ())
 
 

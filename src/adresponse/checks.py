@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -16,16 +17,17 @@ from adresponse.errors import UnfitTableError
 from adresponse.findings import Finding
 from adresponse.table import AdTable
 
-__all__ = ["check", "refuse_unfit"]
+__all__ = ["check", "refuse_unfit", "refuse_unfit_rows", "unfit"]
 
 Vector = NDArray[np.floating[Any]]
 
-MIN_ROWS = 10  # below this, five folds hold fewer than two rows each
+MIN_ROWS = 13  # below this, a fifth held out leaves fewer than two rows for each of five folds
 ROWS_PER_COEFFICIENT = 2  # fewer leave no residual to speak of in a four-fifths training split
 COMFORTABLE_ROWS = 10  # rows per coefficient that textbooks ask for (Harrell 2015, section 4.4)
 OUTLIER_SCORE = 3.5  # modified z score of Iglewicz and Hoaglin (1993)
 COOK_LIMIT = 0.5  # a row that moves the fit by half a joint confidence ellipse (Cook 1977)
 TOGETHER = 0.3  # |r| of two channels from which their shares are read with care
+FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient
 UNIT_GAP = 100.0  # a hole of two powers of ten inside one column
 
 
@@ -39,11 +41,30 @@ def check(table: AdTable) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda f: order[f.severity]))
 
 
-def refuse_unfit(findings: tuple[Finding, ...]) -> None:
-    """Raise on the first finding that makes every fit wrong; the message carries its advice."""
-    for finding in findings:
-        if finding.severity == "stop":
-            raise UnfitTableError(f"{finding.message} {finding.advice}")
+def unfit(findings: Iterable[Finding]) -> UnfitTableError | None:
+    """The refusal for the first finding that makes every fit wrong, with its advice; None where there is none."""
+    stop = next((f for f in findings if f.severity == "stop"), None)
+    return UnfitTableError(f"{stop.message} {stop.advice}") if stop else None
+
+
+def refuse_unfit(findings: Iterable[Finding]) -> None:
+    """Raise on the first finding that makes every fit wrong."""
+    if (refusal := unfit(findings)) is not None:
+        raise refusal
+
+
+def refuse_unfit_rows(table: AdTable, rows: NDArray[np.int64]) -> None:
+    """Raise where the table is fit to be fitted, but the rows that are not held out are not."""
+    fitted = replace(table, frame=table.frame.iloc[rows])
+    found = [*_constant(fitted)] or [*_collinear(fitted)]
+    if found:
+        raise UnfitTableError(
+            f"Among the {len(rows):,} rows that are fitted: {found[0].message} Hold out less, or leave the column out."
+        )
+    if len(rows) < len(table.contract.features) + 3:
+        raise UnfitTableError(
+            f"{len(rows)} rows to fit on are too few for {len(table.contract.features) + 1} coefficients; hold out less."
+        )
 
 
 def _rows(table: AdTable) -> Iterator[Finding]:
@@ -81,16 +102,16 @@ def _constant(table: AdTable) -> Iterator[Finding]:
 
 def _collinear(table: AdTable) -> Iterator[Finding]:
     x = table.X.to_numpy()
-    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
-    rank = int(np.linalg.matrix_rank(scaled))
-    if rank < x.shape[1]:
-        yield Finding(
-            "D007",
-            "stop",
-            f"The columns {words.listing(table.contract.features)} repeat each other: "
-            f"one is an exact sum or multiple of others (rank {rank} of {x.shape[1]}).",
-            "Leave out the columns that are made from others.",
-        )
+    _, sizes, directions = np.linalg.svd((x - x.mean(axis=0)) / x.std(axis=0), full_matrices=False)
+    if x.shape[1] < 2 or sizes[-1] > sizes[0] * max(x.shape) * np.finfo(float).eps:
+        return
+    repeating = [n for n, weight in zip(table.contract.features, directions[-1], strict=True) if abs(weight) > 1e-6]
+    yield Finding(
+        "D007",
+        "stop",
+        f"The columns {words.listing(repeating)} repeat each other: one is an exact sum or multiple of the others.",
+        "Leave out the columns that are made from others.",
+    )
 
 
 def _together(table: AdTable) -> Iterator[Finding]:
@@ -123,7 +144,7 @@ def _duplicates(table: AdTable) -> Iterator[Finding]:
             "D005",
             "review",
             f"{words.count(int(repeated.sum()), 'row')} repeat an earlier row exactly "
-            f"(first: row {int(np.flatnonzero(repeated)[0]) + 1}).",
+            f"(first: row {table.frame.index[int(np.flatnonzero(repeated)[0])]}).",
             "Remove them if they are copies; they make intervals too narrow.",
         )
 
@@ -172,18 +193,20 @@ def _units(table: AdTable) -> Iterator[Finding]:
 
 
 def _outliers(table: AdTable) -> Iterator[Finding]:
+    said = []
     for name in (*table.contract.features, table.contract.target):
         values = table.frame[name].to_numpy()
         far = np.flatnonzero(np.abs(modified_z(values)) > OUTLIER_SCORE)
         if len(far):
             furthest = far[np.argmax(np.abs(values[far] - np.median(values)))]
-            yield Finding(
-                "D011",
-                "review",
-                f"Column {name!r} has {words.count(len(far), 'value')} far from the rest "
-                f"(furthest: row {furthest + 1} with {words.number(values[furthest])}).",
-                "Check them at the source; keep them if they are right.",
-            )
+            said.append(f"{len(far):,} in {name!r} (row {table.frame.index[furthest]}: {words.number(values[furthest])})")
+    if said:
+        yield Finding(
+            "D011",
+            "review",
+            f"Values lie far from the rest of their column: {words.listing(said)}.",
+            "Check them at the source, first the rows named; keep them if they are right.",
+        )
 
 
 def modified_z(values: Vector) -> Vector:
@@ -203,13 +226,13 @@ def _influential(table: AdTable) -> Iterator[Finding]:
             "D018",
             "review",
             f"{words.count(len(strong), 'row')} alone would move the fitted line noticeably "
-            f"(most: row {most + 1}, Cook's distance {distance[most]:.2f}).",
+            f"(most: row {table.frame.index[int(most)]}, Cook's distance {words.number(distance[most], 3)}).",
             "Fit once without them and compare.",
         )
 
 
 def cooks_distance(x: Vector, y: Vector) -> Vector:
-    """Cook's distance of each row in a least-squares fit (Cook 1977).
+    """Cook's distance of each row in a least-squares fit (Cook 1977); infinite where a row decides a coefficient alone.
 
     Parameters
     ----------
@@ -219,9 +242,11 @@ def cooks_distance(x: Vector, y: Vector) -> Vector:
         Target.
     """
     q, _ = np.linalg.qr(x)
-    leverage = np.minimum((q**2).sum(axis=1), 1 - 1e-12)
+    leverage = (q**2).sum(axis=1)
     residual = y - q @ (q.T @ y)
     variance = residual @ residual / max(len(y) - x.shape[1], 1)
     if variance == 0:
         return np.zeros(len(y))
-    return np.asarray(residual**2 / (x.shape[1] * variance) * leverage / (1 - leverage) ** 2)
+    alone = leverage > FITTED_BY_ITSELF
+    left = np.where(alone, 1.0, 1 - leverage)
+    return np.where(alone, np.inf, residual**2 / (x.shape[1] * variance) * leverage / left**2)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -20,7 +20,9 @@ from adresponse.errors import AdresponseError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from adresponse.findings import Finding
     from adresponse.lifecycle import Run
+    from adresponse.table import AdTable
 
 __all__ = ["main"]
 
@@ -45,6 +47,7 @@ FITTING: Options = [
     click.option("--test-size", type=float, help="Share of rows held out; 0 fits on all rows. [default: 0.2]"),
     click.option("--seed", type=int, help="Seed of every random choice. [default: 42]"),
 ]
+SAID_ALOUD = ("D013", "D014", "D015", "D016", "D017")  # what reading decided for the user
 MANNERS: Options = [
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else there."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
@@ -56,11 +59,12 @@ class _Blankless(click.Command):
     """A command to which a blank value is one that was not given, as MLflow Projects pass every parameter."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        takes_value = {o for p in self.params if isinstance(p, click.Option) and not p.is_flag for o in p.opts}
         given: list[str] = []
         for arg in args:
             if arg:
                 given.append(arg)
-            elif given and given[-1].startswith("--"):
+            elif given and given[-1] in takes_value:
                 given.pop()
         return super().parse_args(ctx, given)
 
@@ -76,31 +80,50 @@ def _with(*groups: Options) -> Callable[[Command], Command]:
 
 @dataclass(frozen=True)
 class Manners:
-    """How a command speaks: as JSON or in words, where its progress goes, and whether other libraries may speak too."""
+    """Where a command's progress goes, and whether other libraries may speak too."""
 
-    as_json: bool
     progress: Callable[[str], None]
     verbose: bool
 
 
-def _refusing(command: Command) -> Command:
-    """Say a refusal as one sentence on standard error and leave with its exit code; in JSON where that was asked for."""
+@dataclass(frozen=True)
+class Told:
+    """What a command found: as plain values, as a way to show it, and a refusal that follows from it, if one does."""
+
+    value: Any
+    show: Callable[[], None]
+    refusal: AdresponseError | None = None
+
+
+def _telling(command: Callable[..., Told]) -> Command:
+    """Run a command, then tell what it found, in JSON where asked for; a refusal is one sentence and its exit code."""
 
     @wraps(command)
     def wrapped(*args: Any, as_json: bool = False, quiet: bool = False, verbose: bool = False, **kwargs: Any) -> None:
         try:
             with _progress(quiet or as_json or not sys.stderr.isatty()) as progress, _chatter(verbose):
-                command(*args, manners=Manners(as_json, progress, verbose), **kwargs)
+                told = command(*args, manners=Manners(progress, verbose), **kwargs)
         except AdresponseError as error:
             if verbose:
                 traceback.print_exc()
-            sentence = " ".join(str(error).split())
             if as_json:
-                click.echo(json.dumps({"error": {"type": type(error).__name__, "message": sentence}}, ensure_ascii=False))
-            click.echo(f"adresponse: {sentence}", err=True)
-            sys.exit(error.exit_code)
+                _print_json({"error": {"type": type(error).__name__, "message": _sentence(error)}})
+            _refuse(error)
+        else:
+            _print_json(told.value) if as_json else told.show()
+            if told.refusal:
+                _refuse(told.refusal)
 
     return wrapped
+
+
+def _sentence(error: AdresponseError) -> str:
+    return " ".join(str(error).split())
+
+
+def _refuse(error: AdresponseError) -> NoReturn:
+    click.echo(f"adresponse: {_sentence(error)}", err=True)
+    sys.exit(error.exit_code)
 
 
 @contextmanager
@@ -131,10 +154,11 @@ def _chatter(verbose: bool) -> Iterator[None]:
         yield
 
 
-def _console() -> Console:
+def _console(at_least: int = 0) -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return console if console.width >= at_least else Console(highlight=False, width=at_least)
 
 
 def _example(*lines: str) -> str:
@@ -155,8 +179,8 @@ def main() -> None:
 @click.option("--name", help="The model's name in the registry. [default: <target>-response]")
 @click.option("--out", metavar="DIR", help="Folder for the report. [default: adresponse-output]")
 @_with(MANNERS)
-@_refusing
-def run(table: str | None, manners: Manners, **given: Any) -> None:
+@_telling
+def run(table: str | None, manners: Manners, **given: Any) -> Told:
     """Take TABLE through the whole study, up to a registered version and a report.
 
     TABLE is a CSV, Parquet or Excel file or a database URL; without it, the built-in TV marketing table is taken.
@@ -164,67 +188,45 @@ def run(table: str | None, manners: Manners, **given: Any) -> None:
     from adresponse import lifecycle
 
     made = lifecycle.run(table, progress=manners.progress, verbose=manners.verbose, **given)
-    if manners.as_json:
-        _print_json(made.to_dict())
-    else:
-        _print_run(made)
+    return Told(made.to_dict(), lambda: _print_run(made))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse check spend.csv --target Sales"))
 @_with(TABLE, MANNERS)
-@_refusing
-def check(table: str | None, manners: Manners, **given: Any) -> None:
+@_telling
+def check(table: str | None, manners: Manners, **given: Any) -> Told:
     """Check TABLE alone: is it fit to be fitted, and what should be known? Exit code 2 where it is not fit."""
     from adresponse import lifecycle
-    from adresponse.checks import refuse_unfit
+    from adresponse.checks import unfit
 
     manners.progress("Checking the table")
     read, findings = lifecycle.check(table, **given)
-    if manners.as_json:
-        _print_json(
-            {
-                "source": read.source,
-                "rows": len(read.frame),
-                "digest": read.digest,
-                **read.contract.to_dict(),
-                "findings": findings,
-            }
-        )
-    else:
-        console = _console()
-        console.print(f"[bold]{_safe(read.source)}[/]: {len(read.frame):,} rows, {_roles(read.contract)}")
-        _print_findings(console, findings)
-    refuse_unfit(findings)
+    about = {"source": read.source, "rows": len(read.frame), "digest": read.digest, **read.contract.to_dict()}
+    return Told({**about, "findings": findings}, lambda: _print_check(read, findings), unfit(findings))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse explore spend.csv --target Sales"))
 @_with(TABLE, MANNERS)
-@_refusing
-def explore(table: str | None, manners: Manners, **given: Any) -> None:
+@_telling
+def explore(table: str | None, manners: Manners, **given: Any) -> Told:
     """Print TABLE's numbers, distributions and correlations, with the business questions answered."""
     from adresponse import lifecycle
 
     manners.progress("Exploring the table")
     read, profile = lifecycle.explore(table, **given)
-    if manners.as_json:
-        _print_json(profile)
-    else:
-        _print_profile(read.contract, profile)
+    return Told(profile, lambda: _print_profile(read.contract, profile))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse compare spend.csv --target Sales --config adresponse.yaml"))
 @_with(TABLE, FITTING, MANNERS)
-@_refusing
-def compare(table: str | None, manners: Manners, **given: Any) -> None:
+@_telling
+def compare(table: str | None, manners: Manners, **given: Any) -> Told:
     """Compare the candidate models over the same folds of TABLE; nothing is tracked."""
     from adresponse import lifecycle
 
     manners.progress("Comparing the candidates")
     _, board = lifecycle.compare(table, **given)
-    if manners.as_json:
-        _print_json(board)
-    else:
-        _print_leaderboard(board)
+    return Told(board, lambda: _print_leaderboard(board))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse ui --port 5000"))
@@ -234,33 +236,23 @@ def ui(host: str, port: int) -> None:
     """Open the MLflow UI on the same store; stop it with Ctrl-C."""
     from adresponse import lifecycle
 
+    click.echo(f"The MLflow UI will be at http://{host}:{port} in some seconds; Ctrl-C stops it.", err=True)
     try:
         sys.exit(lifecycle.ui(host, port))
     except AdresponseError as error:
-        click.echo(f"adresponse: {error}", err=True)
-        sys.exit(error.exit_code)
+        _refuse(error)
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse doctor"))
 @_with(MANNERS)
-@_refusing
-def doctor(manners: Manners) -> None:
+@_telling
+def doctor(manners: Manners) -> Told:
     """Print versions, the store in use, and which optional parts are there."""
     from adresponse import lifecycle
 
     manners.progress("Looking around")
     found = lifecycle.doctor()
-    if manners.as_json:
-        _print_json(found)
-        return
-    console = _console()
-    console.print(f"Python {found['python']}")
-    for package, version in found["packages"].items():
-        console.print(f"  {package:<14}{version}")
-    console.print(f"Store {_safe(found['store']['uri'])}\n  {_safe(found['store']['state'])}")
-    console.print("Optional parts")
-    for part, there in found["optional"].items():
-        console.print(f"  {part:<26}{'there' if there else 'not there'}")
+    return Told(found, lambda: _print_doctor(found))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse init", "adresponse run spend.csv --config adresponse.yaml"))
@@ -304,6 +296,23 @@ def _roles(contract: Any) -> str:
     return _safe("; ".join(parts))
 
 
+def _print_check(read: AdTable, findings: Sequence[Finding]) -> None:
+    console = _console()
+    console.print(f"[bold]{_safe(read.source)}[/]: {len(read.frame):,} rows, {_roles(read.contract)}")
+    _print_findings(console, findings)
+
+
+def _print_doctor(found: dict[str, Any]) -> None:
+    console = _console()
+    console.print(f"Python {found['python']}")
+    for package, version in found["packages"].items():
+        console.print(f"  {package:<14}{version}")
+    console.print(f"Store {_safe(found['store']['uri'])}\n  {_safe(found['store']['state'])}")
+    console.print("Optional parts")
+    for part, there in found["optional"].items():
+        console.print(f"  {part:<26}{'there' if there else 'not there'}")
+
+
 def _print_run(made: Run) -> None:
     console, study = _console(), made.study
     evaluation = study.evaluation
@@ -314,7 +323,8 @@ def _print_run(made: Run) -> None:
     for name in ("mae", "rmse", "mape", "r2"):
         console.print(_score_line(next(s for s in evaluation.scores if s.name == name)))
     console.print(f"\n[bold]Comparison[/]\n  {_safe(study.leaderboard.sentence)}\n  {_safe(study.leaderboard.tuning_sentence)}")
-    _print_findings(console, [f for f in made.findings if f.severity != "note"] or made.findings)
+    said = [f for f in made.findings if f.severity != "note" or f.code in SAID_ALOUD]
+    _print_findings(console, said or made.findings)
     console.print(f"\n[bold]What to do[/]\n  {_safe(study.recommendation.headline)}")
     for sentence in study.recommendation.sentences:
         console.print(f"  {_safe(sentence)}")
@@ -337,7 +347,7 @@ def _score_line(score: Any) -> str:
     return f"  {label:<5}{number(score.value, 3):>9}{unit}  ({number(score.low, 3)} to {number(score.high, 3)})"
 
 
-def _print_findings(console: Console, findings: Any) -> None:
+def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
     marks = {"stop": "[bold red]stop[/]  ", "review": "[yellow]review[/]", "note": "[dim]note[/]  "}
     console.print("\n[bold]Findings[/]" if findings else "\nNo findings.")
     for finding in findings:
@@ -356,7 +366,7 @@ def _print_profile(contract: Any, profile: Any) -> None:
         column.justify = "right"
     for numbers in profile.numbers:
         figures.add_row(_safe(contract.label(numbers.name)), *(number(getattr(numbers, n)) for n in shown))
-    console.print(figures)
+    _console(at_least=110).print(figures)  # a figure is never cut; a narrow terminal wraps the line
     console.print()
     for sentence in [n.sentence for n in profile.numbers] + [c.sentence for c in profile.correlations]:
         console.print(_safe(sentence))

@@ -27,13 +27,18 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 RESAMPLES = 2_000
 RESAMPLED_VALUES = 50_000_000  # resamples x rows beyond which fewer resamples are drawn; the interval is narrow by then
 LEAST_RESAMPLES = 200
+FEW_ROWS = 10  # held out: fewer give an interval that is too narrow more often than not
 TIED = 0.5  # distance of Durbin-Watson from 2: a correlation of neighbours of about a quarter
 SHAPIRO_ROWS = 5_000  # scipy warns beyond
 
 
 @dataclass(frozen=True)
 class Score:
-    """One score with a 95 % bootstrap interval; ``value`` is None where it cannot be given, and ``reason`` says why."""
+    """One score with a 95 % interval; ``value`` is None where it cannot be given, and ``reason`` says why.
+
+    The interval is a bootstrap's over the unseen rows, or, for repeated cross-validation, the corrected resampled t
+    interval over the folds.
+    """
 
     name: str
     title: str
@@ -205,8 +210,9 @@ def evaluate(
     each = [_fold(fitted, X, y, train[a], train[b], folds, seed, in_time) for a, b in splits]
     once = _joined(each if in_time else each[:folds])
     unseen = _predict(fitted, spread, X, y, train, test) if len(test) else once
+    share = float(np.mean([len(b) / len(a) for a, b in splits]))
     features, unit = X.shape[1], contract[contract.target].unit
-    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time)
+    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time and contract.market is None)
     coverage = (*_coverage(unseen, "held-out"),) if len(test) else ()
     coverage += _coverage(_joined(each), "cross-validation")
     scores = tuple(_score(name, unseen, features, unit, seed) for name in SCORES)
@@ -215,12 +221,12 @@ def evaluate(
         basis_sentence=_basis(len(train), len(test), folds, in_time),
         rows=len(unseen.rows),
         scores=scores,
-        repeated=tuple(_repeated(name, each, features, unit) for name in SCORES),
+        repeated=tuple(_repeated(name, each, share, features, unit) for name in SCORES),
         baseline_rmse=float(rmse(unseen.observed, unseen.baseline)),
         coverage=coverage,
         diagnostics=diagnostics,
-        predicted=_rows(unseen),
-        findings=tuple(_findings(diagnostics, coverage, scores, spread)),
+        predicted=_rows(unseen, X.index),
+        findings=tuple(_findings(diagnostics, coverage, scores, spread, unseen.rows)),
     )
 
 
@@ -242,7 +248,7 @@ def _fold(
 def _predict(
     fitted: Any, spread: Spread, X: pd.DataFrame, y: pd.Series[float], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> Unseen:
-    predicted = np.asarray(fitted.predict(X.iloc[test]), dtype=float)
+    predicted = np.asarray(fitted.predict(X.iloc[test]), dtype=float).reshape(len(test))
     ends = [spread.interval(predicted, level) for level in LEVELS]
     return Unseen(
         rows=test,
@@ -323,15 +329,17 @@ def _meaning(name: str, value: float, unit: str, observed: Vector) -> str:
         case "wape":
             return f"All errors together are {words.percent(value, 1)} of all that was sold."
         case "r2":
+            if value < 0:
+                return f"It predicts worse than the mean of these rows would (R² = {words.number(value, 3)})."
             return f"It explains {words.percent(value)} of the spread of sales over these rows."
         case "adjusted_r2":
-            return f"Allowing for the number of columns, {words.percent(value)}."
+            return f"Allowing for the number of columns, R² is {words.number(value, 3)}."
         case _:
             side = "too high" if value > 0 else "too low"
             return f"On average the predictions are {words.number(abs(value), 3)}{f' {unit}' if unit else ''} {side}."
 
 
-def _repeated(name: str, each: Sequence[Unseen], features: int, unit: str) -> Score:
+def _repeated(name: str, each: Sequence[Unseen], share: float, features: int, unit: str) -> Score:
     title, metric = SCORES[name]
     reason = next((r for p in each if (r := _why_not(name, p.observed, features))), "")
     if reason:
@@ -339,8 +347,6 @@ def _repeated(name: str, each: Sequence[Unseen], features: int, unit: str) -> Sc
     values = np.array([float(metric(p.observed, p.predicted)) for p in each])
     if name == "adjusted_r2":
         values = np.array([_adjusted(v, len(p.rows), features) for v, p in zip(values, each, strict=True)])
-    fold = sum(len(p.rows) for p in each) / len(each)
-    share = fold / (len({int(r) for p in each for r in p.rows}) - fold)
     mean, low, high = paired_difference(values, np.zeros(len(values)), share)
     unit = unit if name in ("mae", "rmse", "bias") else ""
     return Score(name, title, mean, low, high, unit, f"Over {len(each)} folds: {words.number(mean, 3)}.")
@@ -359,10 +365,10 @@ def _coverage(unseen: Unseen, basis: Literal["held-out", "cross-validation"]) ->
     )
 
 
-def _rows(unseen: Unseen) -> tuple[PredictedRow, ...]:
+def _rows(unseen: Unseen, numbers: pd.Index[int]) -> tuple[PredictedRow, ...]:
     at = LEVELS.index(0.9)
     columns = zip(unseen.rows, unseen.observed, unseen.predicted, unseen.low[at], unseen.high[at], strict=True)
-    found = [PredictedRow(int(row) + 1, *(float(v) for v in rest)) for row, *rest in columns]
+    found = [PredictedRow(int(numbers[row]), *(float(v) for v in rest)) for row, *rest in columns]
     return tuple(sorted(found, key=lambda p: p.row))
 
 
@@ -374,7 +380,7 @@ def diagnose(fitted: Any, X: pd.DataFrame, y: pd.Series[float], *, in_time: bool
         return (Diagnostic("residuals", "Residuals", 0.0, None, "The model reproduces every row fitted exactly."),)
     design = np.column_stack([np.ones(len(X)), X.to_numpy()])
     found = [_curvature(design, residual, predicted), _growing(design, residual), _normal(residual)]
-    found.append(_influence(design, y.to_numpy()))
+    found.append(_influence(design, y))
     if in_time:
         found.append(_in_order(residual))
     return tuple(found)
@@ -453,11 +459,13 @@ def _normal(residual: Vector) -> Diagnostic:
     )
 
 
-def _influence(design: Vector, y: Vector) -> Diagnostic:
-    distance = cooks_distance(design, y)
+def _influence(design: Vector, y: pd.Series[float]) -> Diagnostic:
+    distance = cooks_distance(design, y.to_numpy())
     at, most = int(distance.argmax()), float(distance.max())
-    text = f"Fitted row {at + 1} alone moves the line noticeably" if most > 0.5 else "No single row decides where the line lies"
-    return Diagnostic("influence", "Influence of single rows", most, None, f"{text} (largest Cook's distance {most:.2f}).")
+    text = f"Row {y.index[at]} alone moves the line noticeably" if most > 0.5 else "No single row decides where the line lies"
+    return Diagnostic(
+        "influence", "Influence of single rows", most, None, f"{text} (largest Cook's distance {words.number(most, 3)})."
+    )
 
 
 def _in_order(residual: Vector) -> Diagnostic:
@@ -479,7 +487,11 @@ def _in_order(residual: Vector) -> Diagnostic:
 
 
 def _findings(
-    diagnostics: Sequence[Diagnostic], coverage: Sequence[Coverage], scores: Sequence[Score], spread: Spread
+    diagnostics: Sequence[Diagnostic],
+    coverage: Sequence[Coverage],
+    scores: Sequence[Score],
+    spread: Spread,
+    rows: NDArray[np.int64],
 ) -> Iterator[Finding]:
     by_name = {d.name: d for d in diagnostics}
     if (d := by_name.get("residuals")) and d.p is not None and d.p < 0.05:
@@ -492,6 +504,13 @@ def _findings(
     yield from (
         Finding("M005", "note", s.sentence, "Read WAPE instead.") for s in scores if s.name == "mape" and s.value is None
     )
+    if len(rows) < FEW_ROWS:
+        yield Finding(
+            "M007",
+            "review",
+            f"Only {words.count(len(rows), 'row')} were held out, so their scores and intervals say little.",
+            "Read the repeated cross-validation beside them, or hold out more.",
+        )
     if spread.highest_level < max(LEVELS):
         yield Finding(
             "M006",

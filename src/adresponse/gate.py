@@ -18,7 +18,7 @@ __all__ = ["DEFAULT_GATE", "GateDecision", "GateRule", "decide", "validate_rules
 DEFAULT_GATE = ("all finite", "beats baseline")
 SCORES = ("mae", "rmse", "mape", "wape", "r2", "adjusted_r2", "bias", "coverage_90")
 COMPARISON = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-RULE = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
+RULE = re.compile(r"\s*(\w+)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class GateDecision:
 
 
 def decide(evaluation: Evaluation, rules: Sequence[str] = DEFAULT_GATE) -> GateDecision:
-    """Hold every rule against the evaluation; a score that is missing or not finite passes no rule."""
+    """Hold every rule against the evaluation, "all finite" always; a score that is missing passes no rule about it."""
+    rules = rules if "all finite" in rules else ("all finite", *rules)
     held = tuple(_hold(rule, evaluation) for rule in rules)
     failed = [f"{r.rule} ({r.found})" for r in held if not r.passed]
     if failed:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_predict
 
+from adresponse.errors import ConfigError
+
 __all__ = ["Spread", "calibrate", "spread_of"]
 
 Vector = NDArray[np.floating[Any]]
@@ -52,7 +54,15 @@ class Spread:
         return np.asarray(np.maximum(self.intercept + self.slope * predicted, self.floor))
 
     def quantile(self, level: float) -> float:
-        """The score that a share ``level`` of new rows stays below; infinite where the rows are too few to know."""
+        """The score that a share ``level`` of new rows stays below; infinite where the rows are too few to know.
+
+        Raises
+        ------
+        ConfigError
+            If ``level`` is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ConfigError(f"level={level:g} is no share between 0 and 1; write 0.9 for nine of ten.")
         rank = math.ceil((len(self.scores) + 1) * level)
         return self.scores[rank - 1] if rank <= len(self.scores) else math.inf
 
@@ -69,14 +79,14 @@ def calibrate(estimator: Any, X: pd.DataFrame, y: pd.Series[float], *, folds: in
     """
     parts = min(folds, len(X))
     split = KFold(parts) if in_time else KFold(parts, shuffle=True, random_state=seed)
-    predicted = np.asarray(cross_val_predict(clone(estimator), X, y, cv=split), dtype=float)
+    predicted = np.asarray(cross_val_predict(clone(estimator), X, y, cv=split), dtype=float).reshape(len(X))
     return spread_of(predicted, y.to_numpy())
 
 
 def spread_of(predicted: Vector, observed: Vector) -> Spread:
     """Scale and scores from predictions and what was seen; the scale is a least-squares line through |errors|.
 
-    The line of absolute errors on predictions is Glejser's (1969); where it would fall, a constant takes its place.
+    The line of absolute errors on predictions is Glejser's (1969); it may rise or fall, and never goes below the floor.
     """
     size = np.abs(observed - predicted)
     mean = float(size.mean())

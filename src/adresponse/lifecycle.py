@@ -85,9 +85,11 @@ def _read(source: Any, settings: Settings) -> AdTable:
         asked["dictionary"] = settings.dictionary()
     if settings.origin:
         asked["origin"] = settings.origin
-    if source is None:
-        return read_builtin(**{k: v for k, v in asked.items() if v is not None})
     source_only = {n: getattr(settings, n) for n in ("decimal", "query", "sql_table", "sheet")}
+    if source is None:
+        if given := [n for n, value in source_only.items() if value is not None]:
+            raise ConfigError(f"{given[0]}={source_only[given[0]]!r} belongs to a table of yours; name the table too.")
+        return read_builtin(**{k: v for k, v in asked.items() if v is not None})
     return read(source, **asked, **source_only)
 
 
@@ -208,7 +210,8 @@ def _study(table: AdTable, found: tuple[Finding, ...], settings: Settings, progr
         repeats=_repeats(settings, train), **folds,
     )  # fmt: skip
     linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
-    recommendation = recommend(table, linear, evaluation)
+    decision = decide(evaluation, settings.gate)
+    recommendation = recommend(table, linear, evaluation, decision)
     answer = Answer("What is recommended?", recommendation.headline)
     return Study(
         name=settings.model_name(table.contract.target),
@@ -221,7 +224,7 @@ def _study(table: AdTable, found: tuple[Finding, ...], settings: Settings, progr
         linear=linear,
         spread=spread,
         evaluation=evaluation,
-        gate=decide(evaluation, settings.gate),
+        gate=decision,
         recommendation=recommendation,
         findings=tuple(sorted((*found, *evaluation.findings), key=lambda f: ["stop", "review", "note"].index(f.severity))),
         settings=settings.plain(),
@@ -232,9 +235,12 @@ def _challengers(settings: Settings) -> tuple[Candidate, ...]:
     if not settings.challengers:
         return ()
     from adresponse.models import load_estimator
-    from adresponse.tune import Candidate
+    from adresponse.tune import OWN_NAMES, Candidate
 
-    return tuple(Candidate(path.rpartition(".")[2], path, load_estimator(path)) for path in settings.challengers)
+    paths = tuple(dict.fromkeys(settings.challengers))
+    short = [path.rpartition(".")[2] for path in paths]
+    names = [path if short.count(name) > 1 or name in OWN_NAMES else name for path, name in zip(paths, short, strict=True)]
+    return tuple(Candidate(name, path, load_estimator(path, settings.seed)) for path, name in zip(paths, names, strict=True))
 
 
 def _compare(
@@ -261,10 +267,12 @@ def _split(table: AdTable, settings: Settings) -> tuple[NDArray[np.int64], NDArr
     """Positions to fit on and to hold out: at random, or the last in time, where a period stays in one piece."""
     import numpy as np
 
+    from adresponse.checks import refuse_unfit_rows
+
     rows = np.arange(len(table.frame))
     if settings.test_size == 0:
-        return rows, rows[:0]
-    if table.contract.date is None:
+        train, test = rows, rows[:0]
+    elif table.contract.date is None:
         from sklearn.model_selection import train_test_split
 
         train, test = train_test_split(rows, test_size=settings.test_size, random_state=settings.seed)
@@ -275,8 +283,9 @@ def _split(table: AdTable, settings: Settings) -> tuple[NDArray[np.int64], NDArr
     if len(train) < 2 * settings.folds:
         raise ConfigError(
             f"test_size={settings.test_size:g} and folds={settings.folds} leave {len(train)} rows to fit on, fewer than two "
-            "for each fold; hold out less, use fewer folds, or add rows."
+            "for each fold; hold out less, set fewer folds in the config, or add rows."
         )
+    refuse_unfit_rows(table, train)
     return train, test
 
 
@@ -356,10 +365,10 @@ def _write(path: Path, text: str) -> Path:
     """Write beside and rename, so that nobody ever sees half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".tmp", delete=False) as beside:
-            beside.write(text)
-        Path(beside.name).chmod(0o644)
-        Path(beside.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".adresponse-") as folder:
+            beside = Path(folder, "report.html")
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
     except OSError as error:
         raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}; name another folder with --out.") from None
     return path.absolute()

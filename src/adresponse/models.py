@@ -23,13 +23,14 @@ from adresponse.schema import Contract
 __all__ = ["Coefficient", "LinearFit", "linear", "linear_fit", "load_estimator"]
 
 Vector = NDArray[np.float64]
+FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient: HC3 divides by what is left
 
 
 @dataclass(frozen=True)
 class Coefficient:
     """One coefficient in the table's units, with classical and HC3 uncertainty (95 % intervals).
 
-    Where a coefficient is held at zero by a sign constraint, its errors are NaN.
+    Errors are NaN where a coefficient is held at zero by a sign constraint, and HC3 where one row alone decides one.
     """
 
     name: str
@@ -68,8 +69,8 @@ def linear(scale: bool = True, **options: Any) -> Pipeline:
     return Pipeline([("scale", MinMaxScaler() if scale else "passthrough"), ("regress", LinearRegression(**options))])
 
 
-def load_estimator(path: str) -> Any:
-    """A new estimator from its import path, e.g. ``sklearn.ensemble.HistGradientBoostingRegressor``.
+def load_estimator(path: str, seed: int = 42) -> Any:
+    """A new estimator from its import path, e.g. ``sklearn.ensemble.HistGradientBoostingRegressor``, seeded.
 
     Raises
     ------
@@ -78,20 +79,23 @@ def load_estimator(path: str) -> Any:
     """
     module, _, name = path.rpartition(".")
     try:
-        made = getattr(importlib.import_module(module), name)()
-    except (ImportError, ValueError) as error:
-        raise ModelError(f"Challenger {path!r} cannot be imported ({error}); give package.module.Class.") from None
+        kind = getattr(importlib.import_module(module), name)
     except AttributeError:
         raise ModelError(f"Challenger {path!r}: module {module!r} has no {name!r}; check the spelling.") from None
-    except TypeError as error:
-        raise ModelError(f"Challenger {path!r} cannot be made without arguments ({error}).") from None
+    except Exception as error:  # a module may raise anything while it is imported
+        raise ModelError(f"Challenger {path!r} cannot be imported ({error}); give package.module.Class.") from error
+    try:
+        made = kind()
+    except Exception as error:
+        raise ModelError(f"Challenger {path!r} cannot be made without arguments ({error}).") from error
     try:
         clone(made)
     except TypeError:
         raise ModelError(f"Challenger {path!r} is no scikit-learn estimator; it lacks get_params.") from None
     if not is_regressor(made):
         raise ModelError(f"Challenger {path!r} is no regressor; name one that predicts a number.")
-    return made
+    unseeded = [k for k, v in made.get_params().items() if v is None and k.rpartition("__")[2] == "random_state"]
+    return made.set_params(**dict.fromkeys(unseeded, seed))
 
 
 def linear_fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float], contract: Contract) -> LinearFit | None:
@@ -100,7 +104,7 @@ def linear_fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float], contrac
     The pipeline estimates ``beta`` on scaled columns ``z = x * s + m``. In the table's units the slopes are ``beta s``
     and the intercept is ``beta_0 + beta m``: one linear map ``A``, so the covariance is ``A V A'``. ``V`` is
     ``rse^2 (Z'Z)^-1`` classically, and ``(Z'Z)^-1 Z' diag(e^2 / (1 - h)^2) Z (Z'Z)^-1`` robustly (HC3; MacKinnon and
-    White 1985). Both use Student's t with ``df`` degrees of freedom.
+    White 1985); it is not known where a row decides a coefficient alone. Both use Student's t with ``df`` degrees of freedom.
 
     Parameters
     ----------
@@ -168,8 +172,10 @@ def _to_units(stretch: Vector, shift: Vector, free: NDArray[np.intp], fit_interc
 def _covariances(design: Vector, residual: Vector, df: int) -> tuple[Vector, Vector]:
     q, r = np.linalg.qr(design)
     inverse = np.linalg.inv(r)
-    leverage = np.minimum((q**2).sum(axis=1), 1 - 1e-12)
+    leverage = (q**2).sum(axis=1)
     classical = float(residual @ residual) / df * inverse @ inverse.T
+    if leverage.max() > FITTED_BY_ITSELF:
+        return classical, np.full_like(classical, math.nan)
     half = inverse @ (q * (residual / (1 - leverage))[:, None]).T
     return classical, half @ half.T
 
@@ -187,7 +193,7 @@ def _test(estimate: float, se: float, df: int) -> tuple[float, float, float, flo
 
 
 def _formula(contract: Contract, coefficients: tuple[Coefficient, ...]) -> str:
-    terms = [f"{'-' if c.estimate < 0 else '+'} {words.number(abs(c.estimate))} × {c.name}" for c in coefficients[1:]]
+    terms = [f"{'−' if c.estimate < 0 else '+'} {words.number(abs(c.estimate))} × {c.name}" for c in coefficients[1:]]
     return f"{contract.target} = {words.number(coefficients[0].estimate)} {' '.join(terms)}"
 
 
@@ -195,11 +201,11 @@ def _in_words(contract: Contract, coefficients: tuple[Coefficient, ...], r2: flo
     unit = contract[contract.target].unit or contract.target
     said = [
         f"1 {contract[c.name].unit or 'unit'} more of {c.name} goes with {words.number(c.estimate)} {unit}"
-        + ("" if math.isnan(c.se) else f" (95 % interval {words.span(c.low, c.high)})")
+        + ("" if math.isnan(c.se) else f" (classical 95 % interval {words.span(c.low, c.high)})")
         for c in coefficients[1:]
     ]
     others = ", the others held fixed" if len(said) > 1 else ""
     return (
         f"Over the {words.count(rows, 'row')} fitted{others}, {'; '.join(said)}. "
-        f"The line explains {words.percent(r2)} of the spread of {contract.target}."
+        f"The line explains {words.percent(max(r2, 0))} of the spread of {contract.target}."
     )

@@ -173,10 +173,10 @@ def _round_width(width: float) -> float:
 
 def density_peak(values: Vector) -> float:
     """Where the rows lie densest: the peak of a Gaussian kernel density estimate over 512 points."""
-    if len(values) < 3 or np.ptp(values) == 0:
-        return float(np.median(values))
     step = max(len(values) // DENSITY_ROWS, 1)
     sample = np.sort(values)[::step]
+    if len(sample) < 3 or not np.var(sample) > np.finfo(float).tiny:
+        return float(np.median(values))
     grid = np.linspace(values.min(), values.max(), 512)
     return float(grid[np.argmax(stats.gaussian_kde(sample)(grid))])
 
@@ -231,7 +231,10 @@ def much_spent_little_sold(table: AdTable, most: int = ODD_ROWS) -> tuple[OddRow
     odd = np.flatnonzero((spend >= np.quantile(spend, 0.75)) & (sales <= np.median(sales)))
     worst = odd[np.argsort((sales - expected)[odd], kind="stable")][:most]
     shown = (*table.contract.channels, table.contract.target)
-    return tuple(OddRow(int(i) + 1, {n: float(table.frame[n].to_numpy()[i]) for n in shown}, float(expected[i])) for i in worst)
+    return tuple(
+        OddRow(int(table.frame.index[i]), {n: float(table.frame[n].to_numpy()[i]) for n in shown}, float(expected[i]))
+        for i in worst
+    )
 
 
 def _answers(contract: Contract, numbers: tuple[Numbers, ...], correlations: tuple[Correlation, ...]) -> tuple[Answer, ...]:

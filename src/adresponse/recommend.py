@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from adresponse import words
 from adresponse.evaluate import Evaluation
+from adresponse.gate import GateDecision
 from adresponse.models import Coefficient, LinearFit
 from adresponse.table import AdTable
 
@@ -23,10 +24,10 @@ class Recommendation:
     limits: tuple[str, ...]
 
 
-def recommend(table: AdTable, linear: LinearFit | None, evaluation: Evaluation) -> Recommendation:
+def recommend(table: AdTable, linear: LinearFit | None, evaluation: Evaluation, decision: GateDecision) -> Recommendation:
     """Advice from a fit: what one more unit of each channel goes with, how sure that is, and where the data ends."""
     return Recommendation(
-        headline=_headline(table, linear),
+        headline=" ".join((_headline(table, linear), *_caveats(evaluation, decision))),
         sentences=tuple(_by_channel(table, linear)),
         limits=tuple(_limits(table, evaluation, linear)),
     )
@@ -50,6 +51,17 @@ def _headline(table: AdTable, linear: LinearFit | None) -> str:
             f"More spent on {words.listing([c.name for c in against])} goes with less sold: look into it before spending."
         )
     return " ".join(parts)
+
+
+def _caveats(evaluation: Evaluation, decision: GateDecision) -> Iterator[str]:
+    """What must not be missed by a reader of the first line alone."""
+    if decision.status == "REJECTED":
+        yield "But the gate rejected this model: it is no ground for a decision."
+    again = next(s.value for s in evaluation.repeated if s.name == "r2")
+    if again is not None and again < 0:
+        yield f"But over repeated cross-validation it predicts worse than the mean (R² {words.number(again, 2)})."
+    if any(f.code == "M003" for f in evaluation.findings):
+        yield "But neighbouring periods err alike, so the intervals are too narrow: read them as the least that is uncertain."
 
 
 def _channels(table: AdTable, linear: LinearFit) -> list[Coefficient]:
@@ -76,11 +88,13 @@ def _by_channel(table: AdTable, linear: LinearFit | None) -> Iterator[str]:
 def _return_of(table: AdTable, c: Coefficient) -> str:
     """What one more unit of a channel goes with, and how sure that is (HC3 interval)."""
     spent, sold = _units(table, c)
-    if math.isnan(c.low_hc3):
+    if c.estimate == 0:
         return f"{c.name}: held at zero; the data asks for no positive return."
+    if math.isnan(c.low_hc3):
+        return f"{c.name}: a single row decides its figure, so nothing is known of its return; spend on it in more rows first."
     if _sign(c) == 0:
         return (
-            f"{c.name}: {spent} more goes with something between {words.span(c.low_hc3, c.high_hc3)} {sold}, so the data "
+            f"{c.name}: {spent} more goes with something from {words.span(c.low_hc3, c.high_hc3)} {sold}, so the data "
             "does not tell whether it pays; test it before spending more."
         )
     seen = words.span(table.frame[c.name].min(), table.frame[c.name].max())

@@ -46,6 +46,9 @@ CONFIG_TEMPLATE = """\
 """
 
 
+LONGEST_NAME = 200  # bytes: with an ending it names a file, for which 255 is the limit
+
+
 class ColumnMeaning(BaseModel):
     """What a column means, and its unit."""
 
@@ -90,8 +93,10 @@ class Settings(BaseModel):
     @field_validator("name")
     @classmethod
     def _nameable(cls, value: str | None) -> str | None:
-        if value is not None and (not value.strip() or re.search(r"[/:]", value)):
-            raise ValueError("a model name is not blank and has no '/' and no ':'")
+        if value is not None and (not value.strip(". ") or re.search(r"[/:]", value) or not value.isprintable()):
+            raise ValueError("a model name is not blank and has no '/', no ':' and no control characters")
+        if value is not None and len(value.encode()) > LONGEST_NAME:
+            raise ValueError(f"a model name has at most {LONGEST_NAME} bytes")
         return value
 
     def dictionary(self) -> dict[str, dict[str, str]]:
@@ -104,7 +109,8 @@ class Settings(BaseModel):
 
     def model_name(self, target: str) -> str:
         """``name``, or ``<target>-response`` in lower case with everything but letters, digits and ``._-`` as ``-``."""
-        return self.name or re.sub(r"[^\w.-]+", "-", target.strip().lower()).strip("-") + "-response"
+        plain = re.sub(r"[^\w.-]+", "-", target.strip().lower()).strip("-.") or "sales"
+        return self.name or plain.encode()[: LONGEST_NAME - 9].decode(errors="ignore") + "-response"
 
 
 def load(config: str | Path | None = None, **given: Any) -> Settings:

@@ -121,6 +121,12 @@ def resolve(tracking_uri: str | None, folder: Path) -> str:
         return _sqlite_uri(folder / "mlflow.db")
     uri = tracking_uri.strip()
     _refuse_unknown_scheme(uri)
+    try:
+        _ = urlsplit(uri).port
+    except ValueError:
+        raise StoreError(
+            "The tracking URI cannot be read: its host or port is malformed; write / and @ in a password as %2F and %40."
+        ) from None
     if not _is_sqlite(uri):
         return uri
     path = sqlite_path(uri)
@@ -163,7 +169,8 @@ def _refuse_unknown_scheme(uri: str) -> None:
 
 def without_secrets(uri: str) -> str:
     """The URI as it may be shown: user and password replaced by ``***``."""
-    return re.sub(r"(?<=://)[^/@]+@", "***@", uri)
+    named = re.sub(r"(?<=://)[^?#]*@", "***@", uri)
+    return re.sub(r"(?i)([?&](?:user|password|pwd|token|sslpassword)=)[^&]*", r"\1***", named)
 
 
 # --- prepare and open
@@ -258,7 +265,9 @@ def _start_making(path: Path) -> subprocess.Popen[str]:
 
 
 def _knock(uri: str) -> None:
-    request = urllib.request.Request(uri.rstrip("/") + "/health")  # noqa: S310
+    parts = urlsplit(uri)  # a user in the address is for MLflow's requests; the probe does without
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    request = urllib.request.Request(bare.rstrip("/") + "/health")  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=PROBE_SECONDS):  # noqa: S310
             return
@@ -363,10 +372,14 @@ def serve_ui(uri: str, host: str, port: int) -> int:
     prepare(uri).open()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     calm = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(command, env={**calm, **os.environ})  # noqa: S603
+    previous = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     try:
-        return subprocess.call(command, env={**calm, **os.environ})  # noqa: S603
+        return server.wait()
     except KeyboardInterrupt:
-        return 0
+        return server.wait()
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 # --- speak: quiet, patient, in one sentence

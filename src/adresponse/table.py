@@ -24,7 +24,8 @@ class AdTable:
     Parameters
     ----------
     frame : pandas.DataFrame
-        The contract's columns in its order, index 0..n-1; numbers float64, date datetime64, market str. Where there is
+        The contract's columns in its order, each row under the number that it has among the
+        source's data rows (from 1); numbers float64, date datetime64, market str. Where there is
         a date the rows are in its order.
     contract : Contract
         The columns, their roles, meanings and units.

@@ -255,7 +255,7 @@ def _save_model(run: Run, study: Study, model: Any, folder: Path, trusted: tuple
     the example is answered in process.
     """
     contract, estimator = study.table.contract, study.estimator
-    example = study.table.X.iloc[:EXAMPLE_ROWS]
+    example = study.table.X.iloc[:EXAMPLE_ROWS].reset_index(drop=True)
     with quietly(run.store.verbose), _unchecked_pins():
         import mlflow.sklearn
         from mlflow.models import Model

@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV, KFold, RepeatedKFold, TimeSeri
 from sklearn.preprocessing import MinMaxScaler
 
 from adresponse import words
+from adresponse.errors import ModelError
 from adresponse.models import linear
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 Vector = NDArray[np.float64]
+OWN_NAMES = ("default", "scaled", "tuned", "baseline")
 SAME = 1e-9  # relative difference in RMSE that is rounding, not a difference
 SCORING = {"mae": "neg_mean_absolute_error", "rmse": "neg_root_mean_squared_error", "r2": "r2"}
 GRID: dict[str, list[Any]] = {
@@ -165,7 +167,7 @@ def compare(
         *challengers,
     )
     split = splitter(len(X), folds, seed, in_time=in_time, repeats=repeats)
-    scores = {c.name: _over_folds(c.estimator, X, y, split) for c in candidates}
+    scores = {c.name: _over_folds(c, X, y, split) for c in candidates}
     chosen = _choose(scores, split, X)
     rows = sorted(
         (_row(c, scores, split, X, chosen) for c in candidates),
@@ -178,14 +180,22 @@ def compare(
         folds=folds,
         repeats=1 if in_time else repeats,
         chosen=chosen,
-        sentence=_board_sentence(rows, chosen),
-        tuning_sentence=_tuning_sentence(grid, next(r for r in rows if r.name == "tuned")),
+        sentence=_board_sentence(rows, chosen, test_share(split, X)),
+        tuning_sentence=_tuning_sentence(grid, next(r for r in rows if r.name == "tuned"), folds),
     )
     return board, estimator
 
 
-def _over_folds(estimator: Any, X: pd.DataFrame, y: pd.Series[float], split: Any) -> dict[str, Vector]:
-    found = cross_validate(clone(estimator), X.copy(), y, scoring=SCORING, cv=split, error_score="raise")
+def _over_folds(candidate: Candidate, X: pd.DataFrame, y: pd.Series[float], split: Any) -> dict[str, Vector]:
+    try:
+        found = cross_validate(clone(candidate.estimator), X.copy(), y, scoring=SCORING, cv=split, error_score="raise")
+    except Exception as error:
+        if candidate.name in OWN_NAMES:
+            raise
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"Challenger {candidate.title!r} cannot be fitted or scored ({reason[0]}); take it out of challengers."
+        ) from error
     sign = {"mae": -1.0, "rmse": -1.0, "r2": 1.0}
     return {name: sign[name] * found[f"test_{name}"] for name in SCORING}
 
@@ -210,12 +220,13 @@ def paired_difference(a: Vector, b: Vector, test_share: float) -> tuple[float, f
     return mean, mean - reach, mean + reach
 
 
-def _test_share(split: Any, X: pd.DataFrame) -> float:
+def test_share(split: Any, X: pd.DataFrame) -> float:
+    """Mean of ``n_test / n_train`` over the folds."""
     return float(np.mean([len(test) / len(train) for train, test in split.split(X)]))
 
 
 def _choose(scores: Mapping[str, Mapping[str, Vector]], split: Any, X: pd.DataFrame) -> str:
-    share = _test_share(split, X)
+    share = test_share(split, X)
     better = [
         name
         for name, found in scores.items()
@@ -233,7 +244,7 @@ def _row(
     candidate: Candidate, scores: Mapping[str, Mapping[str, Vector]], split: Any, X: pd.DataFrame, chosen: str
 ) -> LeaderboardRow:
     found, default = scores[candidate.name], scores["default"]["rmse"]
-    difference, low, high = paired_difference(found["rmse"], default, _test_share(split, X))
+    difference, low, high = paired_difference(found["rmse"], default, test_share(split, X))
     return LeaderboardRow(
         name=candidate.name,
         title=candidate.title,
@@ -267,19 +278,19 @@ def _params(estimator: Any) -> dict[str, str]:
     return {k: str(v) for k, v in estimator.get_params(deep=False).items()}
 
 
-def _board_sentence(rows: Sequence[LeaderboardRow], chosen: str) -> str:
+def _board_sentence(rows: Sequence[LeaderboardRow], chosen: str, share: float) -> str:
     at = next(r for r in rows if r.name == chosen)
     baseline = next(r for r in rows if r.name == "baseline")
-    gain = 1 - at.rmse / baseline.rmse
-    against = (
-        f"its RMSE is {words.percent(gain)} below that of the mean alone"
-        if baseline.high < 0 or baseline.low > 0
-        else "it is not clearly better than the mean alone"
-    )
-    return f"Chosen: {at.title} (RMSE {words.number(at.rmse, 3)} over the folds); {against}."
+    difference, low, high = paired_difference(np.array(at.fold_rmse), np.array(baseline.fold_rmse), share)
+    against = "its RMSE is not clearly below that of the mean alone"
+    if high < 0:
+        against = f"its RMSE is {words.percent(-difference / baseline.rmse)} below that of the mean alone"
+    elif low > 0:
+        against = "it predicts worse than the mean alone"
+    return f"Chosen: {at.title} (RMSE {words.number(at.rmse, 3)} over {len(at.fold_rmse)} folds); {against}."
 
 
-def _tuning_sentence(grid: Sequence[GridPoint], tuned: LeaderboardRow) -> str:
+def _tuning_sentence(grid: Sequence[GridPoint], tuned: LeaderboardRow, folds: int) -> str:
     best, worst = grid[0].rmse, grid[-1].rmse
     as_good = sum(p.rmse <= best * (1 + SAME) for p in grid)
     spread = (
@@ -287,4 +298,6 @@ def _tuning_sentence(grid: Sequence[GridPoint], tuned: LeaderboardRow) -> str:
         if as_good == len(grid)
         else f"{as_good} share the best RMSE, {words.number(best, 3)}, the others reach {words.number(worst, 3)}"
     )
-    return f"{len(grid)} settings were tried: {spread}. The best against the default: {tuned.verdict}."
+    return (
+        f"{len(grid)} settings were tried over {folds} of the folds: {spread}. The best against the default: {tuned.verdict}."
+    )

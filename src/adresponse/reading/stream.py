@@ -38,6 +38,9 @@ class Settings:
     seed: int
 
 
+ROW = "\0row"  # beside the columns, the number of each data row in the source; no column can have this name
+
+
 @dataclass(frozen=True)
 class Reading:
     """What one pass over a source gave."""
@@ -62,9 +65,9 @@ def read_source(source: Source, asked: roles.Roles, settings: Settings) -> Readi
         form.learn_dates(source.head[source.names.index(date)])
     intake = _Intake(source, contract, form)
     digest, sample = _Digest(contract), _Sample(settings.max_rows, settings.seed)
-    for values in intake.blocks(settings.drop_missing):
+    for values, numbers in intake.blocks(settings.drop_missing):
         digest.add(values)
-        sample.add(values)
+        sample.add({**values, ROW: numbers})
     if not settings.drop_missing:
         intake.refuse_missing()
     findings = (
@@ -97,8 +100,10 @@ def _frame(values: Values, contract: Contract) -> pd.DataFrame:
     if contract.date is not None:
         order = np.argsort(values[contract.date], kind="stable")
         values = {name: column[order] for name, column in values.items()}
-    market = contract.market
-    return pd.DataFrame({name: pd.Series(c, dtype="str") if name == market else pd.Series(c) for name, c in values.items()})
+    market, numbers = contract.market, pd.Index(values[ROW])
+    return pd.DataFrame(
+        {c.name: pd.Series(values[c.name], dtype="str" if c.name == market else None, index=numbers) for c in contract.columns}
+    )
 
 
 class _Form:
@@ -179,15 +184,20 @@ class _Intake:
         self.missing: Counter[str] = Counter()
         self.first_missing: tuple[int, str] | None = None
 
-    def blocks(self, drop_missing: bool) -> Iterator[Values]:
-        """Block after block, refused at the first bad cell; incomplete rows are left out, or counted to be refused."""
+    def blocks(self, drop_missing: bool) -> Iterator[tuple[Values, NDArray[np.int64]]]:
+        """Block after block with its data row numbers, refused at the first bad cell.
+
+        Incomplete rows are left out, or counted to be refused.
+        """
         names = [c.name for c in self.contract.columns]
         for block in self.source.blocks([self.source.names.index(name) for name in names]):
             values = self._read(dict(zip(names, block, strict=True)))
+            first = self.rows + 1
             incomplete = self._count_missing(values)
+            numbers = np.arange(first, first + len(incomplete))
             if drop_missing and incomplete.any():
-                values = {name: column[~incomplete] for name, column in values.items()}
-            yield values
+                values, numbers = {name: column[~incomplete] for name, column in values.items()}, numbers[~incomplete]
+            yield values, numbers
 
     def _read(self, arrays: dict[str, Any]) -> Values:
         self.form.learn_numbers([arrays[n] for n in (*self.contract.features, self.contract.target)])

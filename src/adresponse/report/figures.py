@@ -448,7 +448,7 @@ def _influence(study: Study, r: _Residuals, leverage: Array) -> Figure:
             ax.plot(h, -edge, color=ORANGE, lw=1, ls=style)
     ax.set_xlim(0, right)
     ax.set_ylim(-up, up)
-    _label_rows(ax, [(int(study.train[i]) + 1, float(leverage[i]), float(r.studentised[i])) for i in top])
+    _label_rows(ax, [(int(study.table.frame.index[study.train[i]]), float(leverage[i]), float(r.studentised[i])) for i in top])
     return _frame(ax, "Leverage (0 to 1)", "Studentised residual", legend=True)
 
 
