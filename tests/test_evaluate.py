@@ -16,6 +16,7 @@ from statsmodels.stats.outliers_influence import OLSInfluence
 from adresponse import lifecycle
 from adresponse.checks import cooks_distance
 from adresponse.evaluate import breusch_pagan, diagnose, evaluate
+from adresponse.folding import Folding
 from adresponse.intervals import calibrate
 from adresponse.models import linear
 from examples import shipped, table
@@ -27,7 +28,7 @@ def study_of(made, test_size: float = 0.2):
     rows = np.arange(len(made.frame))
     train, test = train_test_split(rows, test_size=test_size, random_state=42) if test_size else (rows, rows[:0])
     model = linear().fit(made.X.iloc[train], made.y.iloc[train])
-    spread = calibrate(linear(), made.X.iloc[train], made.y.iloc[train], folds=5, seed=42, in_time=False)
+    spread = calibrate(linear(), made.X.iloc[train], made.y.iloc[train], Folding())
     found = evaluate(model, spread, made.X, made.y, train=train, test=test, contract=made.contract)
     return found, model, train, test
 
@@ -77,7 +78,7 @@ def test_no_row_is_scored_by_a_model_that_saw_it() -> None:
     made = table(pd.DataFrame({"TV": np.arange(60.0), "Sales": np.sin(np.arange(60.0)) + 10}))
     rows = np.arange(60)
     train, test = rows[:48], rows[48:]
-    spread = calibrate(Remembers(), made.X.iloc[train], made.y.iloc[train], folds=5, seed=1, in_time=False)
+    spread = calibrate(Remembers(), made.X.iloc[train], made.y.iloc[train], Folding(seed=1))
     model = Remembers().fit(made.X.iloc[train], made.y.iloc[train])
     evaluate(model, spread, made.X, made.y, train=train, test=test, contract=made.contract)
     scored = [(fitted, asked) for fitted, asked in seen if asked != set(made.X["TV"].iloc[train])]

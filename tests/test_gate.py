@@ -60,3 +60,12 @@ def test_no_better_than_the_mean_is_rejected_with_the_figures() -> None:
 def test_a_rule_that_cannot_be_read_is_refused(rule: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         validate_rules([rule])
+
+
+def test_finite_is_always_asked_for() -> None:
+    assert decide(with_score("r2", math.nan), []).status == "REJECTED"
+
+
+def test_a_bound_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        validate_rules(["r2 >= 0..5"])

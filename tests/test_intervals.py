@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adresponse.folding import Folding
 from adresponse.intervals import calibrate, spread_of
 from adresponse.models import linear
 from examples import growing_spread
@@ -24,7 +25,7 @@ def test_level_holds_for_small_and_for_large_budgets(level: float) -> None:
     for seed in range(60):
         X, y = growing_spread(200, seed)
         model = linear().fit(X, y)
-        spread = calibrate(linear(), X, y, folds=5, seed=seed, in_time=False)
+        spread = calibrate(linear(), X, y, Folding(seed=seed))
         fresh, sold = growing_spread(2_000, 10_000 + seed)
         low, high = spread.interval(model.predict(fresh), level)
         held = (low <= sold.to_numpy()) & (sold.to_numpy() <= high)
@@ -38,7 +39,7 @@ def test_level_holds_for_small_and_for_large_budgets(level: float) -> None:
 
 def test_interval_widens_with_the_budget_when_the_spread_does() -> None:
     X, y = growing_spread(400, 1)
-    model, spread = linear().fit(X, y), calibrate(linear(), X, y, folds=5, seed=1, in_time=False)
+    model, spread = linear().fit(X, y), calibrate(linear(), X, y, Folding(seed=1))
     low, high = spread.interval(model.predict(pd.DataFrame({"TV": [20.0, 280.0]})), 0.9)
     narrow, wide = high - low
     assert wide > 3 * narrow  # true deviations 0.9 and 6.1

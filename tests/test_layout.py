@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "src" / "adresponse"
 FLOORS = [
     {"errors", "findings", "schema", "words", "table", "reading"},
-    {"profile", "checks", "models", "intervals", "tune", "evaluate", "gate", "recommend", "study", "record"},
+    {"profile", "checks", "folding", "models", "intervals", "tune", "evaluate", "gate", "recommend", "study", "record"},
     {"store", "track", "registry", "report"},
     {"settings", "lifecycle", "cli"},
 ]
@@ -22,7 +22,7 @@ BEHIND = {  # which rooms may name a library
     "skops": {"track"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
-    "sklearn": {"models", "intervals", "tune", "evaluate", "lifecycle"},
+    "sklearn": {"folding", "models", "intervals", "tune", "evaluate", "lifecycle"},
     "pyarrow": {"table", "reading"},
     "openpyxl": {"table", "reading"},
     "sqlalchemy": {"table", "reading", "store"},

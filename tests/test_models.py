@@ -8,6 +8,7 @@ import pytest
 import statsmodels.api as sm
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from adresponse.checks import check
 from adresponse.errors import ModelError
 from adresponse.models import linear, linear_fit, load_estimator
 from examples import shipped, table
@@ -102,3 +103,17 @@ def test_another_estimator_has_no_coefficients() -> None:
 def test_a_challenger_that_cannot_be_one_is_refused(path: str, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         load_estimator(path)
+
+
+def test_a_row_that_decides_a_coefficient_alone_gives_no_robust_error() -> None:
+    frame = shipped("tvmarketing").assign(Once=0.0)
+    frame.loc[7, "Once"] = 5.0
+    fit, made = fitted(frame[["TV", "Once", "Sales"]])
+    once = fit.coefficients[2]
+    assert np.isfinite(once.se)
+    assert np.isnan(once.se_hc3)
+    assert "D018" in {f.code for f in check(made)}
+
+
+def test_a_challenger_gets_the_seed() -> None:
+    assert load_estimator("sklearn.ensemble.RandomForestRegressor", seed=7).random_state == 7

@@ -103,3 +103,9 @@ def test_a_million_rows_are_explored() -> None:
     spend = np.random.default_rng(0).uniform(0, 100, 1_000_000)
     found = explore(table(pd.DataFrame({"TV": spend, "Sales": 2 * spend})))
     assert found.rows == 1_000_000
+
+
+def test_a_column_that_is_nearly_always_zero_is_described() -> None:
+    values = np.zeros(5_000)
+    values[17] = 1.0
+    assert describe(values, Column("Holiday", "control")).mode == 0

@@ -178,6 +178,8 @@ BAD = {
     "no table": (lambda: Path("t.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0") and "t.csv", [], "not a table but a PNG"),
     "no file": (lambda: "nothing.csv", [], "nothing.csv"),
     "folder": (lambda: ".", [], "is a directory"),
+    "sheet without a table": (lambda: "", ["--sheet", "Data"], "name the table too"),
+    "malformed store": (lambda: csv("t.csv", f"TV,Sales\n{ROWS}"), [], "cannot be read"),
     "unknown setting": (lambda: csv("t.csv", f"TV,Sales\n{ROWS}"), ["--config", "none.yaml"], "cannot be read"),
     "all held out": (lambda: csv("t.csv", f"TV,Sales\n{ROWS}"), ["--test-size", "0.95"], "hold out less"),
     "out is a file": (lambda: csv("t.csv", f"TV,Sales\n{ROWS}"), ["--out", "t.csv"], "is a file"),
@@ -188,6 +190,8 @@ BAD = {
 def test_bad_input_gets_one_sentence_and_leaves_nothing(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make, options, said = BAD[case]
+    if case == "malformed store":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:my/secret@host/db")
     table = make()
     before = {p.name for p in tmp_path.iterdir()}
     code, out, err = command("run", table, *options)
@@ -196,6 +200,7 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(case: str, tmp_path: Pat
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert "Traceback" not in err
+    assert "secret" not in err
     assert {p.name for p in tmp_path.iterdir()} == before
 
 
@@ -220,7 +225,7 @@ def test_no_permission(tmp_path: Path) -> None:
         if folder.owner() == Path.home().owner() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
     code = f"import sys; sys.argv = ['adresponse', 'check', {str(table)!r}]; from adresponse.cli import main; main()"
-    prepared = "import adresponse.lifecycle, adresponse.checks, adresponse.reading.stream, adresponse.reading.sources, os\n"
+    prepared = "import adresponse.cli, adresponse.lifecycle, adresponse.checks, adresponse.reading.stream, os\n"
     become = "os.setgid(65534); os.setuid(65534)\n" if os.getuid() == 0 else ""
     done = subprocess.run([sys.executable, "-c", prepared + become + code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
@@ -266,10 +271,39 @@ def test_check_explore_and_compare_write_nothing(workplace: Path) -> None:
 
 
 def test_check_of_a_table_that_is_not_fit_shows_all_and_exits_2(workplace: Path) -> None:
-    code, out, err = command("check", csv("t.csv", "TV,Sales\n" + "\n".join(f"7,{i}" for i in range(20))))
+    table = csv("t.csv", "TV,Sales\n" + "\n".join(f"7,{i}" for i in range(20)))
+    code, out, err = command("check", table)
     assert code == 2
     assert "D002" in out
     assert "constant" in err
+    code, out, err = command("check", table, "--json")
+    assert code == 2
+    assert json.loads(out)["findings"][0]["code"] == "D002"
+
+
+def test_a_row_is_named_by_its_number_in_the_file(workplace: Path) -> None:
+    frame = shipped("tvmarketing").assign(week=pd.date_range("2020-01-06", periods=200, freq="W-MON").astype(str))
+    frame.loc[5, "TV"] = None
+    frame.loc[20, "TV"] = 5000.0
+    frame.iloc[::-1].to_csv("newest first.csv", index=False)
+    _, findings = adresponse.check("newest first.csv", target="Sales", channels=["TV"], date="week", missing="drop")
+    assert f"row {200 - 20}: 5,000" in next(f.message for f in findings if f.code == "D011")
+
+
+def test_spend_in_held_out_rows_alone_is_refused(workplace: Path) -> None:
+    frame = shipped("tvmarketing").assign(Late=0.0, week=pd.date_range("2020-01-06", periods=200, freq="W-MON"))
+    frame.loc[190:, "Late"] = 5.0
+    with pytest.raises(adresponse.UnfitTableError, match=r"160 rows that are fitted: Column 'Late' is constant"):
+        adresponse.fit(frame, target="Sales", channels=["TV", "Late"], date="week")
+
+
+def test_two_challengers_of_one_name_stay_apart(workplace: Path) -> None:
+    study = adresponse.fit(challengers=["sklearn.linear_model.Ridge", "sklearn.linear_model._ridge.Ridge"], repeats=1)
+    assert len({row.name for row in study.leaderboard.rows}) == 6
+
+
+def test_the_headline_of_a_rejected_model_says_so(workplace: Path) -> None:
+    assert "the gate rejected this model" in adresponse.fit(gate=["r2 >= 0.9"]).recommendation.headline
 
 
 def test_doctor_and_init(workplace: Path) -> None:

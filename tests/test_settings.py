@@ -35,6 +35,8 @@ def test_lists_may_be_written_with_commas() -> None:
         ("missing: guess", "missing='guess' is refused"),
         ("columns: {TV: {meaning: x}}", "'columns.TV.meaning' is not known"),
         ("name: a/b", "no '/'"),
+        (f"name: {'x' * 300}", "at most 200 bytes"),
+        ('name: "..."', "not blank"),
         ("target: [", "line 1 is not valid YAML"),
         ("- TV", "holds no keys and values"),
     ],

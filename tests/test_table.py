@@ -207,7 +207,7 @@ def in_dialect(frame: pd.DataFrame, separator: str, decimal_mark: str, thousands
 def test_numbers_survive_every_dialect(tmp_path: Path, rows: list[tuple[int, int]], dialect: tuple[str, str, str]) -> None:
     frame = pd.DataFrame(rows, columns=["TV", "Sales"]) / 1e6
     table = read(write(tmp_path, in_dialect(frame, *dialect)), **ROLES)
-    pd.testing.assert_frame_equal(table.frame, frame, check_exact=True)
+    pd.testing.assert_frame_equal(table.frame.reset_index(drop=True), frame, check_exact=True)
     assert table.digest == read(frame, **ROLES).digest
     assert table.findings == ()
 

@@ -12,7 +12,9 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, KFold
 
-from adresponse.tune import Candidate, compare, grid_search, paired_difference, splitter, verdict
+from adresponse.errors import ModelError
+from adresponse.folding import Folding
+from adresponse.tune import Candidate, compare, grid_search, paired_difference, verdict
 from examples import shipped
 
 TV = shipped("tvmarketing")
@@ -34,7 +36,7 @@ def test_tuning_an_ordinary_line_changes_nothing_and_says_so() -> None:
 
 
 def test_grid_scores_equal_a_search_written_by_hand() -> None:
-    _, points = grid_search(X, Y, splitter(len(X), 5, 42, in_time=False))
+    _, points = grid_search(X, Y, Folding().searching(len(X)))
     by_hand = GridSearchCV(
         LinearRegression(), {"fit_intercept": [True, False]}, scoring="neg_root_mean_squared_error",
         cv=KFold(5, shuffle=True, random_state=42),
@@ -57,14 +59,14 @@ def test_a_challenger_that_bends_with_the_data_is_chosen() -> None:
     random = np.random.default_rng(3)
     spend = random.uniform(0, 10, 400)
     curved = pd.Series(np.sin(spend) * 5 + random.normal(0, 0.3, 400))
-    board, chosen = compare(pd.DataFrame({"TV": spend}), curved, challengers=[BOOSTING], repeats=1)
+    board, chosen = compare(pd.DataFrame({"TV": spend}), curved, challengers=[BOOSTING], folding=Folding(repeats=1))
     assert board.chosen == "boosting"
     assert isinstance(chosen, HistGradientBoostingRegressor)
     assert next(r for r in board.rows if r.name == "boosting").verdict.startswith("better by")
 
 
 def test_a_challenger_that_is_not_clearly_better_is_not_chosen() -> None:
-    board, _ = compare(X, Y, challengers=[BOOSTING], repeats=1)
+    board, _ = compare(X, Y, challengers=[BOOSTING], folding=Folding(repeats=1))
     assert board.chosen == "scaled"
 
 
@@ -88,7 +90,20 @@ def test_verdict_in_words(difference: float, low: float, high: float, said: str)
     assert verdict(difference, low, high, 3.0) == said
 
 
-def test_in_time_every_fold_comes_after_what_it_is_predicted_from() -> None:
-    for train, test in splitter(104, 5, 0, in_time=True).split(np.arange(104)):
-        assert train.max() < test.min()
-        assert len(train) >= 52
+class Broken(HistGradientBoostingRegressor):
+    """A challenger that cannot be fitted."""
+
+    def fit(self, X, y):  # type: ignore[no-untyped-def]
+        raise RuntimeError("no luck")
+
+
+def test_a_challenger_that_fails_is_named_and_refused() -> None:
+    with pytest.raises(ModelError, match=r"'mine.Broken' cannot be fitted or scored \(no luck\)"):
+        compare(X, Y, challengers=[Candidate("Broken", "mine.Broken", Broken())])
+
+
+def test_a_model_worse_than_the_mean_is_not_praised() -> None:
+    random = np.random.default_rng(0)
+    noise = pd.DataFrame(random.uniform(0, 1, (60, 12)), columns=[f"c{i}" for i in range(12)])
+    board, _ = compare(noise, pd.Series(random.normal(9, 1, 60)))
+    assert "below" not in board.sentence.replace("not clearly below", "")

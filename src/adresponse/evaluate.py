@@ -16,9 +16,10 @@ from sklearn.base import clone
 from adresponse import words
 from adresponse.checks import cooks_distance
 from adresponse.findings import Finding
+from adresponse.folding import Folding, share_tested
 from adresponse.intervals import Spread, calibrate
 from adresponse.schema import Contract
-from adresponse.tune import paired_difference, splitter
+from adresponse.tune import paired_difference
 
 __all__ = ["LEVELS", "Coverage", "Diagnostic", "Evaluation", "PredictedRow", "Score", "Unseen", "evaluate"]
 
@@ -188,10 +189,7 @@ def evaluate(
     train: NDArray[np.int64],
     test: NDArray[np.int64],
     contract: Contract,
-    folds: int = 5,
-    repeats: int = 4,
-    seed: int = 42,
-    in_time: bool = False,
+    folding: Folding = Folding(),
 ) -> Evaluation:
     """Scores on held-out rows (or, without any, by cross-validation), repeated cross-validation, coverage, residuals.
 
@@ -205,20 +203,22 @@ def evaluate(
         All rows.
     train, test : ndarray of int
         Positions of the rows fitted on, and of those held out (may be empty).
+    folding : Folding
+        How the rows fitted on are split for cross-validation.
     """
-    splits = list(splitter(len(train), folds, seed, in_time=in_time, repeats=repeats).split(train))
-    each = [_fold(fitted, X, y, train[a], train[b], folds, seed, in_time) for a, b in splits]
-    once = _joined(each if in_time else each[:folds])
+    splits = folding.scoring(len(train))
+    each = [_fold(fitted, X, y, train[a], train[b], folding.at(a)) for a, b in splits]
+    once = _joined(each[: folding.folds])
     unseen = _predict(fitted, spread, X, y, train, test) if len(test) else once
-    share = float(np.mean([len(b) / len(a) for a, b in splits]))
+    share = share_tested(splits)
     features, unit = X.shape[1], contract[contract.target].unit
-    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time and contract.market is None)
+    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=folding.in_time and contract.market is None)
     coverage = (*_coverage(unseen, "held-out"),) if len(test) else ()
     coverage += _coverage(_joined(each), "cross-validation")
-    scores = tuple(_score(name, unseen, features, unit, seed) for name in SCORES)
+    scores = tuple(_score(name, unseen, features, unit, folding.seed) for name in SCORES)
     return Evaluation(
         basis="held-out" if len(test) else "cross-validation",
-        basis_sentence=_basis(len(train), len(test), folds, in_time),
+        basis_sentence=_basis(len(train), len(test), folding),
         rows=len(unseen.rows),
         scores=scores,
         repeated=tuple(_repeated(name, each, share, features, unit) for name in SCORES),
@@ -236,12 +236,10 @@ def _fold(
     y: pd.Series[float],
     train: NDArray[np.int64],
     test: NDArray[np.int64],
-    folds: int,
-    seed: int,
-    in_time: bool,
+    folding: Folding,
 ) -> Unseen:
     fitted = clone(estimator).fit(X.iloc[train], y.iloc[train])
-    spread = calibrate(estimator, X.iloc[train], y.iloc[train], folds=folds, seed=seed, in_time=in_time)
+    spread = calibrate(estimator, X.iloc[train], y.iloc[train], folding)
     return _predict(fitted, spread, X, y, train, test)
 
 
@@ -264,13 +262,13 @@ def _joined(parts: Sequence[Unseen]) -> Unseen:
     return Unseen(**{f.name: np.concatenate([getattr(p, f.name) for p in parts], axis=-1) for f in fields(Unseen)})
 
 
-def _basis(train: int, test: int, folds: int, in_time: bool) -> str:
+def _basis(train: int, test: int, folding: Folding) -> str:
     if not test:
         return (
-            f"No rows were held out: all {train:,} were fitted, and the scores come from {folds}-fold cross-validation, "
+            f"No rows were held out: all {train:,} were fitted, and scores come from {folding.folds}-fold cross-validation, "
             "where each row is predicted by a model that had not seen it."
         )
-    which = "the last in time" if in_time else "drawn at random"
+    which = "the last in time" if folding.in_time else "drawn at random"
     return f"{test:,} rows, {which}, were held out; the model was fitted on the other {train:,} and had not seen them."
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import cross_val_predict
 
 from adresponse.errors import ConfigError
+from adresponse.folding import Folding
 
 __all__ = ["Spread", "calibrate", "spread_of"]
 
@@ -72,15 +73,10 @@ class Spread:
         return predicted - reach, predicted + reach
 
 
-def calibrate(estimator: Any, X: pd.DataFrame, y: pd.Series[float], *, folds: int, seed: int, in_time: bool) -> Spread:
-    """The spread of an estimator's errors on rows that it has not seen, by cross-validation over the rows given.
-
-    Where the rows are in time, a fold is an unbroken stretch of it, so that a row's neighbours are mostly unseen too.
-    """
-    parts = min(folds, len(X))
-    split = KFold(parts) if in_time else KFold(parts, shuffle=True, random_state=seed)
-    predicted = np.asarray(cross_val_predict(clone(estimator), X, y, cv=split), dtype=float).reshape(len(X))
-    return spread_of(predicted, y.to_numpy())
+def calibrate(estimator: Any, X: pd.DataFrame, y: pd.Series[float], folding: Folding) -> Spread:
+    """The spread of an estimator's errors on rows that it has not seen, by cross-validation over the rows given."""
+    predicted = cross_val_predict(clone(estimator), X, y, cv=folding.partition(len(X)))
+    return spread_of(np.asarray(predicted, dtype=float).reshape(len(X)), y.to_numpy())
 
 
 def spread_of(predicted: Vector, observed: Vector) -> Spread:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from adresponse.folding import Folding
     from adresponse.profile import Profile
     from adresponse.study import Study
     from adresponse.table import AdTable
@@ -115,7 +116,7 @@ def compare(source: Any = None, *, config: str | Path | None = None, **given: An
     challengers = _challengers(settings)
     table, _ = _fit_table(source, settings, _silent)
     train, _ = _split(table, settings)
-    return table, _compare(table, settings, train, challengers)[0]
+    return table, _compare(table, train, challengers, _folding(table, settings, train))[0]
 
 
 def fit(source: Any = None, *, config: str | Path | None = None, progress: Progress = _silent, **given: Any) -> Study:
@@ -189,8 +190,8 @@ def _study(table: AdTable, found: tuple[Finding, ...], settings: Settings, progr
     progress("Tuning and comparing")
     challengers = _challengers(settings)
     train, test = _split(table, settings)
-    in_time = table.contract.date is not None
-    leaderboard, chosen = _compare(table, settings, train, challengers)
+    folding = _folding(table, settings, train)
+    leaderboard, chosen = _compare(table, train, challengers, folding)
 
     progress("Fitting and evaluating")
     from sklearn.base import clone
@@ -203,12 +204,8 @@ def _study(table: AdTable, found: tuple[Finding, ...], settings: Settings, progr
 
     X, y = table.X, table.y
     estimator = clone(chosen).fit(X.iloc[train], y.iloc[train])
-    folds: dict[str, Any] = {"folds": settings.folds, "seed": settings.seed, "in_time": in_time}
-    spread = calibrate(chosen, X.iloc[train], y.iloc[train], **folds)
-    evaluation = evaluate(
-        estimator, spread, X, y, train=train, test=test, contract=table.contract,
-        repeats=_repeats(settings, train), **folds,
-    )  # fmt: skip
+    spread = calibrate(chosen, X.iloc[train], y.iloc[train], folding)
+    evaluation = evaluate(estimator, spread, X, y, train=train, test=test, contract=table.contract, folding=folding)
     linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
     decision = decide(evaluation, settings.gate)
     recommendation = recommend(table, linear, evaluation, decision)
@@ -244,23 +241,27 @@ def _challengers(settings: Settings) -> tuple[Candidate, ...]:
 
 
 def _compare(
-    table: AdTable, settings: Settings, train: NDArray[np.int64], challengers: tuple[Candidate, ...]
+    table: AdTable, train: NDArray[np.int64], challengers: tuple[Candidate, ...], folding: Folding
 ) -> tuple[Leaderboard, Any]:
     from adresponse.tune import compare as leaderboard_of
 
-    return leaderboard_of(
-        table.X.iloc[train],
-        table.y.iloc[train],
-        challengers=challengers,
-        folds=settings.folds,
-        repeats=_repeats(settings, train),
-        seed=settings.seed,
-        in_time=table.contract.date is not None,
-    )
+    return leaderboard_of(table.X.iloc[train], table.y.iloc[train], challengers=challengers, folding=folding)
 
 
-def _repeats(settings: Settings, train: NDArray[np.int64]) -> int:
-    return 1 if len(train) > REPEAT_ONCE_ROWS else settings.repeats
+def _folding(table: AdTable, settings: Settings, train: NDArray[np.int64]) -> Folding:
+    from adresponse.folding import Folding
+
+    repeats = 1 if len(train) > REPEAT_ONCE_ROWS else settings.repeats
+    return Folding(settings.folds, repeats, settings.seed, _periods(table)).at(train)
+
+
+def _periods(table: AdTable) -> NDArray[np.int64] | None:
+    """The period of each row, counted upwards; None where there is no date."""
+    import numpy as np
+
+    if table.contract.date is None:
+        return None
+    return np.unique(table.frame[table.contract.date].to_numpy(), return_inverse=True)[1]
 
 
 def _split(table: AdTable, settings: Settings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -280,9 +281,11 @@ def _split(table: AdTable, settings: Settings) -> tuple[NDArray[np.int64], NDArr
         dates = table.frame[table.contract.date].to_numpy()
         cut = int(np.searchsorted(dates, dates[len(rows) - max(math.ceil(len(rows) * settings.test_size), 1)]))
         train, test = rows[:cut], rows[cut:]
-    if len(train) < 2 * settings.folds:
+    periods = _periods(table)
+    kept, what = (len(train), "rows") if periods is None else (len(np.unique(periods[train])), "periods")
+    if kept < 2 * settings.folds:
         raise ConfigError(
-            f"test_size={settings.test_size:g} and folds={settings.folds} leave {len(train)} rows to fit on, fewer than two "
+            f"test_size={settings.test_size:g} and folds={settings.folds} leave {kept} {what} to fit on, fewer than two "
             "for each fold; hold out less, set fewer folds in the config, or add rows."
         )
     refuse_unfit_rows(table, train)

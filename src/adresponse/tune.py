@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
-from sklearn.model_selection import GridSearchCV, KFold, RepeatedKFold, TimeSeriesSplit, cross_validate
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.preprocessing import MinMaxScaler
 
 from adresponse import words
 from adresponse.errors import ModelError
+from adresponse.folding import Fold, Folding, share_tested
 from adresponse.models import linear
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "compare",
     "grid_search",
     "paired_difference",
-    "splitter",
 ]
 
 Vector = NDArray[np.float64]
@@ -97,20 +97,7 @@ class Leaderboard:
     tuning_sentence: str
 
 
-def splitter(rows: int, folds: int, seed: int, *, in_time: bool, repeats: int = 1) -> Any:
-    """How ``rows`` rows are split for cross-validation.
-
-    At random, or, where they are in time, with each fold after those that it is predicted from; the first half of the
-    time is then only learnt from, so that no fold is predicted from a handful of rows.
-    """
-    if in_time:
-        return TimeSeriesSplit(n_splits=folds, test_size=max(rows // (2 * folds), 1))
-    if repeats > 1:
-        return RepeatedKFold(n_splits=folds, n_repeats=repeats, random_state=seed)
-    return KFold(n_splits=folds, shuffle=True, random_state=seed)
-
-
-def grid_search(X: pd.DataFrame, y: pd.Series[float], folds: Any) -> tuple[Any, tuple[GridPoint, ...]]:
+def grid_search(X: pd.DataFrame, y: pd.Series[float], folds: list[Fold]) -> tuple[Any, tuple[GridPoint, ...]]:
     """The best setting of the linear pipeline (not fitted), and every setting that was tried, best first.
 
     The grid holds all that ``LinearRegression`` can be told, scaled and unscaled. Of equal settings the one nearest to
@@ -142,10 +129,7 @@ def compare(
     y: pd.Series[float],
     *,
     challengers: Sequence[Candidate] = (),
-    folds: int = 5,
-    repeats: int = 4,
-    seed: int = 42,
-    in_time: bool = False,
+    folding: Folding = Folding(),
 ) -> tuple[Leaderboard, Any]:
     """Default, tuned, scaled, baseline and challengers over the same folds; returns also the chosen estimator, not fitted.
 
@@ -155,10 +139,10 @@ def compare(
     ----------
     X, y : DataFrame of shape (n_rows, n_features), Series of shape (n_rows,)
         The rows to fit on; held-out rows must not be among them.
-    folds, repeats : int
-        Folds of the cross-validation, and how often it is repeated with other folds (once where ``in_time``).
+    folding : Folding
+        How these rows are split for cross-validation.
     """
-    tuned, grid = grid_search(X, y, splitter(len(X), folds, seed, in_time=in_time))
+    tuned, grid = grid_search(X, y, folding.searching(len(X)))
     candidates = (
         Candidate("default", "LinearRegression as it comes", linear(scale=False)),
         Candidate("scaled", "MinMaxScaler and LinearRegression", linear()),
@@ -166,27 +150,27 @@ def compare(
         Candidate("baseline", "the mean of the sales, whatever is spent", DummyRegressor()),
         *challengers,
     )
-    split = splitter(len(X), folds, seed, in_time=in_time, repeats=repeats)
+    split = folding.scoring(len(X))
     scores = {c.name: _over_folds(c, X, y, split) for c in candidates}
-    chosen = _choose(scores, split, X)
+    chosen = _choose(scores, share_tested(split))
     rows = sorted(
-        (_row(c, scores, split, X, chosen) for c in candidates),
+        (_row(c, scores, share_tested(split), chosen) for c in candidates),
         key=lambda r: (round(r.rmse, 9), not r.chosen),
     )
     estimator = next(c.estimator for c in candidates if c.name == chosen)
     board = Leaderboard(
         rows=tuple(rows),
         grid=grid,
-        folds=folds,
-        repeats=1 if in_time else repeats,
+        folds=folding.folds,
+        repeats=1 if folding.in_time else folding.repeats,
         chosen=chosen,
-        sentence=_board_sentence(rows, chosen, test_share(split, X)),
-        tuning_sentence=_tuning_sentence(grid, next(r for r in rows if r.name == "tuned"), folds),
+        sentence=_board_sentence(rows, chosen, share_tested(split)),
+        tuning_sentence=_tuning_sentence(grid, next(r for r in rows if r.name == "tuned"), folding.folds),
     )
     return board, estimator
 
 
-def _over_folds(candidate: Candidate, X: pd.DataFrame, y: pd.Series[float], split: Any) -> dict[str, Vector]:
+def _over_folds(candidate: Candidate, X: pd.DataFrame, y: pd.Series[float], split: list[Fold]) -> dict[str, Vector]:
     try:
         found = cross_validate(clone(candidate.estimator), X.copy(), y, scoring=SCORING, cv=split, error_score="raise")
     except Exception as error:
@@ -200,7 +184,7 @@ def _over_folds(candidate: Candidate, X: pd.DataFrame, y: pd.Series[float], spli
     return {name: sign[name] * found[f"test_{name}"] for name in SCORING}
 
 
-def paired_difference(a: Vector, b: Vector, test_share: float) -> tuple[float, float, float]:
+def paired_difference(a: Vector, b: Vector, share_tested: float) -> tuple[float, float, float]:
     """Mean of ``a - b`` over folds with a 95 % interval by the corrected resampled t-test.
 
     The variance of the mean is ``(1 / J + n_test / n_train) s^2``, since the folds' training rows overlap (Nadeau and
@@ -210,23 +194,17 @@ def paired_difference(a: Vector, b: Vector, test_share: float) -> tuple[float, f
     ----------
     a, b : ndarray of shape (n_folds,)
         A score of two models over the same folds, at least two.
-    test_share : float
+    share_tested : float
         ``n_test / n_train``.
     """
     difference = a - b
     mean, folds = float(difference.mean()), len(difference)
-    se = math.sqrt((1 / folds + test_share) * float(difference.var(ddof=1)))
+    se = math.sqrt((1 / folds + share_tested) * float(difference.var(ddof=1)))
     reach = float(stats.t.ppf(0.975, folds - 1)) * se
     return mean, mean - reach, mean + reach
 
 
-def test_share(split: Any, X: pd.DataFrame) -> float:
-    """Mean of ``n_test / n_train`` over the folds."""
-    return float(np.mean([len(test) / len(train) for train, test in split.split(X)]))
-
-
-def _choose(scores: Mapping[str, Mapping[str, Vector]], split: Any, X: pd.DataFrame) -> str:
-    share = test_share(split, X)
+def _choose(scores: Mapping[str, Mapping[str, Vector]], share: float) -> str:
     better = [
         name
         for name, found in scores.items()
@@ -240,11 +218,9 @@ def _is_better(a: Vector, b: Vector, share: float) -> bool:
     return high < 0 and -mean > SAME * float(b.mean())
 
 
-def _row(
-    candidate: Candidate, scores: Mapping[str, Mapping[str, Vector]], split: Any, X: pd.DataFrame, chosen: str
-) -> LeaderboardRow:
+def _row(candidate: Candidate, scores: Mapping[str, Mapping[str, Vector]], share: float, chosen: str) -> LeaderboardRow:
     found, default = scores[candidate.name], scores["default"]["rmse"]
-    difference, low, high = paired_difference(found["rmse"], default, test_share(split, X))
+    difference, low, high = paired_difference(found["rmse"], default, share)
     return LeaderboardRow(
         name=candidate.name,
         title=candidate.title,
@@ -298,6 +274,4 @@ def _tuning_sentence(grid: Sequence[GridPoint], tuned: LeaderboardRow, folds: in
         if as_good == len(grid)
         else f"{as_good} share the best RMSE, {words.number(best, 3)}, the others reach {words.number(worst, 3)}"
     )
-    return (
-        f"{len(grid)} settings were tried over {folds} of the folds: {spread}. The best against the default: {tuned.verdict}."
-    )
+    return f"{len(grid)} settings were tried over {folds} folds: {spread}. The best against the default: {tuned.verdict}."

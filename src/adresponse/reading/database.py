@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,7 @@ def _said(error: BaseException, url: URL) -> str:
         *(v for value in url.query.values() for v in ([value] if isinstance(value, str) else value)),
     ]
     for secret in filter(None, secrets):
-        text = text.replace(str(secret), "***")
+        text = re.sub(rf"(?<!\w){re.escape(str(secret))}(?!\w)", "***", text)
     return text
 
 
