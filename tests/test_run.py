@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -211,11 +210,6 @@ def test_a_refusal_in_json_is_one_object(tmp_path: Path, monkeypatch: pytest.Mon
     assert json.loads(out)["error"]["type"] == "TableError"
 
 
-def as_nobody() -> None:
-    os.setgid(65534)
-    os.setuid(65534)
-
-
 def test_no_permission(tmp_path: Path) -> None:
     """As a user who may not read the file; a root process may read all, so it becomes nobody first."""
     table = tmp_path / "secret.csv"
@@ -225,7 +219,7 @@ def test_no_permission(tmp_path: Path) -> None:
         if folder.owner() == Path.home().owner() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
     code = f"import sys; sys.argv = ['adresponse', 'check', {str(table)!r}]; from adresponse.cli import main; main()"
-    prepared = "import adresponse.cli, adresponse.lifecycle, adresponse.checks, adresponse.reading.stream, os\n"
+    prepared = "import os, adresponse, adresponse.cli\nadresponse.check()\n"  # nobody may not read the libraries either
     become = "os.setgid(65534); os.setuid(65534)\n" if os.getuid() == 0 else ""
     done = subprocess.run([sys.executable, "-c", prepared + become + code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
@@ -235,7 +229,7 @@ def test_no_permission(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_streamed(workplace: Path) -> None:
-    """60 MB are fitted in a process that may not hold them: address space left for libraries, not for the whole table."""
+    """All of three million rows are checked, and some kept; ``test_table`` holds that memory stays flat."""
     random = np.random.default_rng(0)
     block = "\n".join(f"{a:.6f},{b:.6f}" for a, b in random.uniform(1, 300, (100_000, 2)))
     with open("large.csv", "w") as file:
@@ -250,7 +244,6 @@ def test_a_large_file_is_streamed(workplace: Path) -> None:
     found = json.loads(done.stdout)
     assert found["rows"] == 5000
     assert "3,000,000 rows" in next(f for f in found["findings"] if f["code"] == "D012")["message"]
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
 
 
 @pytest.mark.parametrize("name", ["run", "check", "explore", "compare", "ui", "doctor", "init"])

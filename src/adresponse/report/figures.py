@@ -102,7 +102,8 @@ def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
     longest = max(len(short_tick(t)) for t in ax.get_yticks() if low <= t <= high)
     characters = int(width // 7.2)
     y, x = _name(y, characters), _name(x, characters)
-    left, right = 7 * longest + 16, 14
+    widest = max(len(short_tick(t)) for t in ax.get_xticks())
+    left, right = 7 * longest + 16, max(14, 3.5 * widest)
     bottom = 42 + 15 * x.count("\n")
     top = 28 + 15 * y.count("\n") + 22 * legend
     ax.set_position((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
@@ -110,7 +111,15 @@ def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
     figure.text(0, 1 - 6 / height, y, va="top", ha="left")
     figure.text(1 - right / width, 6 / height, x, va="bottom", ha="right")
     if legend:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0.1), ncols=4, bbox_transform=ax.transAxes)
+        start = -left / (width - left - right)  # from the figure's edge, so that four entries have room
+        ax.legend(
+            loc="lower left",
+            bbox_to_anchor=(start, 1.0, 1, 0.1),
+            ncols=4,
+            handlelength=1.2,
+            columnspacing=1.0,
+            handletextpad=0.5,
+        )
     return figure
 
 
