@@ -146,7 +146,7 @@ def note(study: Study) -> str:
     parts = [
         f"**{study.gate.status}** {study.gate.sentence}",
         study.evaluation.basis_sentence,
-        _score_table(study.evaluation.scores),
+        _score_list(study.evaluation.scores),
         f"`{study.linear.formula}`" if study.linear else study.leaderboard.sentence,
         study.recommendation.headline,
         dictionary(study.table.contract),
@@ -154,9 +154,14 @@ def note(study: Study) -> str:
     return _cut("\n\n".join(p for p in parts if p), NOTE_LENGTH)
 
 
-def _score_table(scores: tuple[Score, ...]) -> str:
-    rows = [f"| {_cell(s.title)} | {words.number(s.value)} | {_span(s)} | {_cell(s.unit)} |" for s in scores]
-    return "\n".join(["| score | value | 95 % interval | unit |", "|---|---|---|---|", *rows])
+def _score_list(scores: tuple[Score, ...]) -> str:
+    """One line a score; MLflow's pages draw Markdown tables without room between their cells."""
+    given = [s for s in scores if s.value is not None]
+    return "\n".join(f"- {_cell(s.title)}: {_of(words.number(s.value), s.unit)}, 95 % interval {_span(s)}" for s in given)
+
+
+def _of(figure: str, unit: str) -> str:
+    return f"{figure} {_cell(unit)}" if unit else figure
 
 
 def _span(score: Score) -> str:
@@ -165,13 +170,16 @@ def _span(score: Score) -> str:
 
 def dictionary(contract: Contract) -> str:
     """The columns in Markdown: name, role, meaning, unit, and where the table comes from."""
-    rows = [f"| {_cell(c.name)} | {c.role} | {_cell(c.means)} | {_cell(c.unit)} |" for c in contract.columns]
-    table = "\n".join(["| column | role | means | unit |", "|---|---|---|---|", *rows])
-    return f"{table}\n\n{contract.origin}" if contract.origin else table
+    lines = []
+    for column in contract.columns:
+        said = "; ".join(_cell(part) for part in (column.means, column.unit and f"in {column.unit}") if part)
+        lines.append(f"- **{_cell(column.name)}** ({column.role})" + (f": {said}" if said else ""))
+    columns = "\n".join(lines)
+    return f"{columns}\n\n{contract.origin}" if contract.origin else columns
 
 
 def _cell(text: str) -> str:
-    """Text that neither ends the Markdown cell nor starts markup."""
+    """Text on one line that starts no markup."""
     return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", text.replace("\n", " "))
 
 

@@ -114,7 +114,7 @@ def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
         start = -left / (width - left - right)  # from the figure's edge, so that four entries have room
         ax.legend(
             loc="lower left",
-            bbox_to_anchor=(start, 1.0, 1, 0.1),
+            bbox_to_anchor=(start, 1.02, 1, 0.1),
             ncols=4,
             handlelength=1.2,
             columnspacing=1.0,

@@ -218,7 +218,7 @@ def _captions(study: Study) -> dict[str, str]:
 
 def _line_caption(study: Study) -> str:
     caption = "The line is what the model expects; nine of ten new rows should lie in the band. "
-    if study.spread.slope > 0:
+    if study.spread.slope > 0 and any(f.code == "M002" for f in study.findings):
         caption += "The band widens where more is expected, because the errors do. "
     if len(study.table.contract.features) > 1:
         caption += "The other columns are held at their mean, and each mark is moved to where it would then lie. "
