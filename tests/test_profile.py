@@ -109,3 +109,8 @@ def test_a_column_that_is_nearly_always_zero_is_described() -> None:
     values = np.zeros(5_000)
     values[17] = 1.0
     assert describe(values, Column("Holiday", "control")).mode == 0
+
+
+def test_a_wide_table_is_paired_with_the_target_alone() -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).uniform(1, 9, (60, 31)), columns=[*(f"c{i}" for i in range(30)), "Sales"])
+    assert {c.b for c in explore(table(frame)).correlations} == {"Sales"}

@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -17,6 +20,7 @@ from click.testing import CliRunner
 import adresponse
 from adresponse.cli import main
 from examples import shipped
+from parts import free_port
 
 
 def command(*args: str) -> tuple[int, str, str]:
@@ -321,3 +325,43 @@ def test_python_says_the_same_words(workplace: Path) -> None:
     assert {f.code for f in findings} <= {"D013"}
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         adresponse.runn  # noqa: B018
+
+
+def test_the_ui_answers_on_the_same_store_and_leaves_with_its_command(workplace: Path) -> None:
+    port = free_port()
+    done = subprocess.Popen(
+        [sys.executable, "-m", "adresponse", "ui", "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert within(60, lambda: answers(port)), "the UI did not come up"
+    finally:
+        done.terminate()
+        done.wait(30)
+    assert within(15, lambda: not answers(port)), "the server outlived its command"
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def within(seconds: float, happens: Callable[[], bool]) -> bool:
+    """Whether something happens before the time is up."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if happens():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "adresponse"], env=os.environ | {"_ADRESPONSE_COMPLETE": f"{shell}_source"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "_ADRESPONSE_COMPLETE" in done.stdout

@@ -19,6 +19,7 @@ __all__ = ["Answer", "Correlation", "Histogram", "Numbers", "OddRow", "Profile",
 Vector = NDArray[np.float64]
 DENSITY_ROWS = 2_000  # a kernel density costs rows x grid; its peak does not move visibly beyond this sample
 ODD_ROWS = 5
+PAIRED_FEATURES = 20
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,11 @@ class Profile:
 
 
 def explore(table: AdTable) -> Profile:
-    """The profile of a table: every numeric column, every pair, the odd rows and the first business answers."""
+    """The profile of a table: every numeric column, the pairs, the odd rows and the first business answers."""
     contract = table.contract
     names = (*contract.features, contract.target)
     numbers = tuple(describe(table.frame[n].to_numpy(), contract[n]) for n in names)
-    correlations = tuple(
-        correlate(table.frame[a].to_numpy(), table.frame[b].to_numpy(), a, b)
-        for a, b in [(f, contract.target) for f in contract.features] + list(combinations(contract.features, 2))
-    )
+    correlations = tuple(correlate(table.frame[a].to_numpy(), table.frame[b].to_numpy(), a, b) for a, b in _pairs(contract))
     return Profile(
         rows=len(table.frame),
         numbers=numbers,
@@ -115,6 +113,12 @@ def explore(table: AdTable) -> Profile:
         much_spent_little_sold=much_spent_little_sold(table),
         answers=_answers(contract, numbers, correlations),
     )
+
+
+def _pairs(contract: Contract) -> list[tuple[str, str]]:
+    """Each feature with the target; and with each other, while a person could still read so many pairs."""
+    among = list(combinations(contract.features, 2)) if len(contract.features) <= PAIRED_FEATURES else []
+    return [(f, contract.target) for f in contract.features] + among
 
 
 def describe(values: Vector, column: Column) -> Numbers:
