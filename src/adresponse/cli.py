@@ -236,7 +236,8 @@ def ui(host: str, port: int) -> None:
     """Open the MLflow UI on the same store; stop it with Ctrl-C."""
     from adresponse import lifecycle
 
-    click.echo(f"The MLflow UI will be at http://{host}:{port} in some seconds; Ctrl-C stops it.", err=True)
+    page = f"http://{host}:{port}/#/experiments?workflowType=machine_learning"  # else MLflow's UI opens in its GenAI view
+    click.echo(f"In some seconds the MLflow UI will be at {page}\nCtrl-C stops it.", err=True)
     try:
         sys.exit(lifecycle.ui(host, port))
     except AdresponseError as error:
