@@ -236,8 +236,11 @@ def ui(host: str, port: int) -> None:
     """Open the MLflow UI on the same store; stop it with Ctrl-C."""
     from adresponse import lifecycle
 
-    page = f"http://{host}:{port}/#/experiments?workflowType=machine_learning"  # else MLflow's UI opens in its GenAI view
-    click.echo(f"In some seconds the MLflow UI will be at {page}\nCtrl-C stops it.", err=True)
+    click.echo(
+        f"In some seconds the MLflow UI will be at http://{host}:{port} (choose 'Model training' at its top left); "
+        "Ctrl-C stops it.",
+        err=True,
+    )
     try:
         sys.exit(lifecycle.ui(host, port))
     except AdresponseError as error:
@@ -335,7 +338,11 @@ def _print_run(made: Run) -> None:
     )
     console.print(f"  Report   {_safe(made.report)}")
     console.print(f"  Store    {_safe(made.store)}")
-    console.print(f"  Look     {'adresponse ui' if not made.store.startswith('http') else _safe(made.store)}")
+    page = f"/#/experiments/{made.experiment_id}?workflowType=machine_learning"  # else MLflow opens in its GenAI view
+    if made.store.startswith("http"):
+        console.print(f"  Look     {_safe(made.store.rstrip('/'))}{page}")
+    else:
+        console.print(f"  Look     adresponse ui, then http://127.0.0.1:5000{page}")
 
 
 def _score_line(score: Any) -> str:
