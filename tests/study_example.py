@@ -16,8 +16,9 @@ from sklearn.preprocessing import MinMaxScaler
 
 from adresponse.evaluate import Coverage, Diagnostic, Evaluation, PredictedRow, Score
 from adresponse.findings import Finding
+from adresponse.formula import Spread
 from adresponse.gate import GateDecision, GateRule
-from adresponse.intervals import Spread, spread_of
+from adresponse.intervals import spread_of
 from adresponse.models import Coefficient, LinearFit
 from adresponse.profile import Answer, Correlation, Histogram, Numbers, OddRow, Profile
 from adresponse.recommend import Recommendation

@@ -11,15 +11,43 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "adresponse"
 FLOORS = [
-    {"errors", "findings", "schema", "words", "table", "reading"},
-    {"profile", "checks", "folding", "models", "intervals", "tune", "evaluate", "gate", "recommend", "study", "record"},
-    {"store", "track", "registry", "report"},
-    {"settings", "lifecycle", "cli"},
+    {"errors", "findings", "schema", "words", "table", "reading", "rows", "formula", "pyfunc", "stored"},
+    {
+        "profile",
+        "checks",
+        "folding",
+        "models",
+        "intervals",
+        "tune",
+        "evaluate",
+        "gate",
+        "recommend",
+        "study",
+        "verify",
+        "record",
+    },
+    {"store", "saving", "track", "registry", "scoring", "report", "serve", "engines", "deploy"},
+    {"settings", "lifecycle", "cli", "plugin"},
 ]
-DOORS = [{"store", "track", "registry"}, {"report"}]  # one door may have several rooms; no door opens into another
+DOORS = [  # one door may have several rooms; no door opens into another
+    {"store", "saving", "track", "registry", "scoring"},
+    {"report"},
+    {"serve"},
+    {"engines"},
+    {"deploy"},
+]
+GOES_WITH_EACH_MODEL = {"errors", "schema", "rows", "formula", "pyfunc"}
 BEHIND = {  # which rooms may name a library
-    "mlflow": {"store", "track", "registry"},
-    "skops": {"track"},
+    "mlflow": {"store", "saving", "track", "registry", "scoring", "pyfunc", "deploy", "plugin"},
+    "skops": {"saving", "pyfunc"},
+    "uvicorn": {"serve"},
+    "starlette": {"serve"},
+    "msgspec": {"serve"},
+    "prometheus_client": {"serve"},
+    "duckdb": {"engines"},
+    "pyspark": {"engines"},
+    "boto3": {"deploy"},
+    "azure": {"deploy"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "sklearn": {"folding", "models", "intervals", "tune", "evaluate", "lifecycle"},
@@ -43,8 +71,10 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(("adresponse", *path.relative_to(PACKAGE).parts)[: -node.level]) if node.level else ""
+            module = ".".join(filter(None, [package, node.module]))
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return found
 
 
@@ -73,6 +103,14 @@ def test_imports_point_down_and_no_door_opens_into_another(path: Path) -> None:
         assert floor_of(there) <= floor_of(here), f"{here} imports {there}, which is above it"
         doors = [d for d in DOORS if here in d or there in d]
         assert floor_of(there) < 2 or floor_of(here) > 2 or len(doors) == 1, f"{here} imports another door, {there}"
+
+
+@pytest.mark.parametrize("name", sorted(GOES_WITH_EACH_MODEL))
+def test_what_goes_with_each_model_needs_nothing_else_of_the_package(name: str) -> None:
+    path = PACKAGE / f"{name}.py"
+    assert inner(path) <= GOES_WITH_EACH_MODEL
+    absolute = [n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.ImportFrom) and not n.level]
+    assert not [n for n in absolute if (n.module or "").startswith("adresponse")], "its copy would ask for the package"
 
 
 def modules() -> dict[str, Path]:

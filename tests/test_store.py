@@ -289,8 +289,9 @@ def test_a_disk_that_fills_up_while_a_run_is_logged(mounted: Callable[[str], Pat
     with (
         pytest.raises(StoreError, match="disk is full"),
         track.start(opened, "full", "too much") as run,
+        run.saving(study()) as saved,
     ):
-        run.log(study(), FIGURES, "<p>" + "x" * 8_000_000, "")
+        run.log(study(), saved, FIGURES, "<p>" + "x" * 8_000_000, "")
     assert opened.call("search_registered_models") == []
 
 

@@ -65,8 +65,8 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> store.Store:
 
 
 def _log(opened: store.Store, given: Study) -> Any:
-    with track.start(opened, given.name, "test run") as run:
-        run.log(given, FIGURES, "<p>", "")
+    with track.start(opened, given.name, "test run") as run, run.saving(given) as saved:
+        run.log(given, saved, FIGURES, "<p>", "")
     return opened.call("get_run", run.run_id)
 
 

@@ -43,7 +43,8 @@ def rejected(given: Study) -> Study:
 def log(opened: store.Store, given: Study) -> tuple[track.Run, store.LoggedModel, registry.Version]:
     """Track and register a study, as ``lifecycle.run`` does."""
     with track.start(opened, given.name, "test run") as run:
-        model = run.log(given, FIGURES, "<!doctype html><p>report", "seed: 42\n")
+        with run.saving(given) as saved:
+            model = run.log(given, saved, FIGURES, "<!doctype html><p>report", "seed: 42\n")
         version = registry.register(opened, given, model, run.run_id)
     return run, model, version
 

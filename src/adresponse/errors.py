@@ -7,8 +7,14 @@ the command line and any server translate once::
     ├── ConfigError               a setting or an argument is unknown, contradictory or out of range
     ├── TableError                the table cannot be read, or a column, row or value breaks the contract
     │   └── UnfitTableError       the table was read, but a check says that no fit on it can be right
-    ├── ModelError                an estimator cannot be built, fitted or stored
-    └── StoreError                the MLflow store cannot be reached, opened or written
+    ├── RowsError                 rows handed to a model break its contract
+    ├── ModelError                a model cannot be built, fitted, stored or loaded
+    │   └── TamperedModelError    a stored model is not what was sealed, or may not be loaded
+    ├── StoreError                the MLflow store cannot be reached, opened or written
+    └── DeploymentError           a deployment cannot be made, reached or asked
+        └── DifferenceError       a deployment answers otherwise than was evaluated; exit code 1
+
+This file goes with every stored model (see ``stored.py``), so it imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -19,9 +25,13 @@ from collections.abc import Iterable
 __all__ = [
     "AdresponseError",
     "ConfigError",
+    "DeploymentError",
+    "DifferenceError",
     "ModelError",
+    "RowsError",
     "StoreError",
     "TableError",
+    "TamperedModelError",
     "UnfitTableError",
     "did_you_mean",
 ]
@@ -45,12 +55,30 @@ class UnfitTableError(TableError):
     """The table was read, but a check found what makes every fit on it wrong."""
 
 
+class RowsError(AdresponseError):
+    """Rows handed to a model break its contract: a column, a row or a value."""
+
+
 class ModelError(AdresponseError):
-    """An estimator cannot be built, fitted or stored."""
+    """A model cannot be built, fitted, stored or loaded."""
+
+
+class TamperedModelError(ModelError):
+    """A stored model is not what was sealed, or holds what may not be loaded."""
 
 
 class StoreError(AdresponseError):
     """The MLflow store cannot be reached, opened or written."""
+
+
+class DeploymentError(AdresponseError):
+    """A deployment cannot be made, reached or asked."""
+
+
+class DifferenceError(DeploymentError):
+    """A deployment answers otherwise than was evaluated."""
+
+    exit_code = 1
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

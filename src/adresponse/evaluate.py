@@ -17,7 +17,8 @@ from adresponse import words
 from adresponse.checks import cooks_distance
 from adresponse.findings import Finding
 from adresponse.folding import Folding, share_tested
-from adresponse.intervals import Spread, calibrate
+from adresponse.formula import Spread
+from adresponse.intervals import calibrate
 from adresponse.schema import Contract
 from adresponse.tune import paired_difference
 

@@ -303,8 +303,9 @@ def _publish(study: Study, settings: Settings, preparing: Any, progress: Progres
     progress("Tracking the run")
     title = f"run {Path(study.table.source).name}"
     with track.start(opened, study.name, title, config_file.project_run()) as tracked:
-        page = report.page(study, figures, _tracked(study, tracked, opened))
-        model = tracked.log(study, figures, page, config_text=_yaml(study.settings))
+        with tracked.saving(study) as saved:
+            page = report.page(study, figures, _tracked(study, tracked, opened))
+            model = tracked.log(study, saved, figures, page, config_text=_yaml(study.settings))
         written = _write(settings.out / f"{study.name}-report.html", page)
         progress("Registering the version")
         version = registry.register(opened, study, model, tracked.run_id)

@@ -18,9 +18,10 @@ from sklearn.preprocessing import MinMaxScaler
 
 from adresponse import words
 from adresponse.errors import ModelError
+from adresponse.formula import Formula, Spread, Term
 from adresponse.schema import Contract
 
-__all__ = ["Coefficient", "LinearFit", "linear", "linear_fit", "load_estimator"]
+__all__ = ["Coefficient", "LinearFit", "formula_of", "linear", "linear_fit", "load_estimator"]
 
 Vector = NDArray[np.float64]
 FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient: HC3 divides by what is left
@@ -117,8 +118,8 @@ def linear_fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float], contrac
     """
     if not _is_linear(pipeline):
         return None
-    regress, scale = pipeline["regress"], pipeline["scale"]
-    stretch, shift = (np.ones(X.shape[1]), np.zeros(X.shape[1])) if scale == "passthrough" else (scale.scale_, scale.min_)
+    regress = pipeline["regress"]
+    stretch, shift = _scaling(pipeline)
     slopes = regress.coef_ * stretch
     theta = np.concatenate([[regress.intercept_ + regress.coef_ @ shift], slopes])
     free = np.flatnonzero(regress.coef_ != 0) if regress.positive else np.arange(X.shape[1])
@@ -149,6 +150,35 @@ def linear_fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float], contrac
         formula=_formula(contract, coefficients),
         sentence=_in_words(contract, coefficients, r2, len(observed)),
     )
+
+
+def formula_of(
+    estimator: Any, X: pd.DataFrame, contract: Contract, spread: Spread, about: dict[str, str], modules: tuple[str, ...] = ()
+) -> Formula:
+    """A fitted estimator as a formula: closed for a ``linear`` pipeline, else one that leaves predictions to the estimator.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted on ``X``.
+    X : DataFrame of shape (n_rows, n_features)
+        The rows fitted, in the table's units: they give the ranges seen.
+    contract, spread, about, modules
+        See ``Formula``.
+    """
+    ranges = {name: (float(X[name].min()), float(X[name].max())) for name in contract.features}
+    if not _is_linear(estimator):
+        return Formula(contract, math.nan, (), spread, ranges, about, modules)
+    regress, (stretch, shift) = estimator["regress"], _scaling(estimator)
+    numbers = zip(contract.features, stretch, shift, regress.coef_, strict=True)
+    terms = tuple(Term(name, *(float(v) for v in values)) for name, *values in numbers)
+    return Formula(contract, float(regress.intercept_), terms, spread, ranges, about)
+
+
+def _scaling(pipeline: Pipeline) -> tuple[Vector, Vector]:
+    """By what each column is multiplied, and what is added then."""
+    scale, columns = pipeline["scale"], len(pipeline["regress"].coef_)
+    return (np.ones(columns), np.zeros(columns)) if scale == "passthrough" else (scale.scale_, scale.min_)
 
 
 def _is_linear(estimator: object) -> bool:

@@ -17,6 +17,7 @@ from adresponse.evaluate import Evaluation, Score
 from adresponse.schema import Contract
 from adresponse.study import Study
 from adresponse.tune import LeaderboardRow
+from adresponse.verify import Verification
 
 __all__ = [
     "candidate_note",
@@ -29,6 +30,7 @@ __all__ = [
     "tags",
     "to_csv",
     "to_json",
+    "verification_tags",
     "version_tags",
 ]
 
@@ -128,6 +130,16 @@ def version_tags(study: Study) -> dict[str, str]:
     }
 
 
+def verification_tags(verification: Verification | None) -> dict[str, str]:
+    """Tags that say what the deployed model answered; none where it was not asked."""
+    if verification is None:
+        return {}
+    return {
+        "adresponse.verified": str(verification.passed).lower(),
+        "adresponse.verification": verification.sentence[:NOTE_LENGTH],
+    }
+
+
 def study_score(evaluation: Evaluation, name: str) -> float | None:
     """The value of a score, or None where the evaluation has none of that name."""
     return next((s.value for s in evaluation.scores if s.name == name), None)
@@ -196,10 +208,16 @@ def candidate_note(row: LeaderboardRow) -> str:
 # --- files
 
 
-def files(study: Study, figures: Mapping[str, bytes], report_html: str, config_text: str) -> dict[str, str | bytes]:
+def files(
+    study: Study,
+    figures: Mapping[str, bytes],
+    report_html: str,
+    config_text: str,
+    verification: Verification | None = None,
+) -> dict[str, str | bytes]:
     """Every artifact of the run: its path and what it holds."""
     linear = study.linear.coefficients if study.linear else ()
-    values = {
+    values: dict[str, Any] = {
         "profile": study.profile,
         "evaluation": study.evaluation,
         "leaderboard": study.leaderboard,
@@ -208,6 +226,8 @@ def files(study: Study, figures: Mapping[str, bytes], report_html: str, config_t
         "recommendation": study.recommendation,
         "contract": study.table.contract.to_dict(),
     }
+    if verification is not None:
+        values["verification"] = verification
     tables: dict[str, Iterable[Any]] = {
         "coefficients": linear,
         "leaderboard": study.leaderboard.rows,

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from adresponse import record
-from adresponse.errors import StoreError
+from adresponse import record, words
+from adresponse.errors import StoreError, did_you_mean
 from adresponse.store import LoggedModel, Store, error_code
 from adresponse.study import Study
+from adresponse.verify import Verification
 
-__all__ = ["CHAMPION", "Version", "champion", "register", "versions"]
+__all__ = ["CHAMPION", "Located", "Version", "champion", "fetch", "locate", "register", "tag", "versions"]
 
 CHAMPION = "champion"
 MODEL_VERSIONS = "mlflow.modelVersions"
+MANIFEST_TAG = "adresponse.manifest"  # SHA-256 of the stored model's manifest
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,22 @@ class Version:
     uri: str
 
 
-def register(store: Store, study: Study, model: LoggedModel, run_id: str) -> Version:
+@dataclass(frozen=True)
+class Located:
+    """A stored model in MLflow.
+
+    ``uri`` is what was asked for; ``version`` is empty where it is no registered version; ``pinned`` always means this
+    very model; ``digest`` is the SHA-256 of its manifest as the version's tag says (None where there is none).
+    """
+
+    uri: str
+    name: str
+    version: str
+    pinned: str
+    digest: str | None
+
+
+def register(store: Store, study: Study, model: LoggedModel, run_id: str, verification: Verification | None = None) -> Version:
     """A new version of the study's model; a validated one becomes ``champion``, a rejected one leaves it as it is.
 
     The alias moves last. Where anything fails before, the version is taken away again.
@@ -44,10 +64,12 @@ def register(store: Store, study: Study, model: LoggedModel, run_id: str) -> Ver
         What the run has stored.
     run_id : str
         The run that it comes from.
+    verification : Verification, optional
+        What the deployed model answered; becomes tags of the version.
     """
     made_name = _registered_model(store, study)
     try:
-        made = _create(store, study, model, run_id)
+        made = _create(store, study, model, run_id, record.verification_tags(verification))
     except BaseException:
         _forget_empty(store, study.name, made_name)
         raise
@@ -84,14 +106,14 @@ def _registered_model(store: Store, study: Study) -> bool:
     return True
 
 
-def _create(store: Store, study: Study, model: LoggedModel, run_id: str) -> Any:
+def _create(store: Store, study: Study, model: LoggedModel, run_id: str, verified: dict[str, str]) -> Any:
     with store.current():  # an SQL registry looks the model up in MLflow's global store
         return store.call(
             "create_model_version",
             study.name,
             model.uri,
             run_id=run_id,
-            tags=record.version_tags(study),
+            tags={**record.version_tags(study), MANIFEST_TAG: model.digest, **verified},
             description=record.note(study),
             model_id=model.model_id,
         )
@@ -121,6 +143,74 @@ def _forget_empty(store: Store, name: str, made: bool) -> None:
     with contextlib.suppress(StoreError):
         if not store.call("search_model_versions", _named(name), max_results=1):
             store.call("delete_registered_model", name)
+
+
+def locate(store: Store, uri: str | None) -> Located:
+    """The model that a URI names: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``models:/m-ID`` or ``runs:/RUN/model``.
+
+    Without a URI, the champion of the only registered model.
+
+    Raises
+    ------
+    StoreError
+        If there is no such model; the sentence lists what is there.
+    """
+    uri = uri or f"models:/{_only_model(store)}@{CHAMPION}"
+    match = re.fullmatch(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))", uri)
+    if match is None:
+        if re.fullmatch(r"models:/m-\w+|runs:/\w+/.+", uri):
+            return Located(uri, "", "", uri, None)
+        raise StoreError(
+            f"{uri!r} names no model; give models:/NAME@{CHAMPION}, models:/NAME/VERSION, or the folder of a stored model."
+        )
+    name, alias, version = match["name"], match["alias"], match["version"]
+    try:
+        found = (
+            store.call("get_model_version_by_alias", name, alias) if alias else store.call("get_model_version", name, version)
+        )
+    except StoreError as error:
+        raise _not_there(store, uri, name, error) from error
+    return Located(uri, name, str(found.version), f"models:/{name}/{found.version}", found.tags.get(MANIFEST_TAG))
+
+
+def _only_model(store: Store) -> str:
+    names = _names(store)
+    if len(names) != 1:
+        listed = ", ".join(names) or "none"
+        raise StoreError(
+            f"The store {store.shown} has {len(names)} registered models ({listed}); name one: models:/NAME@champion."
+        )
+    return names[0]
+
+
+def _names(store: Store) -> list[str]:
+    return [m.name for m in store.call("search_registered_models", max_results=100)]
+
+
+def _not_there(store: Store, uri: str, name: str, error: StoreError) -> StoreError:
+    if error_code(error) not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        return error
+    names = _names(store)
+    if name not in names:
+        listed = ", ".join(names) or "none"
+        return StoreError(f"{uri}: the store {store.shown} has no model {name!r}.{did_you_mean(name, names)} It has: {listed}.")
+    listed = ", ".join(f"{v.version} ({'champion' if v.champion else v.status})" for v in versions(store, name)[:8])
+    return StoreError(f"{uri}: the model {name!r} has no such version or alias. It has: {listed or 'no version'}.")
+
+
+def fetch(store: Store, located: Located, folder: Path) -> Path:
+    """Copy a stored model's files into ``folder`` (made where it is missing); gives the folder that holds ``MLmodel``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with store.speaking(), store.current():
+        import mlflow.artifacts
+
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=located.pinned, dst_path=str(folder)))
+
+
+def tag(store: Store, located: Located, tags: Mapping[str, str]) -> None:
+    """Write tags on a registered version."""
+    for key, value in tags.items():
+        store.call("set_model_version_tag", located.name, located.version, key, value)
 
 
 def champion(store: Store, name: str) -> Version | None:

@@ -1,12 +1,15 @@
-"""Which columns there are, what each is for, what it means and in which unit: the one contract."""
+"""Which columns there are, what each is for, what it means and in which unit: the one contract.
+
+This file goes with every stored model (see ``stored.py``), so it imports its siblings relatively.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
-from adresponse.errors import TableError, did_you_mean
+from .errors import TableError, did_you_mean
 
 __all__ = ["Column", "Contract", "Role"]
 
@@ -103,6 +106,20 @@ class Contract:
             "origin": self.origin,
             "columns": [{"name": c.name, "role": c.role, "means": c.means, "unit": c.unit} for c in self.columns],
         }
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Self:
+        """What ``to_dict`` gave.
+
+        Raises
+        ------
+        TableError
+            If the roles do not make a contract.
+        KeyError, TypeError
+            If ``given`` has another form.
+        """
+        known = ("name", "role", "means", "unit")
+        return cls(tuple(Column(*(str(c[k]) for k in known)) for c in given["columns"]), str(given["origin"]))  # type: ignore[arg-type]
 
     @classmethod
     def build(

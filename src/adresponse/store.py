@@ -60,10 +60,11 @@ BRISK = {
 
 @dataclass(frozen=True)
 class LoggedModel:
-    """A model that a run has stored: its id, and the URI that loads it (``models:/m-...``)."""
+    """A model that a run has stored: its id, the URI that loads it (``models:/m-...``), the SHA-256 of its manifest."""
 
     model_id: str
     uri: str
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,12 @@ class Store:
         """One call of MLflow's client: quiet, tried again while SQLite is locked, and refused in one sentence."""
         with _speaking(self.uri), quietly(self.verbose):
             return _patiently(lambda: getattr(self.client, method)(*args, **kwargs))
+
+    @contextlib.contextmanager
+    def speaking(self) -> Iterator[None]:
+        """What fails inside the block is refused in one sentence, as by ``call``."""
+        with _speaking(self.uri), quietly(self.verbose):
+            yield
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
+from adresponse.formula import Spread
 from adresponse.gate import GateDecision
-from adresponse.intervals import Spread
 from adresponse.models import LinearFit
 from adresponse.profile import Profile
 from adresponse.recommend import Recommendation

@@ -8,19 +8,18 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, packages_distributions
-from importlib.metadata import version as installed
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adresponse import __version__, record
-from adresponse.errors import ModelError, StoreError
-from adresponse.schema import Contract
-from adresponse.store import LoggedModel, Store, error_code, quietly
+from adresponse.errors import StoreError
+from adresponse.saving import Saved, save
+from adresponse.store import LoggedModel, Store, error_code
 from adresponse.study import Study
+from adresponse.verify import Verification
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -33,10 +32,7 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # else MLflow's UI opens it in its GenAI view
     "mlflow.note.content": "Response of sales to marketing spend: the runs of adresponse, candidates nested in them.",
 }
-NEEDED = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")  # to load the model and predict
-TRUSTED = ("sklearn", "numpy", "scipy")
 DIGEST_LENGTH = 36  # of MLflow's own column
-EXAMPLE_ROWS = 5
 BATCH = 100  # params or tags that MLflow takes at once
 
 
@@ -52,10 +48,11 @@ class Run:
     def log(
         self,
         study: Study,
+        saved: Saved,
         figures: Mapping[str, bytes],
         report_html: str,
         config_text: str,
-        trusted: Iterable[str] = (),
+        verification: Verification | None = None,
     ) -> LoggedModel:
         """Everything that the study found: dataset, params, metrics, candidates, files, and the model itself.
 
@@ -63,30 +60,37 @@ class Run:
         ----------
         study : Study
             The finished study.
+        saved : Saved
+            Its model, as ``saving`` gave it.
         figures : dict of str to bytes
             Name and SVG of each figure.
         report_html, config_text : str
             The report, and the settings as YAML.
-        trusted : iterable of str
-            Modules, beside scikit-learn's own, whose types the stored model may hold (a configured challenger's).
+        verification : Verification, optional
+            What the deployed model answered.
         """
         with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
-            _write_all(Path(folder, "run"), record.files(study, figures, report_html, config_text))
-            model = _create_model(self, study)
-            try:
-                _save_model(self, study, model, Path(folder, "model"), (*TRUSTED, *_modules(study), *trusted))
-                self._log_values(study, model.model_id)
-                self.store.call("log_artifacts", self.run_id, str(Path(folder, "run")))
-                self.store.call("log_model_artifacts", model.model_id, str(Path(folder, "model")))
-                self.store.call("finalize_logged_model", model.model_id, "READY")
-            except BaseException:
-                with contextlib.suppress(StoreError):
-                    self.store.call("finalize_logged_model", model.model_id, "FAILED")
-                raise
+            _write_all(Path(folder), record.files(study, figures, report_html, config_text, verification))
+            self._log_values(study, saved.model_id, verification)
+            self.store.call("log_artifacts", self.run_id, folder)
+        self.store.call("log_model_artifacts", saved.model_id, str(saved.folder))
+        self.store.call("finalize_logged_model", saved.model_id, "READY")
         _log_candidates(self, study)
-        return LoggedModel(model.model_id, f"models:/{model.model_id}")
+        return LoggedModel(saved.model_id, f"models:/{saved.model_id}", saved.digest)
 
-    def _log_values(self, study: Study, model_id: str) -> None:
+    @contextlib.contextmanager
+    def saving(self, study: Study) -> Iterator[Saved]:
+        """The study's model in a folder of its own, sealed and ready to be tried and logged; FAILED in MLflow otherwise."""
+        model = _create_model(self, study)
+        try:
+            with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
+                yield save(study, model, Path(folder, "model"), self.run_id, self.store.verbose)
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                self.store.call("finalize_logged_model", model.model_id, "FAILED")
+            raise
+
+    def _log_values(self, study: Study, model_id: str, verification: Verification | None) -> None:
         from mlflow.entities import LoggedModelOutput, Param, RunTag
 
         data = _dataset(study)
@@ -94,7 +98,7 @@ class Run:
         self.store.call("log_outputs", self.run_id, [LoggedModelOutput(model_id, 0)])
         metrics = _metrics(record.metrics(study), model_id, data.dataset)
         params = [Param(k, v) for k, v in record.params(study).items() if k not in self.told]
-        tags = [RunTag(k, v) for k, v in record.tags(study).items()]
+        tags = [RunTag(k, v) for k, v in (record.tags(study) | record.verification_tags(verification)).items()]
         self.store.call("log_batch", self.run_id, metrics, params[:BATCH], tags)
         for rest in _batches(params[BATCH:]):
             self.store.call("log_batch", self.run_id, params=rest)
@@ -246,122 +250,6 @@ def _create_model(run: Run, study: Study) -> Any:
         params=record.params(study),
         model_type="response",
     )
-
-
-def _save_model(run: Run, study: Study, model: Any, folder: Path, trusted: tuple[str, ...]) -> None:
-    """Write the model as ``mlflow.sklearn.log_model`` would, but for this store alone and without its trial start.
-
-    ``log_model`` takes MLflow's global store, and serves the example once to see it work, which takes a second. Here
-    the example is answered in process.
-    """
-    contract, estimator = study.table.contract, study.estimator
-    example = study.table.X.iloc[:EXAMPLE_ROWS].reset_index(drop=True)
-    with quietly(run.store.verbose), _unchecked_pins():
-        import mlflow.sklearn
-        from mlflow.models import Model
-
-        _refuse_unfit_model(estimator, example)
-        about = {"package": __version__, "data_digest": study.table.digest, "contract": contract.to_dict()}
-        try:
-            mlflow.sklearn.save_model(
-                sk_model=estimator,
-                path=str(folder),
-                mlflow_model=Model(
-                    artifact_path=model.artifact_location,
-                    model_uuid=model.model_id,
-                    run_id=run.run_id,
-                    model_id=model.model_id,
-                ),
-                serialization_format="skops",
-                skops_trusted_types=_trusted_types(estimator, trusted),
-                signature=_signature(contract),
-                input_example=example,
-                pip_requirements=_requirements(trusted),
-                metadata={"adresponse": about},
-            )
-        except mlflow.exceptions.MlflowException as e:
-            raise ModelError(f"The model {_title(estimator)} cannot be stored without pickle: {_first_line(e)}") from e
-
-
-@contextlib.contextmanager
-def _unchecked_pins() -> Iterator[None]:
-    """Spare MLflow the comparison of our pins with what is installed: they are that, and it reads every package."""
-    from mlflow.utils import environment
-
-    name = "warn_dependency_requirement_mismatches"
-    kept = getattr(environment, name, None)
-    if kept is None:
-        yield
-        return
-    setattr(environment, name, lambda _: None)
-    try:
-        yield
-    finally:
-        setattr(environment, name, kept)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0]
-
-
-def _title(estimator: Any) -> str:
-    steps = getattr(estimator, "steps", None)
-    return type(steps[-1][1] if steps else estimator).__name__
-
-
-def _refuse_unfit_model(estimator: Any, example: Any) -> None:
-    import numpy as np
-
-    answer = np.asarray(estimator.predict(example))
-    if answer.dtype != np.float64 or answer.shape != (len(example),):
-        raise ModelError(
-            f"The model {_title(estimator)} answers {answer.dtype} of shape {answer.shape}; "
-            f"a response model answers float64 of shape ({len(example)},)."
-        )
-
-
-def _trusted_types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:
-    """The types in the model that skops does not know, all of them from trusted modules, else a refusal."""
-    from skops.io import dumps, get_untrusted_types
-
-    found = sorted(get_untrusted_types(data=dumps(estimator)))
-    strange = [t for t in found if t.partition(".")[0] not in trusted]
-    if strange:
-        raise ModelError(
-            f"The model {_title(estimator)} holds types that are not trusted: {', '.join(strange[:5])}; "
-            "use estimators of scikit-learn, or name the challenger by its import path."
-        )
-    return found
-
-
-def _modules(study: Study) -> tuple[str, ...]:
-    """Top modules of the challengers that the user named."""
-    return tuple(str(path).partition(".")[0] for path in study.settings.get("challengers", ()))
-
-
-def _signature(contract: Contract) -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    inputs = Schema([ColSpec(DataType.double, name, required=True) for name in contract.features])
-    return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.double)]))
-
-
-def _requirements(trusted: tuple[str, ...]) -> list[str]:
-    """What loads the model and predicts, pinned as installed; MLflow would start a process to find it out."""
-    packages = list(NEEDED)
-    if others := [m for m in trusted if m not in TRUSTED]:
-        owners = packages_distributions()
-        packages += [name for module in others for name in owners.get(module, ())]
-    return [f"{name}=={installed(name)}" for name in dict.fromkeys(packages) if _is_installed(name)]
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        installed(name)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 # --- the candidates

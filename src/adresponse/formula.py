@@ -1,0 +1,295 @@
+"""The fitted model as numbers: read, write, evaluate.
+
+A fitted response model is a closed formula. Each version carries it as ``formula.json``: exact floats that a person can
+read, and all that a server, a batch job or a cluster needs to answer. This file needs numpy alone and goes with every
+stored model (see ``stored.py``).
+
+The order of operations is part of the formula. For features ``x_j``, in the contract's order::
+
+    z_j = x_j * scale_j + shift_j
+    prediction = ((coefficient_1 * z_1 + coefficient_2 * z_2) + ...) + intercept
+
+Each is an IEEE double operation of its own, so that Python, numpy, DuckDB and the JVM give the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from .errors import AdresponseError, ConfigError, ModelError, RowsError
+from .rows import Vector, as_level, not_finite
+from .schema import Contract
+
+__all__ = ["SCHEMA_VERSION", "Formula", "Spread", "Term"]
+
+SCHEMA = "adresponse/formula"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far rows lie from their prediction: a scale that is linear in the prediction, and calibrated scores.
+
+    The interval of level ``a`` around a prediction ``f`` is ``f -/+ q s(f)`` with ``s(f) = max(intercept + slope f,
+    floor)`` and ``q`` the ``ceil((n + 1) a)``-th smallest of the ``n`` scores ``|y - f| / s(f)`` of rows predicted by a
+    model that had not seen them (locally weighted conformal prediction; Lei et al. 2018, section 5.2, with
+    cross-validated residuals as in Barber et al. 2021). It holds its level on average whatever the errors' shape, and
+    follows their growth.
+
+    Parameters
+    ----------
+    intercept, slope, floor : float
+        The scale, in the target's unit.
+    scores : tuple of float
+        Sorted, free of units.
+    """
+
+    intercept: float
+    slope: float
+    floor: float
+    scores: tuple[float, ...]
+
+    @property
+    def highest_level(self) -> float:
+        """The highest level for which there are enough rows."""
+        return len(self.scores) / (len(self.scores) + 1)
+
+    def scale(self, predicted: Vector) -> Vector:
+        """Half-width of the interval before the quantile, shape (n_rows,), in the target's unit."""
+        return np.asarray(np.maximum(self.intercept + self.slope * predicted, self.floor))
+
+    def quantile(self, level: float) -> float:
+        """The score that a share ``level`` of new rows stays below; infinite where the rows are too few to know.
+
+        Raises
+        ------
+        ConfigError
+            If ``level`` is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ConfigError(f"level={level:g} is no share between 0 and 1; write 0.9 for nine of ten.")
+        rank = math.ceil((len(self.scores) + 1) * level)
+        return self.scores[rank - 1] if rank <= len(self.scores) else math.inf
+
+    def finite_quantile(self, level: object) -> float:
+        """The same for a level that a caller asked for: refused where no finite interval has it.
+
+        Raises
+        ------
+        RowsError
+            If ``level`` is not a number between 0 and 1, or higher than the rows fitted can tell.
+        """
+        share = as_level(level)
+        found = self.quantile(share)
+        if math.isinf(found):
+            raise RowsError(
+                f"interval={share:g} is higher than the {len(self.scores)} rows fitted can tell; "
+                f"ask for at most {math.floor(self.highest_level * 1000) / 1000:g}."
+            )
+        return found
+
+    def interval(self, predicted: Vector, level: float) -> tuple[Vector, Vector]:
+        """Lower and upper ends at ``level`` (between 0 and 1), each of shape (n_rows,)."""
+        reach = self.quantile(level) * self.scale(predicted)
+        return predicted - reach, predicted + reach
+
+
+@dataclass(frozen=True)
+class Term:
+    """What one feature adds: ``coefficient * (x * scale + shift)``, in the target's unit."""
+
+    column: str
+    scale: float
+    shift: float
+    coefficient: float
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A fitted model in closed form, or what is known of one that has none.
+
+    Parameters
+    ----------
+    contract : Contract
+        Columns, roles, meanings and units.
+    intercept : float
+        In the target's unit; NaN where there is no closed form.
+    terms : tuple of Term
+        One for each feature, in the contract's order; empty where the model has no closed form and the stored
+        pipeline has to be asked.
+    spread : Spread
+        Gives the prediction intervals.
+    ranges : dict of str to (float, float)
+        Lowest and highest value of each feature among the rows fitted, in its own unit.
+    about : dict of str to str
+        Which model this is: ``name``, ``model_id``, ``package`` (version of adresponse), ``data_digest``, ``title``.
+    modules : tuple of str
+        Modules, beside scikit-learn's own, whose types the stored pipeline may hold.
+    """
+
+    contract: Contract
+    intercept: float
+    terms: tuple[Term, ...]
+    spread: Spread
+    ranges: dict[str, tuple[float, float]]
+    about: dict[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the formula answers by itself."""
+        return bool(self.terms)
+
+    def predict(self, columns: Sequence[Any]) -> Any:
+        """Predicted sales, in the target's unit.
+
+        Parameters
+        ----------
+        columns : sequence of ndarray of shape (n_rows,), or of float
+            The features in the contract's order, checked (see ``rows.check``).
+        """
+        total: Any = None
+        for term, x in zip(self.terms, columns, strict=True):
+            part = term.coefficient * (x * term.scale + term.shift)
+            total = part if total is None else total + part
+        return total + self.intercept
+
+    def answer(self, columns: Sequence[Vector], level: object = None, predicted: Vector | None = None) -> dict[str, Vector]:
+        """``prediction`` for each row and, where a level is asked for, ``lower`` and ``upper``, in the target's unit.
+
+        Parameters
+        ----------
+        columns : sequence of ndarray of shape (n_rows,)
+            The features in the contract's order, checked.
+        level : float between 0 and 1, optional
+            Share of new rows that the interval should hold.
+        predicted : ndarray of shape (n_rows,), optional
+            What the stored pipeline predicts, where the model has no closed form.
+
+        Raises
+        ------
+        RowsError
+            If the level cannot be given, or a prediction is not finite.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = self.predict(columns) if predicted is None else predicted
+            answers = {"prediction": found}
+            if level is not None:
+                reach = self.spread.finite_quantile(level) * self.spread.scale(found)
+                answers |= {"lower": found - reach, "upper": found + reach}
+        for values in answers.values():
+            if not np.isfinite(values).all():
+                raise not_finite(int(np.argmin(np.isfinite(values))) + 1)
+        return answers
+
+    def beyond(self, columns: Sequence[Vector]) -> dict[str, tuple[float, float]]:
+        """The features with values outside the range fitted, and the lowest and highest value given."""
+        found = {}
+        for (name, (low, high)), x in zip(self.ranges.items(), columns, strict=True):
+            least, most = float(np.min(x)), float(np.max(x))
+            if least < low or most > high:
+                found[name] = (least, most)
+        return found
+
+    def to_json(self) -> str:
+        """The text of ``formula.json``."""
+        form = "linear" if self.closed else "none"
+        value: dict[str, Any] = {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "about": self.about,
+            "contract": self.contract.to_dict(),
+            "form": form,
+            "reads": "prediction = sum of coefficient * (column * scale + shift) over the terms, in order, + intercept",
+            "intercept": self.intercept,
+            "terms": [{**asdict(t), "shape": "linear"} for t in self.terms],
+            "ranges": {name: list(ends) for name, ends in self.ranges.items()},
+            "interval": {
+                "reads": "prediction -/+ q * max(intercept + slope * prediction, floor), with q the ceil((n + 1) * level)-th "
+                "smallest of the n scores",
+                **{k: v for k, v in asdict(self.spread).items() if k != "scores"},
+                "scores": list(self.spread.scores),
+            },
+        }
+        if not self.closed:
+            value |= {"reads": "no closed form: the pipeline beside this file answers", "modules": list(self.modules)}
+            del value["intercept"], value["terms"]
+        return _lines(value) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """The formula of a ``formula.json``.
+
+        Raises
+        ------
+        ModelError
+            If the text is no formula, or one of a newer schema version.
+        """
+        try:
+            given = json.loads(text)
+            if not isinstance(given, Mapping) or given.get("schema") != SCHEMA:
+                raise ModelError(f"formula.json is no formula: its schema is not {SCHEMA!r}.")
+            if given["schema_version"] > SCHEMA_VERSION:
+                raise ModelError(
+                    f"formula.json has schema version {given['schema_version']}, and this adresponse reads up to "
+                    f"{SCHEMA_VERSION}; update adresponse."
+                )
+            return cls._from_dict(given)
+        except ModelError:
+            raise
+        except (AdresponseError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"formula.json cannot be read ({type(error).__name__}: {error}).") from error
+
+    @classmethod
+    def _from_dict(cls, given: Mapping[str, Any]) -> Self:
+        contract = Contract.from_dict(given["contract"])
+        if given["form"] not in ("linear", "none"):
+            raise ModelError(f"formula.json has the form {given['form']!r}, which this adresponse does not know; update it.")
+        terms = tuple(_term(t) for t in given.get("terms", ()))
+        if given["form"] == "linear" and tuple(t.column for t in terms) != contract.features:
+            raise ModelError("formula.json does not have one term for each feature of its contract, in its order.")
+        ends = {name: (float(low), float(high)) for name, (low, high) in given["ranges"].items()}
+        return cls(
+            contract,
+            _finite(given["intercept"]) if terms else math.nan,
+            terms,
+            _spread(given["interval"]),
+            {name: ends[name] for name in contract.features},
+            {str(k): str(v) for k, v in given["about"].items()},
+            tuple(map(str, given.get("modules", ()))),
+        )
+
+
+def _term(given: Mapping[str, Any]) -> Term:
+    if given["shape"] != "linear":
+        raise ModelError(f"formula.json has the shape {given['shape']!r}, which this adresponse does not know; update it.")
+    return Term(str(given["column"]), *(_finite(given[k]) for k in ("scale", "shift", "coefficient")))
+
+
+def _spread(given: Mapping[str, Any]) -> Spread:
+    intercept, slope, floor = (_finite(given[k]) for k in ("intercept", "slope", "floor"))
+    return Spread(intercept, slope, floor, tuple(map(_finite, given["scores"])))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ModelError("formula.json holds a number that is not finite.")
+    return number
+
+
+def _lines(value: Any, indent: str = "") -> str:
+    """JSON with a line for each key, and lists of numbers or of flat objects as a person writes them."""
+    inner = indent + "  "
+    if isinstance(value, dict) and value and any(isinstance(v, dict | list) for v in value.values()):
+        body = ",\n".join(f"{inner}{json.dumps(k, ensure_ascii=False)}: {_lines(v, inner)}" for k, v in value.items())
+        return f"{{\n{body}\n{indent}}}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(inner + _lines(v, inner) for v in value) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,115 @@
+"""How does MLflow ask a stored model? By its formula, or by the pipeline beside it where there is none.
+
+MLflow calls ``_load_pyfunc`` from every way that it has: in process, ``mlflow models serve`` and ``predict``, Spark,
+images. So ``params={"interval": 0.9}`` gives the interval in all of them, and rows are refused in the same words.
+This file goes with every stored model (see ``stored.py``): it runs where adresponse is not installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import AdresponseError, ModelError, RowsError, TamperedModelError
+from .formula import Formula
+from .rows import Vector, check
+
+__all__ = ["FORMULA", "PIPELINE", "TRUSTED", "ResponseModel", "load_pipeline"]
+
+FORMULA = "formula.json"
+PIPELINE = "model.skops"
+TRUSTED = ("sklearn", "numpy", "scipy")  # modules whose types a stored pipeline may hold
+
+
+class ResponseModel:
+    """A stored model that is asked in process.
+
+    Parameters
+    ----------
+    formula : Formula
+        The model in numbers.
+    folder : Path
+        Where it is stored; read for the pipeline of a model without closed form, when it is first asked.
+    """
+
+    def __init__(self, formula: Formula, folder: Path) -> None:
+        self.formula = formula
+        self.folder = folder
+        self._pipeline: Any = None
+
+    def answer(self, columns: list[Vector], level: object = None) -> dict[str, Vector]:
+        """``prediction`` for each row and, where a level is asked for, ``lower`` and ``upper``; see ``Formula.answer``."""
+        return self.formula.answer(columns, level, None if self.formula.closed else self._ask_pipeline(columns))
+
+    def _ask_pipeline(self, columns: list[Vector]) -> Vector:
+        import pandas as pd
+
+        if self._pipeline is None:
+            self._pipeline = load_pipeline(self.folder, self.formula)
+        rows = pd.DataFrame(dict(zip(self.formula.contract.features, columns, strict=True)))
+        return np.asarray(self._pipeline.predict(rows), dtype=np.float64).reshape(len(rows))
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        """Predicted sales, an array; with ``params={"interval": level}`` a frame of prediction, lower and upper.
+
+        Parameters
+        ----------
+        model_input : DataFrame, mapping of str to array-like, or list of mappings
+            The model's columns; further columns are not read.
+        params : dict, optional
+            ``interval``: share of new rows that the interval should hold, between 0 and 1.
+
+        Raises
+        ------
+        MlflowException
+            With code ``INVALID_PARAMETER_VALUE`` and a sentence, where rows or level break the contract.
+        """
+        import pandas as pd
+        from mlflow.exceptions import MlflowException
+
+        try:
+            frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
+            features = self.formula.contract.features
+            given = {name: frame[name] for name in features if name in frame}
+            answers = self.answer(check(self.formula.contract, given), (params or {}).get("interval"))
+        except RowsError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        except AdresponseError as error:
+            raise MlflowException(str(error)) from error
+        return answers["prediction"] if len(answers) == 1 else pd.DataFrame(answers)
+
+
+def load_pipeline(folder: Path, formula: Formula) -> Any:
+    """The scikit-learn pipeline of a stored model, by skops; no type beyond the trusted modules is loaded.
+
+    Raises
+    ------
+    TamperedModelError
+        If the file holds other types.
+    ModelError
+        If it cannot be loaded here.
+    """
+    import skops.io
+
+    path = folder / PIPELINE
+    try:
+        types = skops.io.get_untrusted_types(file=path)
+        strange = [t for t in types if t.partition(".")[0] not in (*TRUSTED, *formula.modules)]
+        if strange:
+            raise TamperedModelError(
+                f"{PIPELINE} holds types that are not trusted: {', '.join(strange[:5])}; it is not loaded."
+            )
+        return skops.io.load(path, trusted=types)
+    except AdresponseError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{PIPELINE} cannot be loaded here ({type(error).__name__}: {error}); install what its requirements.txt names."
+        ) from error
+
+
+def _load_pyfunc(path: str) -> ResponseModel:
+    folder = Path(path)
+    return ResponseModel(Formula.from_json((folder / FORMULA).read_bytes()), folder)
