@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adresponse import record, words
+from adresponse import record
 from adresponse.errors import StoreError, did_you_mean
 from adresponse.store import LoggedModel, Store, error_code
 from adresponse.study import Study

@@ -95,8 +95,9 @@ class EvaluationRows:
         about = json.loads((folder / SCORES).read_text("utf-8"))
         frame = pd.read_parquet(folder / ROWS)
         X = frame[[f"x_{i}" for i in range(len(about["columns"]))]].set_axis(about["columns"], axis=1)
-        columns = {n: frame[n].to_numpy() if n in frame else None for n in ("observed", "predicted", "lower", "upper")}
-        return cls(X=X, **columns, level=about["interval"] or LEVEL, basis=about["basis"], scores=about["scores"])
+        lower, upper = (frame[n].to_numpy() if n in frame else None for n in ("lower", "upper"))
+        observed, predicted = frame["observed"].to_numpy(), frame["predicted"].to_numpy()
+        return cls(X, observed, predicted, lower, upper, about["interval"] or LEVEL, about["basis"], about["scores"])
 
 
 @dataclass(frozen=True)

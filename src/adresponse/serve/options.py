@@ -1,0 +1,48 @@
+"""What a server allows: how much, how long, from whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a server treats requests; the defaults suit one machine.
+
+    Parameters
+    ----------
+    host, port : str, int
+        Where it listens; port 0 takes a free one.
+    token : str
+        What ``Authorization: Bearer`` has to carry; empty asks nobody for one. Probes (/ping, /health, /ready,
+        /version) never need it.
+    hosts : tuple of str
+        Names that the ``Host`` header may carry, without port; ``*`` takes any.
+    max_body : int
+        Bytes of a request's body.
+    max_waiting : int
+        Requests under way at once; one more is answered 503 with Retry-After.
+    timeout : float
+        Seconds from the first byte of a request to its answer; then it is stopped and answered 504 (408 where the
+        body did not arrive).
+    drain : float
+        Seconds that requests under way are given after SIGTERM.
+    beyond : {"warn", "refuse"}
+        What to do with values beyond the range of the rows fitted: answer with a warning header, or refuse with 422.
+    log : {"requests", "errors"}
+        Which requests get a line on standard error.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 5001
+    token: str = ""
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
+    max_body: int = 8 << 20
+    max_waiting: int = 256
+    timeout: float = 30.0
+    drain: float = 20.0
+    beyond: Literal["warn", "refuse"] = "warn"
+    log: Literal["requests", "errors"] = "requests"
