@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from adresponse.rows import Vector
 from adresponse.stored import Stored
@@ -49,4 +49,3 @@ class Holder:
     draining: bool = False
     trouble: str = ""
     swaps: int = 0
-    followers: list[Callable[[Served], None]] = field(default_factory=list)
