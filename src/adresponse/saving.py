@@ -64,7 +64,7 @@ def save(study: Study, model: Any, folder: Path, run_id: str, verbose: bool = Fa
     (folder / FORMULA).write_text(formula.to_json(), encoding="utf-8")
     responder = ResponseModel(formula, folder)
     rows = evaluation_rows(study.evaluation, study.estimator, study.table, study.train, formula.spread)
-    refuse_disagreement(responder, rows)
+    refuse_disagreement(responder, study.estimator, rows.X)
     rows.write(folder)
     write_replay(folder, responder, study.table.X.iloc[:EXAMPLE_ROWS])
     _let_mlflow_ask(folder, ship_code(folder))

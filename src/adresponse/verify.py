@@ -141,7 +141,7 @@ def evaluation_rows(
         X = table.X.loc[[p.row for p in evaluation.predicted]]
         predicted = np.array([p.predicted for p in evaluation.predicted])
         known = {name: evaluation.score(name) for name in METRICS}
-        scores = {name: value for name, value in known.items() if value is not None}
+        scores = {name: float(value) for name, value in known.items() if value is not None}
     else:
         X = table.X.iloc[train]
         predicted = np.asarray(estimator.predict(X), dtype=float).reshape(len(X))
@@ -157,17 +157,27 @@ def _scores(observed: Vector, predicted: Vector) -> dict[str, float]:
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def refuse_disagreement(responder: ResponseModel, rows: EvaluationRows) -> None:
-    """Refuse to store a formula that does not give what the evaluated pipeline gave.
+def refuse_disagreement(responder: ResponseModel, estimator: Any, X: pd.DataFrame) -> None:
+    """Refuse to store a model that does not answer as the evaluated estimator does.
+
+    Parameters
+    ----------
+    responder : ResponseModel
+        The model as stored: its formula, or its pipeline read back.
+    estimator : object
+        The fitted scikit-learn estimator.
+    X : DataFrame of shape (n_rows, n_features)
+        Rows to try.
 
     Raises
     ------
     ModelError
         If a row differs by more than 1e-12, relative to it or to the largest prediction.
     """
-    answers = responder.answer([column.to_numpy() for _, column in rows.X.items()])["prediction"]
-    if (largest := _difference(answers, rows.predicted)) > AGREEMENT:
-        raise ModelError(f"The formula differs from the pipeline by {largest:.1e} (relative), more than {AGREEMENT:g}.")
+    answers = responder.answer([column.to_numpy() for _, column in X.items()])["prediction"]
+    expected = np.asarray(estimator.predict(X), dtype=float).reshape(len(X))
+    if (largest := _difference(answers, expected)) > AGREEMENT:
+        raise ModelError(f"The stored model differs from the fitted one by {largest:.1e} (relative), more than {AGREEMENT:g}.")
 
 
 def write_replay(folder: Path, responder: ResponseModel, example: pd.DataFrame) -> None:
