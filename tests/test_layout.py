@@ -27,7 +27,7 @@ FLOORS = [
         "record",
     },
     {"store", "saving", "track", "registry", "scoring", "report", "serve", "engines", "deploy"},
-    {"settings", "lifecycle", "cli", "plugin"},
+    {"settings", "deployment", "lifecycle", "cli", "plugin"},
 ]
 DOORS = [  # one door may have several rooms; no door opens into another
     {"store", "saving", "track", "registry", "scoring"},

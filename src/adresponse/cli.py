@@ -178,6 +178,7 @@ def main() -> None:
 @_with(TABLE, FITTING)
 @click.option("--name", help="The model's name in the registry. [default: <target>-response]")
 @click.option("--out", metavar="DIR", help="Folder for the report. [default: adresponse-output]")
+@click.option("--no-verify", "verify", flag_value=False, type=bool, help="Do not try the model behind a local endpoint.")
 @_with(MANNERS)
 @_telling
 def run(table: str | None, manners: Manners, **given: Any) -> Told:
@@ -336,6 +337,8 @@ def _print_run(made: Run) -> None:
     console.print(
         f"\n[bold]{_safe(made.model_name)} version {made.version}[/]: {made.status}{champion}. {_safe(study.gate.sentence)}"
     )
+    if made.verification:
+        console.print(f"  {_safe(made.verification.sentence)}")
     console.print(f"  Report   {_safe(made.report)}")
     console.print(f"  Store    {_safe(made.store)}")
     page = f"/#/experiments/{made.experiment_id}?workflowType=machine_learning"  # else MLflow opens in its GenAI view

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adresponse import __version__, words
 from adresponse import settings as config_file
-from adresponse.errors import ConfigError
+from adresponse.errors import ConfigError, DifferenceError
 from adresponse.findings import Finding
 from adresponse.settings import Settings
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adresponse.study import Study
     from adresponse.table import AdTable
     from adresponse.tune import Candidate, Leaderboard
+    from adresponse.verification import Verification
 
 __all__ = ["Run", "check", "compare", "doctor", "explore", "fit", "read_table", "run", "ui"]
 
@@ -54,6 +55,7 @@ class Run:
     champion: bool
     store: str
     study: Study
+    verification: Verification | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON: a figure that is not finite is None."""
@@ -304,11 +306,14 @@ def _publish(study: Study, settings: Settings, preparing: Any, progress: Progres
     title = f"run {Path(study.table.source).name}"
     with track.start(opened, study.name, title, config_file.project_run()) as tracked:
         with tracked.saving(study) as saved:
-            page = report.page(study, figures, _tracked(study, tracked, opened))
-            model = tracked.log(study, saved, figures, page, config_text=_yaml(study.settings))
+            progress("Deploying and verifying")
+            verification = _verified(study, saved, opened, tracked) if settings.verify else None
+            page = report.page(study, figures, _tracked(study, tracked, opened), verification)
+            progress("Logging it all")
+            model = tracked.log(study, saved, figures, page, _yaml(study.settings), verification)
         written = _write(settings.out / f"{study.name}-report.html", page)
         progress("Registering the version")
-        version = registry.register(opened, study, model, tracked.run_id)
+        version = registry.register(opened, study, model, tracked.run_id, verification)
     scores = {name: study.evaluation.score(name) for name in ("mae", "rmse", "mape", "r2")}
     shown = ("name", "estimate", "se", "t", "p", "low", "high")
     return Run(
@@ -326,7 +331,20 @@ def _publish(study: Study, settings: Settings, preparing: Any, progress: Progres
         champion=version.champion,
         store=opened.shown,
         study=study,
+        verification=verification,
     )
+
+
+def _verified(study: Study, saved: Any, opened: Any, tracked: Any) -> Verification:
+    """What the model answers behind a local endpoint; one that differs from the evaluation ends the run."""
+    from adresponse import deployment
+    from adresponse.stored import open_stored
+
+    stored = open_stored(saved.folder, saved.digest)
+    found = deployment.try_out(stored, study.name, opened, tracked.experiment_id, tracked.run_id)
+    if not found.passed:
+        raise DifferenceError(found.sentence)
+    return found
 
 
 def _tracked(study: Study, tracked: Any, opened: Any) -> Any:
@@ -344,8 +362,10 @@ def _tracked(study: Study, tracked: Any, opened: Any) -> Any:
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commands=(
             ("See every run, figure and version", opened.shown if opened.uri.startswith("http") else "adresponse ui"),
-            ("Serve the champion", f"mlflow models serve -m '{uri}' --env-manager local"),
-            ("Load it in Python", f"mlflow.sklearn.load_model({uri!r})"),
+            ("Serve the champion", f"adresponse serve '{uri}'"),
+            ("Score a table", f"adresponse predict spend.csv -o scored.csv --model '{uri}'"),
+            ("Verify it again", f"adresponse verify '{uri}'"),
+            ("Load it in Python", f"mlflow.pyfunc.load_model({uri!r})"),
         ),
     )
 

@@ -32,12 +32,14 @@ class ResponseModel:
         The model in numbers.
     folder : Path
         Where it is stored; read for the pipeline of a model without closed form, when it is first asked.
+    pipeline : object, optional
+        That pipeline, where it was loaded already.
     """
 
-    def __init__(self, formula: Formula, folder: Path) -> None:
+    def __init__(self, formula: Formula, folder: Path, pipeline: Any = None) -> None:
         self.formula = formula
         self.folder = folder
-        self._pipeline: Any = None
+        self._pipeline = pipeline
 
     def answer(self, columns: list[Vector], level: object = None) -> dict[str, Vector]:
         """``prediction`` for each row and, where a level is asked for, ``lower`` and ``upper``; see ``Formula.answer``."""

@@ -17,7 +17,7 @@ from adresponse.evaluate import Evaluation, Score
 from adresponse.schema import Contract
 from adresponse.study import Study
 from adresponse.tune import LeaderboardRow
-from adresponse.verify import Verification
+from adresponse.verification import Verification
 
 __all__ = [
     "candidate_note",
@@ -30,6 +30,8 @@ __all__ = [
     "tags",
     "to_csv",
     "to_json",
+    "user",
+    "verification_note",
     "verification_tags",
     "version_tags",
 ]
@@ -138,6 +140,12 @@ def verification_tags(verification: Verification | None) -> dict[str, str]:
         "adresponse.verified": str(verification.passed).lower(),
         "adresponse.verification": verification.sentence[:NOTE_LENGTH],
     }
+
+
+def verification_note(verification: Verification) -> str:
+    """A verification in Markdown: the sentence, and a line for each check."""
+    lines = [f"- {'✓' if c.passed else '✗'} {c.name}: expected {c.expected}, found {c.found}" for c in verification.checks]
+    return _cut("\n\n".join([verification.sentence, "\n".join(lines)]), NOTE_LENGTH)
 
 
 def study_score(evaluation: Evaluation, name: str) -> float | None:

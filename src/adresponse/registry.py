@@ -14,7 +14,7 @@ from adresponse import record
 from adresponse.errors import StoreError, did_you_mean
 from adresponse.store import LoggedModel, Store, error_code
 from adresponse.study import Study
-from adresponse.verify import Verification
+from adresponse.verification import Verification
 
 __all__ = ["CHAMPION", "Located", "Version", "champion", "fetch", "locate", "register", "tag", "versions"]
 

@@ -18,7 +18,7 @@ from adresponse.schema import Contract
 from adresponse.store import quietly
 from adresponse.stored import CODE, FORMULA, seal, ship_code
 from adresponse.study import Study
-from adresponse.verify import evaluation_rows, refuse_disagreement, write_replay
+from adresponse.verification import evaluation_rows, refuse_disagreement, write_replay
 
 __all__ = ["Saved", "save"]
 

@@ -41,6 +41,8 @@ CONFIG_TEMPLATE = """\
 # challengers: [sklearn.ensemble.HistGradientBoostingRegressor]   # any scikit-learn regressor, by import path
 # gate: [all finite, beats baseline, r2 >= 0.5]                   # what a version must pass to become champion
 
+# verify: true                   # or false: do not start a local endpoint to see that the model answers what was evaluated
+
 # name: sales-response           # the model's name in the registry; without it, <target>-response
 # out: adresponse-output         # where the report is written
 """
@@ -82,6 +84,7 @@ class Settings(BaseModel):
     repeats: int = Field(default=4, ge=1, le=100)
     challengers: tuple[str, ...] = ()
     gate: tuple[str, ...] = ("all finite", "beats baseline")
+    verify: bool = True
     name: str | None = None
     out: Path = Path("adresponse-output")
 

@@ -39,7 +39,7 @@ from adresponse.errors import StoreError, did_you_mean
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["LoggedModel", "Preparing", "Store", "error_code", "look", "prepare", "quietly", "resolve", "serve_ui"]
+__all__ = ["LoggedModel", "Preparing", "Store", "error_code", "is_fresh", "look", "prepare", "quietly", "resolve", "serve_ui"]
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "databricks-uc", "uc")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -245,6 +245,12 @@ def prepare(uri: str, verbose: bool = False) -> Preparing:
     return Preparing(uri, None, verbose)
 
 
+def is_fresh(uri: str) -> bool:
+    """Whether the store is an SQLite file that nobody has made yet."""
+    path = sqlite_path(uri) if _is_sqlite(uri) else None
+    return path is not None and _is_fresh(path)
+
+
 def _is_fresh(path: Path) -> bool:
     return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
@@ -367,8 +373,7 @@ def look(uri: str) -> dict[str, Any]:
         prepared = None if _is_sqlite(uri) else prepare(uri)
     except StoreError as e:
         return {"uri": without_secrets(uri), "state": str(e)}
-    path = sqlite_path(uri) if prepared is None else None
-    fresh = path is not None and _is_fresh(path)
+    fresh = prepared is None and is_fresh(uri)
     return {"uri": without_secrets(uri), "state": "not made yet; the first run makes it" if fresh else "there"}
 
 

@@ -19,14 +19,14 @@ from adresponse.errors import StoreError
 from adresponse.saving import Saved, save
 from adresponse.store import LoggedModel, Store, error_code
 from adresponse.study import Study
-from adresponse.verify import Verification
+from adresponse.verification import Verification
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
     from adresponse.tune import LeaderboardRow
 
-__all__ = ["Run", "start"]
+__all__ = ["Run", "experiment_of", "start"]
 
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # else MLflow's UI opens it in its GenAI view
@@ -156,7 +156,7 @@ def start(store: Store, experiment: str, run_name: str, run_id: str | None = Non
 
 
 def _made(store: Store, experiment: str, run_name: str) -> Run:
-    experiment_id = _experiment(store, experiment)
+    experiment_id = experiment_of(store, experiment)
     source = {"mlflow.user": record.user(), "mlflow.source.name": "adresponse", "mlflow.source.type": "LOCAL"}
     made = store.call("create_run", experiment_id, tags=source | _own_tags(), run_name=run_name)
     return Run(store, made.info.run_id, experiment_id)
@@ -191,7 +191,7 @@ def _leave(*_: object) -> None:
     raise SystemExit(128 + signal.SIGTERM)
 
 
-def _experiment(store: Store, name: str) -> str:
+def experiment_of(store: Store, name: str) -> str:
     """Id of the experiment: found, restored where it was deleted, or made; several processes may ask at once."""
     found = store.call("get_experiment_by_name", name)
     if found is None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from adresponse.evaluate import Score
     from adresponse.models import Coefficient
     from adresponse.study import Study
+    from adresponse.verification import Verification
 
 __all__ = ["SECTIONS", "Tracked", "page"]
 
@@ -47,6 +48,7 @@ SECTIONS = {
     "evaluation": "Evaluation",
     "comparison": "Comparison",
     "deployment": "Deployment",
+    "verification": "Verification",
     "result": "Result",
     "recommendation": "Recommendation",
     "limits": "Limits",
@@ -519,6 +521,15 @@ def _leaderboard(study: Study) -> Table:
     )  # fmt: skip
 
 
+def _verification(verification: Verification) -> Table:
+    return _table(
+        "Asked and compared",
+        ("What", "Evaluated", "Answered", "Decision"),
+        ((_sentence(c.name), c.expected, c.found, "agrees" if c.passed else "differs") for c in verification.checks),
+        marked=(i for i, c in enumerate(verification.checks) if not c.passed),
+    )
+
+
 def _times(repeats: int) -> str:
     return "once" if repeats == 1 else f"repeated {repeats} times"
 
@@ -630,7 +641,9 @@ def _words_of(study: Study, tracked: Tracked, drawn: Iterable[str]) -> dict[str,
     }
 
 
-def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked) -> str:
+def page(
+    study: Study, figures: Mapping[str, bytes], tracked: Tracked, verification: Verification | None = None
+) -> str:
     """The report as one HTML file that loads nothing from anywhere.
 
     Parameters
@@ -641,6 +654,8 @@ def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked) -> str:
         The SVG of each figure, as ``figures(study)`` gives them.
     tracked : Tracked
         Where it rests, and what to do with it.
+    verification : Verification, optional
+        What the deployed model answered.
     """
     environment = _environment()
     return environment.get_template("report.html").render(
@@ -648,6 +663,7 @@ def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked) -> str:
         sections=SECTIONS,
         study=study,
         tracked=tracked,
+        verification=verification,
         figures=_drawn(study, figures),
         tables={
             "dictionary": _dictionary(study),
@@ -661,6 +677,7 @@ def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked) -> str:
             "coverage": _coverage(study) if study.evaluation.coverage else None,
             "diagnostics": _diagnostics(study) if study.evaluation.diagnostics else None,
             "leaderboard": _leaderboard(study),
+            "verification": _verification(verification) if verification else None,
         },
         **_words_of(study, tracked, figures),
     )

@@ -24,6 +24,7 @@ __all__ = [
     "Answered",
     "Check",
     "EvaluationRows",
+    "Vector",
     "Verification",
     "compare",
     "evaluation_rows",
@@ -102,7 +103,7 @@ class EvaluationRows:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a deployment answered: predictions, ends of the interval if it was asked, and the version, where it says it."""
+    """What a deployment answered: predictions, ends of the interval where it can be asked, the version where it says it."""
 
     prediction: Vector
     lower: Vector | None = None
@@ -217,10 +218,8 @@ def compare(
     differences = {"predictions": _difference(answered.prediction, rows.predicted)}
     for name in ("lower", "upper"):
         expected, found = getattr(rows, name), getattr(answered, name)
-        if expected is not None:
-            differences[f"{name} ends ({words.percent(rows.level)})"] = (
-                float("inf") if found is None else _difference(found, expected)
-            )
+        if expected is not None and found is not None:
+            differences[f"{name} ends ({words.percent(rows.level)})"] = _difference(found, expected)
     checks = [_version(version, answered.version)]
     checks += [
         Check(f"{name} of {words.count(len(rows.X), 'row')}", f"within {TOLERANCE:g}", f"{d:.1e}", d <= TOLERANCE)

@@ -1,0 +1,368 @@
+"""A stored model put to work: found, loaded, asked, served, deployed, verified."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from adresponse import settings as config_file
+from adresponse.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from adresponse.engines.done import Done
+    from adresponse.pyfunc import ResponseModel
+    from adresponse.registry import Located
+    from adresponse.store import Store
+    from adresponse.stored import Stored
+    from adresponse.verification import Answered, EvaluationRows, Verification
+
+__all__ = ["Model", "Verified", "load", "opened", "predict", "serve", "try_out", "verify"]
+
+Progress = Callable[[str], None]
+Ask = Callable[["EvaluationRows"], "Answered"]
+
+
+def _silent(step: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A stored model that was found and is whole.
+
+    ``version`` is the registered version, or MLflow's id of the model where it comes from a folder; ``located`` and
+    ``store`` are None for a folder.
+    """
+
+    stored: Stored
+    name: str
+    version: str
+    uri: str
+    located: Located | None = None
+    store: Store | None = None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What ``verify`` found, of which version, and the run of MLflow that keeps it."""
+
+    model_uri: str
+    name: str
+    version: str
+    run_id: str
+    verification: Verification
+
+
+# --- find and load
+
+
+@contextlib.contextmanager
+def opened(model: str | None = None) -> Iterator[Model]:
+    """The model that ``model`` names, whole and unaltered, with its files there inside the block.
+
+    Parameters
+    ----------
+    model : str, optional
+        ``models:/NAME@champion``, ``models:/NAME/3``, ``models:/m-ID``, or the folder of a stored model. Without it,
+        the champion of the only registered model of the store in use.
+
+    Raises
+    ------
+    StoreError
+        If there is no such model.
+    ModelError
+        If it was altered, carries a pickle, or needs another environment.
+    """
+    if model is not None and Path(model).is_dir():
+        yield from_folder(Path(model))
+        return
+    store = open_store()
+    from adresponse import registry
+
+    located = registry.locate(store, model)
+    with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
+        yield from_registry(store, located, Path(folder))
+
+
+def from_folder(folder: Path) -> Model:
+    """A stored model in a local folder; neither MLflow nor a store is needed."""
+    from adresponse.stored import open_stored
+
+    stored = open_stored(folder)
+    return Model(stored, stored.formula.about.get("name", ""), stored.model_id, str(folder))
+
+
+def open_store() -> Store:
+    """The store in use, which must be there."""
+    from adresponse import store
+
+    uri = store.resolve(config_file.tracking_uri(), Path.cwd())
+    if store.is_fresh(uri):
+        raise StoreError(f"The store {uri} is not there yet; run `adresponse run` first, or set MLFLOW_TRACKING_URI.")
+    return store.prepare(uri).open()
+
+
+def from_registry(store: Store, located: Located, folder: Path) -> Model:
+    """A model of MLflow's, copied into ``folder``."""
+    from adresponse import registry
+    from adresponse.stored import open_stored
+
+    stored = open_stored(registry.fetch(store, located, folder), located.digest)
+    return Model(stored, located.name, located.version or stored.model_id, located.pinned, located, store)
+
+
+def load(model: str | None = None) -> ResponseModel:
+    """The model in process: ``load().predict(frame, params={"interval": 0.9})``; see ``opened`` for what names one."""
+    from adresponse.pyfunc import ResponseModel, load_pipeline
+
+    with opened(model) as found:
+        formula = found.stored.formula
+        return ResponseModel(formula, found.stored.folder, None if formula.closed else load_pipeline(found.stored.folder, formula))
+
+
+# --- ask
+
+
+def predict(
+    source: str | Path,
+    output: str | Path,
+    *,
+    model: str | None = None,
+    interval: float | None = None,
+    engine: Literal["duckdb", "spark"] = "duckdb",
+    master: str | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+    progress: Callable[[float], None] = lambda share: None,
+    **reading: Any,
+) -> Done:
+    """Score a table and write it with its predictions.
+
+    Parameters
+    ----------
+    source, output : path or database URL
+        CSV, Parquet, Excel or a database table; all columns are passed through.
+    model : str, optional
+        See ``opened``.
+    interval : float, optional
+        Adds ``lower`` and ``upper``, between which this share of new rows lies.
+    engine : {"duckdb", "spark"}
+        What computes: this machine, or a cluster.
+    master : str, optional
+        Spark's master; without it, a session on this machine.
+    on_error : {"fail", "skip"}
+        What to do with a row that breaks the contract: refuse all, or leave it out and say it in a side file.
+    progress : callable
+        Called with the share done.
+    **reading
+        How the source is read and the output written: ``sheet``, ``query``, ``sql_table``, ``decimal``, ``overwrite``.
+    """
+    if engine == "spark" and (unfit := [name for name, value in reading.items() if value not in (None, False)]):
+        raise ConfigError(f"{unfit[0]} belongs to the engine duckdb; leave it out with --engine spark.")
+    if engine == "duckdb" and master is not None:
+        raise ConfigError(f"master={master!r} belongs to the engine spark; add --engine spark.")
+    with opened(model) as found:
+        if engine == "spark":
+            from adresponse.engines import spark
+
+            return spark.predict(
+                found.stored, source, output, level=interval, on_error=on_error, version=found.version, master=master,
+                progress=progress,
+            )  # fmt: skip
+        from adresponse.engines import batch
+
+        return batch.predict(
+            found.stored, source, output, level=interval, on_error=on_error, version=found.version, progress=progress, **reading
+        )
+
+
+# --- serve
+
+
+def serve(
+    model: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5001,
+    workers: int = 1,
+    engine: Literal["adresponse", "mlflow"] = "adresponse",
+    token_file: str | Path | None = None,
+    allow_hosts: tuple[str, ...] = (),
+    allow_anyone: bool = False,
+    beyond: Literal["warn", "refuse"] = "warn",
+    timeout: float = 30.0,
+    max_body: int = 8 << 20,
+    max_waiting: int = 256,
+    log: Literal["requests", "errors"] = "requests",
+    poll: float = 2.0,
+) -> int:
+    """Serve a model over HTTP until it is stopped; the exit code.
+
+    A model of the registry is followed: when its alias moves, the new version is tried beside the old one and takes
+    its place with no request lost.
+
+    Parameters
+    ----------
+    model : str, optional
+        See ``opened``.
+    host, port : str, int
+        Where to listen.
+    workers : int
+        Processes that answer.
+    engine : {"adresponse", "mlflow"}
+        Our server, or MLflow's own on the same model.
+    token_file : path, optional
+        File with the token that callers have to send; needed beyond loopback, unless ``allow_anyone``.
+    allow_hosts : tuple of str
+        Further names by which callers may reach the server (their ``Host`` header).
+    beyond : {"warn", "refuse"}
+        What to do with values beyond the range of the rows fitted.
+    timeout, max_body, max_waiting, log
+        See ``serve.options.Options``.
+    poll : float
+        Seconds between two looks at the alias.
+    """
+    from adresponse.serve import launch
+    from adresponse.serve.options import Options
+
+    options = Options(
+        host=host, port=port, token=read_token(token_file), hosts=(*Options().hosts, *allow_hosts), max_body=max_body,
+        max_waiting=max_waiting, timeout=timeout, beyond=beyond, log=log,
+    )  # fmt: skip
+    launch.refuse_open_door(options, allow_anyone)
+    if model is not None and Path(model).is_dir():
+        return launch.serve_folder(Path(model), options, workers, engine)
+    return launch.follow(*_following(model), options, workers, engine, poll)
+
+
+# --- verify
+
+
+def try_out(stored: Stored, name: str, store: Store, experiment_id: str, run_id: str) -> Verification:
+    """Put a model that is not registered yet behind a local endpoint, and hold its answers against the evaluation."""
+    from adresponse.serve import launch
+
+    with launch.background(stored.folder, version=stored.model_id, name=name) as endpoint:
+        verified = _judged(
+            _ask_url(endpoint.url, ""),
+            "The local endpoint",
+            stored,
+            stored.model_id,
+            store,
+            experiment_id,
+            run_id,
+        )
+    return verified[0]
+
+
+def verify(
+    model: str | None = None,
+    *,
+    url: str | None = None,
+    target: str | None = None,
+    deployment: str | None = None,
+    token_file: str | Path | None = None,
+    progress: Progress = _silent,
+) -> Verified:
+    """Ask a deployment the evaluation rows, and hold each answer, each score and the version against the evaluation.
+
+    The result is kept as a run of MLflow and as tags of the version.
+
+    Parameters
+    ----------
+    model : str, optional
+        See ``opened``.
+    url : str, optional
+        Of a server that speaks MLflow's scoring protocol. Without it and ``target``, a local one is started for it.
+    target, deployment : str, optional
+        A target of ``mlflow deployments`` and the name of the deployment there: ``sagemaker:/eu-west-1``, ``sales``.
+    token_file : path, optional
+        File with the token that the server asks for.
+    """
+    if url is not None and target is not None:
+        raise ConfigError("Give --url or --target, not both.")
+    from adresponse import track
+
+    progress("Opening the model")
+    with opened(model) as found, contextlib.ExitStack() as stack:
+        progress("Asking the deployment")
+        ask, where = _asker(found, url, target, deployment, token_file, stack)
+        store = found.store or open_store()
+        experiment = track.experiment_of(store, found.name or "verification")
+        result, run_id = _judged(ask, where, found.stored, found.version, store, experiment, "")
+        if found.located is not None and found.located.version:
+            _tag(store, found.located, result, where)
+        return Verified(found.uri, found.name, found.version, run_id, result)
+
+
+def _asker(
+    found: Model, url: str | None, target: str | None, deployment: str | None, token_file: Any, stack: contextlib.ExitStack
+) -> tuple[Ask, str]:
+    if url is not None:
+        return _ask_url(url, read_token(token_file)), url
+    if target is not None:
+        if not deployment:
+            raise ConfigError(f"target={target!r} needs the name of the deployment there; add --deployment NAME.")
+        from adresponse import scoring
+
+        return scoring.asker(target, deployment), f"{target} {deployment}"
+    from adresponse.serve import launch
+
+    endpoint = stack.enter_context(launch.background(found.stored.folder, version=found.version, name=found.name))
+    return _ask_url(endpoint.url, ""), "A local endpoint"
+
+
+def _ask_url(url: str, token: str) -> Ask:
+    import numpy as np
+
+    from adresponse.serve import client
+    from adresponse.verification import Answered
+
+    def ask(rows: EvaluationRows) -> Answered:
+        level = None if rows.lower is None else rows.level
+        answer = client.ask(url, {name: column.tolist() for name, column in rows.X.items()}, level, token)
+        lower, upper = (None if v is None else np.asarray(v) for v in (answer.lower, answer.upper))
+        return Answered(np.asarray(answer.prediction), lower, upper, answer.version)
+
+    return ask
+
+
+def _judged(
+    ask: Ask, where: str, stored: Stored, version: str, store: Store, experiment_id: str, parent: str
+) -> tuple[Verification, str]:
+    """The verification and the run that keeps it."""
+    from adresponse import scoring
+    from adresponse.verification import EvaluationRows, compare
+
+    rows = EvaluationRows.read(stored.folder)
+    answered = ask(rows)
+    tags = {"adresponse.model": stored.formula.about.get("name", ""), "adresponse.verified_version": version}
+    with scoring.start(store, experiment_id, f"verify {version}", tags, parent) as trial:
+        result = compare(where, version, rows, answered, trial.scores(rows, answered.prediction))
+        trial.log(result)
+    return result, trial.run_id
+
+
+def _tag(store: Store, located: Located, result: Verification, where: str) -> None:
+    from adresponse import record, registry
+
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    said = {"adresponse.verified_at": now, "adresponse.verified_deployment": where}
+    registry.tag(store, located, record.verification_tags(result) | said)
+
+
+def read_token(path: str | Path | None) -> str:
+    """The token in a file, or nothing where no file is named."""
+    if path is None:
+        return ""
+    try:
+        token = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The token file {str(path)!r} cannot be read: {getattr(error, 'strerror', error)}.") from None
+    if len(token) < 16 or not token.isprintable() or " " in token:
+        raise ConfigError(f"The token in {str(path)!r} is no secret: write one line of 16 or more characters without blanks.")
+    return token
