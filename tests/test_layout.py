@@ -27,7 +27,7 @@ FLOORS = [
         "record",
     },
     {"store", "saving", "track", "registry", "scoring", "report", "serve", "engines", "deploy"},
-    {"settings", "deployment", "lifecycle", "cli", "plugin"},
+    {"settings", "deployment", "lifecycle", "console", "cli", "plugin"},
 ]
 DOORS = [  # one door may have several rooms; no door opens into another
     {"store", "saving", "track", "registry", "scoring"},
@@ -55,7 +55,7 @@ BEHIND = {  # which rooms may name a library
     "openpyxl": {"table", "reading"},
     "sqlalchemy": {"table", "reading", "store"},
     "click": {"cli"},
-    "rich": {"cli"},
+    "rich": {"cli", "console"},
     "pydantic": {"settings"},
 }
 HEAVY = ("numpy", "pandas", "scipy", "sklearn", "mlflow", "matplotlib", "pyarrow", "pydantic", "jinja2", "rich", "yaml")

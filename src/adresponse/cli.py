@@ -10,19 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from adresponse import __version__
+from adresponse import __version__, console
 from adresponse.errors import AdresponseError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from adresponse.findings import Finding
-    from adresponse.lifecycle import Run
-    from adresponse.table import AdTable
 
 __all__ = ["main"]
 
@@ -47,7 +40,6 @@ FITTING: Options = [
     click.option("--test-size", type=float, help="Share of rows held out; 0 fits on all rows. [default: 0.2]"),
     click.option("--seed", type=int, help="Seed of every random choice. [default: 42]"),
 ]
-SAID_ALOUD = ("D013", "D014", "D015", "D016", "D017")  # what reading decided for the user
 MANNERS: Options = [
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else there."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
@@ -117,6 +109,12 @@ def _telling(command: Callable[..., Told]) -> Command:
     return wrapped
 
 
+def _print_json(value: Any) -> None:
+    from adresponse.words import plain
+
+    click.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
+
+
 def _sentence(error: AdresponseError) -> str:
     return " ".join(str(error).split())
 
@@ -154,13 +152,6 @@ def _chatter(verbose: bool) -> Iterator[None]:
         yield
 
 
-def _console(at_least: int = 0) -> Console:
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    return console if console.width >= at_least else Console(highlight=False, width=at_least)
-
-
 def _example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
@@ -189,7 +180,7 @@ def run(table: str | None, manners: Manners, **given: Any) -> Told:
     from adresponse import lifecycle
 
     made = lifecycle.run(table, progress=manners.progress, verbose=manners.verbose, **given)
-    return Told(made.to_dict(), lambda: _print_run(made))
+    return Told(made.to_dict(), lambda: console.print_run(made))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse check spend.csv --target Sales"))
@@ -203,7 +194,7 @@ def check(table: str | None, manners: Manners, **given: Any) -> Told:
     manners.progress("Checking the table")
     read, findings = lifecycle.check(table, **given)
     about = {"source": read.source, "rows": len(read.frame), "digest": read.digest, **read.contract.to_dict()}
-    return Told({**about, "findings": findings}, lambda: _print_check(read, findings), unfit(findings))
+    return Told({**about, "findings": findings}, lambda: console.print_check(read, findings), unfit(findings))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse explore spend.csv --target Sales"))
@@ -215,7 +206,7 @@ def explore(table: str | None, manners: Manners, **given: Any) -> Told:
 
     manners.progress("Exploring the table")
     read, profile = lifecycle.explore(table, **given)
-    return Told(profile, lambda: _print_profile(read.contract, profile))
+    return Told(profile, lambda: console.print_profile(read.contract, profile))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse compare spend.csv --target Sales --config adresponse.yaml"))
@@ -227,7 +218,7 @@ def compare(table: str | None, manners: Manners, **given: Any) -> Told:
 
     manners.progress("Comparing the candidates")
     _, board = lifecycle.compare(table, **given)
-    return Told(board, lambda: _print_leaderboard(board))
+    return Told(board, lambda: console.print_leaderboard(board))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse ui --port 5000"))
@@ -257,7 +248,7 @@ def doctor(manners: Manners) -> Told:
 
     manners.progress("Looking around")
     found = lifecycle.doctor()
-    return Told(found, lambda: _print_doctor(found))
+    return Told(found, lambda: console.print_doctor(found))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse init", "adresponse run spend.csv --config adresponse.yaml"))
@@ -277,129 +268,3 @@ def init(path: Path, force: bool) -> None:
         click.echo(f"adresponse: {str(path)!r} cannot be written: {error.strerror}.", err=True)
         sys.exit(2)
     click.echo(f"Wrote {path}")
-
-
-# --- what a person sees -----------------------------------------------------------------------------------------------
-
-
-def _print_json(value: Any) -> None:
-    from adresponse.words import plain
-
-    click.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
-
-
-def _safe(text: object) -> str:
-    from rich.markup import escape
-
-    return escape(str(text))
-
-
-def _roles(contract: Any) -> str:
-    parts = [f"target {contract.target}", f"channels {', '.join(contract.channels)}"]
-    parts += [f"controls {', '.join(contract.controls)}"] if contract.controls else []
-    parts += [f"{role} {name}" for role, name in (("date", contract.date), ("market", contract.market)) if name]
-    return _safe("; ".join(parts))
-
-
-def _print_check(read: AdTable, findings: Sequence[Finding]) -> None:
-    console = _console()
-    console.print(f"[bold]{_safe(read.source)}[/]: {len(read.frame):,} rows, {_roles(read.contract)}")
-    _print_findings(console, findings)
-
-
-def _print_doctor(found: dict[str, Any]) -> None:
-    console = _console()
-    console.print(f"Python {found['python']}")
-    for package, version in found["packages"].items():
-        console.print(f"  {package:<14}{version}")
-    console.print(f"Store {_safe(found['store']['uri'])}\n  {_safe(found['store']['state'])}")
-    console.print("Optional parts")
-    for part, there in found["optional"].items():
-        console.print(f"  {part:<26}{'there' if there else 'not there'}")
-
-
-def _print_run(made: Run) -> None:
-    console, study = _console(), made.study
-    evaluation = study.evaluation
-    console.print(f"\n[bold]{_safe(study.table.source)}[/]: {len(study.table.frame):,} rows, {_roles(study.table.contract)}")
-    if study.linear:
-        console.print(f"  {_safe(study.linear.formula)}")
-    console.print(f"\n[bold]How good[/] ({evaluation.basis}, {evaluation.rows:,} rows; 95 % interval)")
-    for name in ("mae", "rmse", "mape", "r2"):
-        console.print(_score_line(next(s for s in evaluation.scores if s.name == name)))
-    console.print(f"\n[bold]Comparison[/]\n  {_safe(study.leaderboard.sentence)}\n  {_safe(study.leaderboard.tuning_sentence)}")
-    said = [f for f in made.findings if f.severity != "note" or f.code in SAID_ALOUD]
-    _print_findings(console, said or made.findings)
-    console.print(f"\n[bold]What to do[/]\n  {_safe(study.recommendation.headline)}")
-    for sentence in study.recommendation.sentences:
-        console.print(f"  {_safe(sentence)}")
-    champion = ", champion" if made.champion else ""
-    console.print(
-        f"\n[bold]{_safe(made.model_name)} version {made.version}[/]: {made.status}{champion}. {_safe(study.gate.sentence)}"
-    )
-    if made.verification:
-        console.print(f"  {_safe(made.verification.sentence)}")
-    console.print(f"  Report   {_safe(made.report)}")
-    console.print(f"  Store    {_safe(made.store)}")
-    page = f"/#/experiments/{made.experiment_id}?workflowType=machine_learning"  # else MLflow opens in its GenAI view
-    if made.store.startswith("http"):
-        console.print(f"  Look     {_safe(made.store.rstrip('/'))}{page}")
-    else:
-        console.print(f"  Look     adresponse ui, then http://127.0.0.1:5000{page}")
-
-
-def _score_line(score: Any) -> str:
-    from adresponse.words import number
-
-    label = {"r2": "R²"}.get(score.name, score.name.upper())
-    if score.value is None:
-        return f"  {label:<5} not given: {_safe(score.reason)}"
-    unit = f" {_safe(score.unit)}" if score.unit else ""
-    return f"  {label:<5}{number(score.value, 3):>9}{unit}  ({number(score.low, 3)} to {number(score.high, 3)})"
-
-
-def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
-    marks = {"stop": "[bold red]stop[/]  ", "review": "[yellow]review[/]", "note": "[dim]note[/]  "}
-    console.print("\n[bold]Findings[/]" if findings else "\nNo findings.")
-    for finding in findings:
-        console.print(f"  {marks[finding.severity]} {finding.code}  {_safe(finding.message)} {_safe(finding.advice)}")
-
-
-def _print_profile(contract: Any, profile: Any) -> None:
-    from rich.table import Table
-
-    from adresponse.words import number
-
-    console = _console()
-    shown = ("count", "mean", "std", "lowest", "q1", "median", "q3", "highest", "total")
-    figures = Table("column", *shown, box=None, pad_edge=False)
-    for column in figures.columns[1:]:
-        column.justify = "right"
-    for numbers in profile.numbers:
-        figures.add_row(_safe(contract.label(numbers.name)), *(number(getattr(numbers, n)) for n in shown))
-    _console(at_least=110).print(figures)  # a figure is never cut; a narrow terminal wraps the line
-    console.print()
-    for sentence in [n.sentence for n in profile.numbers] + [c.sentence for c in profile.correlations]:
-        console.print(_safe(sentence))
-    if profile.much_spent_little_sold:
-        console.print("\n[bold]Much spent, little sold[/]")
-        for odd in profile.much_spent_little_sold:
-            values = ", ".join(f"{k} {number(v)}" for k, v in odd.values.items())
-            console.print(f"  row {odd.row}: {_safe(values)}; the line expects {number(odd.expected)}")
-    for answer in profile.answers:
-        console.print(f"\n[bold]{_safe(answer.question)}[/]\n  {_safe(answer.sentence)}")
-
-
-def _print_leaderboard(board: Any) -> None:
-    from rich.table import Table
-
-    from adresponse.words import number
-
-    console = _console()
-    rows = Table("", "candidate", "what it is", "MAE", "RMSE", "R²", "against the default", box=None, pad_edge=False)
-    rows.columns[2].overflow = "fold"
-    for row in board.rows:
-        scores = (number(v, 4) for v in (row.mae, row.rmse, row.r2))
-        rows.add_row("*" if row.chosen else "", _safe(row.name), _safe(row.title), *scores, _safe(row.verdict))
-    console.print(rows)
-    console.print(f"\n{_safe(board.sentence)}\n{_safe(board.tuning_sentence)}")

@@ -100,7 +100,8 @@ def load_pipeline(folder: Path, formula: Formula) -> Any:
         types = skops.io.get_untrusted_types(file=path)
         strange = [t for t in types if t.partition(".")[0] not in (*TRUSTED, *formula.modules)]
         if strange:
-            raise TamperedModelError(f"{PIPELINE} holds types that are not trusted, and is not loaded: {', '.join(strange[:5])}.")
+            listed = ", ".join(strange[:5])
+            raise TamperedModelError(f"{PIPELINE} holds types that are not trusted, and is not loaded: {listed}.")
         return skops.io.load(path, trusted=types)
     except AdresponseError:
         raise
