@@ -18,6 +18,7 @@ import pytest
 
 from adresponse import registry, store
 from adresponse.errors import StoreError
+from adresponse.stored import open_stored
 from parts import free_port, start_postgres
 from tracked_example import child_environment, copied_store, log, outcomes, rejected, study
 
@@ -97,6 +98,55 @@ def _break(opened: store.Store, monkeypatch: pytest.MonkeyPatch, step: str) -> N
 def test_a_name_with_an_apostrophe(opened: store.Store) -> None:
     log(opened, study("joe's sales"))
     assert [v.version for v in registry.versions(opened, "joe's sales")] == ["1"]
+
+
+@pytest.mark.parametrize("uri", [None, "models:/sales-response@champion", "models:/sales-response/1"])
+def test_a_version_is_located_and_fetched_whole(opened: store.Store, tmp_path: Path, uri: str | None) -> None:
+    _, model, _ = log(opened, study())
+    located = registry.locate(opened, uri)
+    assert (located.name, located.version, located.pinned) == ("sales-response", "1", "models:/sales-response/1")
+    assert located.digest == model.digest
+    found = open_stored(registry.fetch(opened, located, tmp_path / "copied"), located.digest)
+    assert found.model_id == model.model_id
+
+
+def test_a_logged_model_is_fetched_without_a_version(opened: store.Store, tmp_path: Path) -> None:
+    _, model, _ = log(opened, study())
+    located = registry.locate(opened, model.uri)
+    assert (located.version, located.digest) == ("", None)
+    assert open_stored(registry.fetch(opened, located, tmp_path / "copied")).digest == model.digest
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("models:/sale-response@champion", "no model 'sale-response'. Did you mean 'sales-response'? It has: sales-response."),
+        ("models:/sales-response/7", "no such version or alias. It has: 1 (champion)."),
+        ("models:/sales-response@best", "no such version or alias. It has: 1 (champion)."),
+        ("sales-response", "names no model; give models:/NAME@champion"),
+        ("models:/sales-response", "names no model"),
+    ],
+)
+def test_a_model_that_cannot_be_located_is_refused_with_what_is_there(opened: store.Store, uri: str, said: str) -> None:
+    log(opened, study())
+    with pytest.raises(StoreError) as refusal:
+        registry.locate(opened, uri)
+    assert said in str(refusal.value)
+
+
+def test_without_a_name_there_has_to_be_one_model(opened: store.Store) -> None:
+    with pytest.raises(StoreError, match=r"has 0 registered models \(none\)"):
+        registry.locate(opened, None)
+    log(opened, study())
+    log(opened, study("other-response"))
+    with pytest.raises(StoreError, match=r"2 registered models \(other-response, sales-response\); name one"):
+        registry.locate(opened, None)
+
+
+def test_tags_are_written_on_the_version(opened: store.Store) -> None:
+    log(opened, study())
+    registry.tag(opened, registry.locate(opened, None), {"adresponse.verified": "true"})
+    assert opened.call("get_model_version", "sales-response", "1").tags["adresponse.verified"] == "true"
 
 
 def test_ten_processes_at_once_on_a_fresh_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
