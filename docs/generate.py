@@ -34,13 +34,14 @@ What `adresponse COMMAND --help` prints, for every command.
 - Exit code 2: a refusal. One sentence on standard error names the thing, the rule and the value; nothing was written, or the
   run in MLflow is marked `FAILED` and has no version. `adresponse check` also leaves with 2 where the table is not fit.
   With `--verbose` the whole trace is shown instead.
+- Exit code 1: `adresponse verify` found a difference.
 - `--json` prints one JSON object on standard output and nothing else there; a refusal is then
   `{{"error": {{"type": ..., "message": ...}}}}`. What is not finite or not known is `null`.
 - A blank value counts as not given: `--target ''` is no target. MLflow Projects pass every parameter in this way.
 - Settings without an option of their own are given in a [config file](settings.md) with `--config`.
 
-`check`, `explore`, `compare`, `run` and `doctor` are functions of the package too, with the same words:
-`adresponse run spend.csv --target Sales --channels TV,Radio` is
+`check`, `explore`, `compare`, `run`, `predict`, `serve`, `verify`, `deploy` and `doctor` are functions of the package too,
+with the same words: `adresponse run spend.csv --target Sales --channels TV,Radio` is
 `adresponse.run("spend.csv", target="Sales", channels=["TV", "Radio"])`.
 """
 
@@ -86,7 +87,9 @@ UNSAID = {  # settings that neither an option nor the config file explains
 def commands() -> str:
     """The page of all commands: their help, in the order of ``adresponse --help``."""
     parts = [COMMANDS, _section("adresponse", main)]
-    parts += [_section(f"adresponse {name}", main.commands[name]) for name in sorted(main.commands)]
+    for name, command in sorted(main.commands.items()):
+        parts.append(_section(f"adresponse {name}", command))
+        parts += [_section(f"adresponse {name} {n}", c) for n, c in sorted(getattr(command, "commands", {}).items())]
     return "\n".join(parts)
 
 

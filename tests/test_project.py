@@ -28,6 +28,8 @@ def test_mlflow_reads_every_variant_and_each_has_every_command(folder: Path) -> 
     assert entries["main"] == entries["run"]
     for name, command in main.commands.items():
         line = project.get_entry_point(name).command
+        if isinstance(command, click.Group):
+            command = command.commands[line.split()[2]]
         options = {o for o in line.split() if o.startswith("--")}
         assert options <= {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
 

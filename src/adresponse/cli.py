@@ -221,6 +221,97 @@ def compare(table: str | None, manners: Manners, **given: Any) -> Told:
     return Told(board, lambda: console.print_leaderboard(board))
 
 
+MODEL_HELP = "models:/NAME@ALIAS, models:/NAME/VERSION or a folder. [default: the champion of the only model]"
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse predict spend.csv -o scored.csv --interval 0.9"))
+@click.argument("table")
+@click.option("-o", "--output", required=True, metavar="FILE", help="CSV, Parquet, Excel, or a database URL with #table.")
+@click.option("--model", metavar="MODEL", help=MODEL_HELP)
+@click.option("--interval", type=float, metavar="SHARE", help="Add the ends between which this share of new rows lies: 0.9.")
+@click.option(
+    "--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True, help="A row that breaks the contract."
+)
+@click.option("--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True, help="What computes.")
+@click.option("--master", metavar="URL", help="Spark's master. [default: Spark on this machine]")
+@click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark, where the numbers can be read either way.")
+@click.option("--sheet", metavar="NAME", help="Sheet of an Excel file. [default: the first]")
+@click.option("--query", metavar="SQL", help="Query, where TABLE is a database URL.")
+@click.option("--sql-table", metavar="NAME", help="Table, where TABLE is a database URL.")
+@click.option("--force", "overwrite", is_flag=True, help="Write over an output that is there.")
+@_with(MANNERS)
+@_telling
+def predict(table: str, output: str, manners: Manners, **given: Any) -> Told:
+    """Score TABLE, a file or a database, and write it with its predictions to FILE.
+
+    All columns are passed through, in their order. Nothing is written where a row breaks the model's contract, unless
+    such rows are left out with --on-error skip; a side file then holds them with the reasons.
+    """
+    from adresponse import deployment
+
+    done = deployment.predict(table, output, progress=lambda share: manners.progress(console.bar("Scoring", share)), **given)
+    return Told(done, lambda: console.print_predicted(done))
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse serve models:/sales-response@champion --port 5001"))
+@click.argument("model", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=5001, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one."
+)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer.")
+@click.option(
+    "--engine",
+    type=click.Choice(["adresponse", "mlflow"]),
+    default="adresponse",
+    show_default=True,
+    help="Our server, or MLflow's.",
+)
+@click.option("--token-file", metavar="FILE", help="File with the token that callers have to send.")
+@click.option("--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="A further name to be reached by; * is any.")
+@click.option("--allow-anyone", is_flag=True, help="Listen beyond this machine without a token.")
+@click.option(
+    "--beyond", type=click.Choice(["warn", "refuse"]), default="warn", show_default=True, help="Values beyond the range fitted."
+)
+@click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds for one request.")
+@click.option("--max-body", default=8 << 20, show_default=True, type=click.IntRange(1024), help="Bytes of one request.")
+@click.option("--max-waiting", default=256, show_default=True, type=click.IntRange(1), help="Requests under way at once.")
+@click.option("--log", type=click.Choice(["requests", "errors"]), default="requests", show_default=True, help="What is logged.")
+@click.option(
+    "--poll", default=2.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds between looks at the alias."
+)
+def serve(model: str | None, **given: Any) -> None:
+    """Serve MODEL over HTTP as MLflow does (/invocations), from its formula alone; stop it with Ctrl-C.
+
+    MODEL is models:/NAME@ALIAS, models:/NAME/VERSION or the folder of a stored model; without it, the champion of the
+    only registered model. When the alias moves, the new version takes over with no request lost.
+    """
+    from adresponse import deployment
+
+    try:
+        sys.exit(deployment.serve(model or None, **given))
+    except AdresponseError as error:
+        _refuse(error)
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse verify models:/sales-response@champion --url http://127.0.0.1:5001"))
+@click.argument("model", required=False)
+@click.option("--url", help="A server that speaks MLflow's protocol. [default: a local endpoint, started for it]")
+@click.option("--target", metavar="TARGET", help="A target of `mlflow deployments`: sagemaker:/eu-west-1.")
+@click.option("--deployment", metavar="NAME", help="The deployment's name there.")
+@click.option("--token-file", metavar="FILE", help="File with the token that the server asks for.")
+@_with(MANNERS)
+@_telling
+def verify(model: str | None, manners: Manners, **given: Any) -> Told:
+    """Ask a deployment of MODEL the held-out rows; exit code 1 where an answer, a score or the version differs."""
+    from adresponse import deployment
+    from adresponse.errors import DifferenceError
+
+    found = deployment.verify(model or None, progress=manners.progress, **given)
+    refusal = None if found.verification.passed else DifferenceError(found.verification.sentence)
+    return Told(found, lambda: console.print_verified(found), refusal)
+
+
 @main.command(cls=_Blankless, epilog=_example("adresponse ui --port 5000"))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")

@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from adresponse.deployment import Verified
+    from adresponse.engines.done import Done
     from adresponse.findings import Finding
     from adresponse.lifecycle import Run
     from adresponse.table import AdTable
 
-__all__ = ["print_check", "print_doctor", "print_leaderboard", "print_profile", "print_run"]
+__all__ = [
+    "bar",
+    "print_check",
+    "print_doctor",
+    "print_leaderboard",
+    "print_predicted",
+    "print_profile",
+    "print_run",
+    "print_verified",
+]
 
 SAID_ALOUD = ("D013", "D014", "D015", "D016", "D017")  # what reading decided for the user
 
@@ -100,6 +111,38 @@ def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
     console.print("\n[bold]Findings[/]" if findings else "\nNo findings.")
     for finding in findings:
         console.print(f"  {marks[finding.severity]} {finding.code}  {_safe(finding.message)} {_safe(finding.advice)}")
+
+
+def bar(step: str, share: float) -> str:
+    """A step with a bar that is as full as the share done."""
+    full = round(24 * min(max(share, 0.0), 1.0))
+    return f"{step} {'━' * full}{'─' * (24 - full)} {share:.0%}"
+
+
+def print_predicted(done: Done) -> None:
+    from adresponse.words import count, number
+
+    console = _console()
+    console.print(f"{count(done.rows, 'row')} scored: {_safe(done.output)}")
+    if done.skipped:
+        console.print(f"{count(done.skipped, 'row')} left out, with the reasons: {_safe(done.rejected)}")
+    for name, (low, high, rows) in done.beyond.items():
+        console.print(
+            f"[yellow]review[/] {_safe(name)} lies beyond the range fitted in {count(rows, 'row')} "
+            f"({number(low)} to {number(high)} given): nothing is known there."
+        )
+
+
+def print_verified(found: Verified) -> None:
+    from rich.table import Table
+
+    console = _console()
+    console.print(f"[bold]{_safe(found.name)} version {_safe(found.version)}[/]: {_safe(found.verification.sentence)}")
+    rows = Table("", "compared", "evaluated", "answered", box=None, pad_edge=False)
+    for check in found.verification.checks:
+        mark = "[green]✓[/]" if check.passed else "[bold red]✗[/]"
+        rows.add_row(mark, _safe(check.name), _safe(check.expected), _safe(check.found))
+    console.print(rows)
 
 
 def print_profile(contract: Any, profile: Any) -> None:
