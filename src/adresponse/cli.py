@@ -70,6 +70,21 @@ def _with(*groups: Options) -> Callable[[Command], Command]:
     return add
 
 
+class _Pair(click.ParamType):
+    """``key=value``, as ``mlflow deployments -C`` takes it."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        key, equals, text = str(value).partition("=")
+        if not equals or not key.strip():
+            self.fail(f"{value!r} is no setting; write key=value.", param, ctx)
+        return key.strip(), text
+
+
+CONFIG = click.option("-C", "--config", "config", multiple=True, type=_Pair(), help="A setting of the target.")
+
+
 @dataclass(frozen=True)
 class Manners:
     """Where a command's progress goes, and whether other libraries may speak too."""
@@ -299,17 +314,82 @@ def serve(model: str | None, **given: Any) -> None:
 @click.option("--url", help="A server that speaks MLflow's protocol. [default: a local endpoint, started for it]")
 @click.option("--target", metavar="TARGET", help="A target of `mlflow deployments`: sagemaker:/eu-west-1.")
 @click.option("--deployment", metavar="NAME", help="The deployment's name there.")
+@CONFIG
 @click.option("--token-file", metavar="FILE", help="File with the token that the server asks for.")
 @_with(MANNERS)
 @_telling
-def verify(model: str | None, manners: Manners, **given: Any) -> Told:
+def verify(model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
     """Ask a deployment of MODEL the held-out rows; exit code 1 where an answer, a score or the version differs."""
     from adresponse import deployment
     from adresponse.errors import DifferenceError
 
-    found = deployment.verify(model or None, progress=manners.progress, **given)
+    found = deployment.verify(model or None, progress=manners.progress, config=dict(config), **given)
     refusal = None if found.verification.passed else DifferenceError(found.verification.sentence)
     return Told(found, lambda: console.print_verified(found), refusal)
+
+
+ENDPOINT: Options = [
+    click.argument("model", required=False),
+    click.option("--name", required=True, help="Name of the endpoint."),
+    CONFIG,
+    click.option(
+        "--action", type=click.Choice(["create", "update", "status", "delete"]), default="create", show_default=True,
+        help="What to do with it.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing."),
+]  # fmt: skip
+
+
+@main.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_example("adresponse deploy image --dry-run"))
+def deploy() -> None:
+    """Put a stored model to work elsewhere: a container image, SageMaker, Azure ML."""
+
+
+@deploy.command(cls=_Blankless, epilog=_example("adresponse deploy image models:/sales-response@champion --out image"))
+@click.argument("model", required=False)
+@click.option("--out", default="adresponse-image", show_default=True, metavar="DIR", help="Folder of the build context.")
+@CONFIG
+@click.option("--force", is_flag=True, help="Write over a build context that is there.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@_with(MANNERS)
+@_telling
+def image(model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
+    """Write a build context for a small container image that serves MODEL: Dockerfile, model, pinned requirements.
+
+    Settings: port (8080), and token_file, where in the container a token will lie.
+    """
+    return _deployed("image", model, config, manners, **given)
+
+
+@deploy.command(
+    cls=_Blankless,
+    epilog=_example("adresponse deploy sagemaker --name sales --region eu-west-1 -C image_url=URL -C bucket=NAME --dry-run"),
+)
+@click.option("--region", required=True, help="AWS region.")
+@_with(ENDPOINT, MANNERS)
+@_telling
+def sagemaker(model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
+    """Deploy MODEL to an endpoint of Amazon SageMaker, through MLflow; needs the extra adresponse[sagemaker]."""
+    return _deployed("sagemaker", model, config, manners, **given)
+
+
+@deploy.command(
+    cls=_Blankless,
+    epilog=_example("adresponse deploy azureml --name sales -C subscription_id=ID -C resource_group=RG -C workspace_name=WS"),
+)
+@_with(ENDPOINT, MANNERS)
+@_telling
+def azureml(model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
+    """Deploy MODEL to a managed online endpoint of Azure Machine Learning; needs the extra adresponse[azureml]."""
+    return _deployed("azureml", model, config, manners, **given)
+
+
+def _deployed(target: Any, model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
+    from adresponse import deployment
+
+    manners.progress("Deploying")
+    done = deployment.deploy(target, model or None, config=dict(config), **given)
+    return Told(done if done is not None else {"deleted": given["name"]}, lambda: console.print_deployed(done))
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse ui --port 5000"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bar",
     "print_check",
+    "print_deployed",
     "print_doctor",
     "print_leaderboard",
     "print_predicted",
@@ -143,6 +144,28 @@ def print_verified(found: Verified) -> None:
         mark = "[green]✓[/]" if check.passed else "[bold red]✗[/]"
         rows.add_row(mark, _safe(check.name), _safe(check.expected), _safe(check.found))
     console.print(rows)
+
+
+def print_deployed(done: Any) -> None:
+    """A build context with its commands, an endpoint's state, or the steps that would be taken."""
+    import json
+
+    console = _console()
+    if done is None:
+        console.print("Deleted.")
+    elif hasattr(done, "steps"):
+        console.print(f"[bold]{_safe(done.sentence)}[/] Nothing was sent or written.")
+        for number, step in enumerate(done.steps, 1):
+            console.print(f"\n{number}. {_safe(step.does)} [dim]({_safe(step.call)})[/]")
+            if step.sends:
+                console.print(_safe(json.dumps(step.sends, indent=2, ensure_ascii=False, default=str)), soft_wrap=True)
+    elif hasattr(done, "commands"):
+        console.print(f"Wrote {_safe(done.folder)}. Then:")
+        for line in done.commands:
+            console.print(f"  {_safe(line)}", soft_wrap=True)
+    else:
+        for key, value in vars(done).items():
+            console.print(f"{key:<10} {_safe(value)}")
 
 
 def print_profile(contract: Any, profile: Any) -> None:

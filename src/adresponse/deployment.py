@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from adresponse import settings as config_file
 from adresponse.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from adresponse.deploy.azureml import Status as AzureStatus
+    from adresponse.deploy.image import Written
+    from adresponse.deploy.intent import Intent
+    from adresponse.deploy.sagemaker import Status as SageMakerStatus
     from adresponse.engines.done import Done
     from adresponse.pyfunc import ResponseModel
     from adresponse.registry import Located
@@ -21,10 +24,11 @@ if TYPE_CHECKING:
     from adresponse.stored import Stored
     from adresponse.verification import Answered, EvaluationRows, Verification
 
-__all__ = ["Model", "Verified", "load", "opened", "predict", "serve", "try_out", "verify"]
+__all__ = ["Model", "Verified", "deploy", "load", "opened", "predict", "serve", "try_out", "verify"]
 
 Progress = Callable[[str], None]
 Ask = Callable[["EvaluationRows"], "Answered"]
+Status: TypeAlias = "AzureStatus | SageMakerStatus"
 
 
 def _silent(step: str) -> None:
@@ -99,6 +103,7 @@ def from_folder(folder: Path) -> Model:
 
 def open_store() -> Store:
     """The store in use, which must be there."""
+    from adresponse import settings as config_file
     from adresponse import store
 
     uri = store.resolve(config_file.tracking_uri(), Path.cwd())
@@ -122,7 +127,9 @@ def load(model: str | None = None) -> ResponseModel:
 
     with opened(model) as found:
         formula = found.stored.formula
-        return ResponseModel(formula, found.stored.folder, None if formula.closed else load_pipeline(found.stored.folder, formula))
+        return ResponseModel(
+            formula, found.stored.folder, None if formula.closed else load_pipeline(found.stored.folder, formula)
+        )
 
 
 # --- ask
@@ -239,6 +246,115 @@ def serve(
     return launch.follow(*_following(model), options, workers, engine, poll)
 
 
+# --- deploy elsewhere
+
+
+def deploy(
+    target: Literal["image", "sagemaker", "azureml"],
+    model: str | None = None,
+    *,
+    action: Literal["create", "update", "status", "delete"] = "create",
+    name: str | None = None,
+    region: str | None = None,
+    out: str | Path = "adresponse-image",
+    config: Mapping[str, Any] | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    client: Any = None,
+) -> Intent | Written | Status | None:
+    """Put a model to work elsewhere, or say what would be done.
+
+    Parameters
+    ----------
+    target : {"image", "sagemaker", "azureml"}
+        A build context for a container image, or an endpoint of a cloud.
+    model : str, optional
+        See ``opened``.
+    action : {"create", "update", "status", "delete"}
+        What to do with the endpoint; an image is only created.
+    name : str, optional
+        Name of the endpoint.
+    region : str, optional
+        AWS region, for ``sagemaker``.
+    out : path
+        Folder of the build context, for ``image``.
+    config : mapping, optional
+        Further settings of the target (its ``Settings``, or ``port`` and ``token_file`` of an image); an unknown name
+        is refused.
+    force : bool
+        Write over a build context that is there.
+    dry_run : bool
+        Send and write nothing; give what would be done.
+    client : object, optional
+        Azure's ``MLClient``, where there is one already.
+    """
+    given = dict(config or {})
+    if target == "image":
+        with opened(model) as found:
+            return _image(found, Path(out), given, force, dry_run)
+    if not name:
+        raise ConfigError(f"An endpoint of {target} needs a name; add --name NAME.")
+    if target == "sagemaker":
+        return _sagemaker(model, action, name, region, given, dry_run)
+    return _azureml(model, action, name, given, dry_run, client)
+
+
+def _image(found: Model, out: Path, given: dict[str, Any], force: bool, dry_run: bool) -> Intent | Written:
+    from adresponse.deploy import image
+
+    if unknown := set(given) - {"port", "token_file"}:
+        raise ConfigError(f"The setting {min(unknown)!r} is not known to an image; it takes port and token_file.")
+    port, token_file = _port(given.get("port", 8080)), str(given.get("token_file", ""))
+    about: dict[str, Any] = {"version": found.version, "name": found.name, "port": port, "token_file": token_file}
+    return image.intent(found.stored, out, **about) if dry_run else image.write(found.stored, out, **about, force=force)
+
+
+def _port(value: Any) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ConfigError(f"port={value!r} is no port; give a number from 1 to 65535.") from None
+
+
+def _sagemaker(
+    model: str | None, action: str, name: str, region: str | None, given: dict[str, Any], dry_run: bool
+) -> Intent | Status | None:
+    from adresponse.deploy import sagemaker
+
+    if not region:
+        raise ConfigError("SageMaker needs a region; add --region eu-west-1.")
+    settings = sagemaker.Settings.read(region, given)
+    if action == "status":
+        return sagemaker.status(settings, name)
+    if action == "delete":
+        sagemaker.delete(settings, name)
+        return None
+    with opened(model) as found:
+        about = {"model": found.name, "version": found.version, "digest": found.stored.digest}
+        if dry_run:
+            return sagemaker.intent(settings, name, **about)
+        act = sagemaker.create if action == "create" else sagemaker.update
+        return act(settings, name, found.stored.folder, **about)
+
+
+def _azureml(
+    model: str | None, action: str, name: str, given: dict[str, Any], dry_run: bool, client: Any
+) -> Intent | Status | None:
+    from adresponse.deploy import azureml
+
+    settings = azureml.Settings.read(given)
+    if action == "status":
+        return azureml.status(client or azureml.connect(settings), name)
+    if action == "delete":
+        azureml.delete(client or azureml.connect(settings), name)
+        return None
+    with opened(model) as found:
+        if dry_run:
+            return azureml.intent(settings, name, found.stored, model=found.name, version=found.version)
+        act = azureml.create if action == "create" else azureml.update
+        return act(client or azureml.connect(settings), settings, name, found.stored, model=found.name, version=found.version)
+
+
 # --- verify
 
 
@@ -265,6 +381,7 @@ def verify(
     url: str | None = None,
     target: str | None = None,
     deployment: str | None = None,
+    config: Mapping[str, Any] | None = None,
     token_file: str | Path | None = None,
     progress: Progress = _silent,
 ) -> Verified:
@@ -279,7 +396,9 @@ def verify(
     url : str, optional
         Of a server that speaks MLflow's scoring protocol. Without it and ``target``, a local one is started for it.
     target, deployment : str, optional
-        A target of ``mlflow deployments`` and the name of the deployment there: ``sagemaker:/eu-west-1``, ``sales``.
+        ``sagemaker:/REGION``, ``azureml`` or any other target of ``mlflow deployments``, and the deployment's name there.
+    config : mapping, optional
+        Settings of the target, as ``deploy`` takes them.
     token_file : path, optional
         File with the token that the server asks for.
     """
@@ -290,7 +409,7 @@ def verify(
     progress("Opening the model")
     with opened(model) as found, contextlib.ExitStack() as stack:
         progress("Asking the deployment")
-        ask, where = _asker(found, url, target, deployment, token_file, stack)
+        ask, where = _asker(found, url, target, deployment, config, token_file, stack)
         store = found.store or open_store()
         experiment = track.experiment_of(store, found.name or "verification")
         result, run_id = _judged(ask, where, found.stored, found.version, store, experiment, "")
@@ -300,20 +419,51 @@ def verify(
 
 
 def _asker(
-    found: Model, url: str | None, target: str | None, deployment: str | None, token_file: Any, stack: contextlib.ExitStack
+    found: Model,
+    url: str | None,
+    target: str | None,
+    deployment: str | None,
+    config: Mapping[str, Any] | None,
+    token_file: Any,
+    stack: contextlib.ExitStack,
 ) -> tuple[Ask, str]:
     if url is not None:
         return _ask_url(url, read_token(token_file)), url
     if target is not None:
         if not deployment:
             raise ConfigError(f"target={target!r} needs the name of the deployment there; add --deployment NAME.")
-        from adresponse import scoring
-
-        return scoring.asker(target, deployment), f"{target} {deployment}"
+        return _ask_target(target, deployment, config or {}), f"{target} {deployment}"
     from adresponse.serve import launch
 
     endpoint = stack.enter_context(launch.background(found.stored.folder, version=found.version, name=found.name))
     return _ask_url(endpoint.url, ""), "A local endpoint"
+
+
+def _ask_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
+    """A way to ask a deployment of a cloud, or of any other target of ``mlflow deployments``."""
+    kind, _, place = target.partition(":/")
+    if kind == "sagemaker":
+        from adresponse.deploy import sagemaker
+
+        aws = sagemaker.Settings.read(place.partition("/")[0], config)
+        return lambda rows: sagemaker.ask(aws, deployment, _columns(rows), _level(rows))
+    if kind == "azureml":
+        from adresponse.deploy import azureml
+
+        azure = azureml.Settings.read(config)
+        client = azureml.connect(azure)
+        return lambda rows: azureml.ask(client, azure, deployment, _columns(rows), _level(rows))
+    from adresponse import scoring
+
+    return scoring.asker(target, deployment)
+
+
+def _columns(rows: EvaluationRows) -> dict[str, list[float]]:
+    return {name: column.tolist() for name, column in rows.X.items()}
+
+
+def _level(rows: EvaluationRows) -> float | None:
+    return None if rows.lower is None else rows.level
 
 
 def _ask_url(url: str, token: str) -> Ask:
@@ -323,8 +473,7 @@ def _ask_url(url: str, token: str) -> Ask:
     from adresponse.verification import Answered
 
     def ask(rows: EvaluationRows) -> Answered:
-        level = None if rows.lower is None else rows.level
-        answer = client.ask(url, {name: column.tolist() for name, column in rows.X.items()}, level, token)
+        answer = client.ask(url, _columns(rows), _level(rows), token)
         lower, upper = (None if v is None else np.asarray(v) for v in (answer.lower, answer.upper))
         return Answered(np.asarray(answer.prediction), lower, upper, answer.version)
 
