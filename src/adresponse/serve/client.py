@@ -1,0 +1,146 @@
+"""What does a deployment answer over HTTP? Rows out, numbers back, in MLflow's scoring protocol."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from adresponse.errors import ConfigError, DeploymentError
+
+__all__ = ["Answer", "ask"]
+
+BATCH_ROWS = 1_000  # in one request: below the limits of the usual gateways
+SHOWN = 300  # characters of a refusal that are repeated
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for the rows, in the target's unit.
+
+    ``lower`` and ``upper`` are None where no interval was asked for; ``version`` is empty where the deployment does not
+    say which one answered.
+    """
+
+    prediction: list[float]
+    lower: list[float] | None
+    upper: list[float] | None
+    version: str
+
+
+def ask(
+    url: str, columns: Mapping[str, Sequence[float]], level: float | None = None, token: str = "", timeout: float = 30.0
+) -> Answer:
+    """Ask a deployment, 1,000 rows a request over one connection.
+
+    Parameters
+    ----------
+    url : str
+        Of the server, ``http`` or ``https``; ``/invocations`` is added.
+    columns : mapping of str to sequence of float
+        Values by column name, all of one length, in the table's units.
+    level : float between 0 and 1, optional
+        Share of new rows that the interval should hold.
+    token : str, optional
+        What the server asks for.
+    timeout : float
+        Seconds that each request may take.
+
+    Raises
+    ------
+    ConfigError
+        If ``url`` is no address.
+    DeploymentError
+        If it cannot be reached, refuses, or several versions answer.
+    """
+    connection, path = _connection(url, timeout)
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    found: list[Any] = []
+    versions: set[str] = set()
+    with closing(connection):
+        for body in _bodies(columns, level):
+            values, version = _exchange(connection, path, body, headers, url)
+            found += values
+            versions.add(version)
+    height = len(next(iter(columns.values()), ()))
+    if len(found) != height:
+        raise DeploymentError(f"{url} gave {len(found):,} predictions for {height:,} rows.")
+    if len(versions) > 1:
+        raise DeploymentError(f"{url} answered with several versions ({', '.join(sorted(versions))}) meanwhile; ask again.")
+    return _answer(url, found, level, "".join(versions))
+
+
+def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.scheme not in ("http", "https"):
+        raise ConfigError(f"url={url!r} is no address of a server; write http://127.0.0.1:5001.")
+    path = f"{parts.path.rstrip('/').removesuffix('/invocations')}/invocations"
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context()), path
+    return http.client.HTTPConnection(host, port, timeout=timeout), path
+
+
+def _bodies(columns: Mapping[str, Sequence[float]], level: float | None) -> Iterator[bytes]:
+    height = len(next(iter(columns.values()), ()))
+    for start in range(0, height, BATCH_ROWS):
+        rows = list(zip(*(values[start : start + BATCH_ROWS] for values in columns.values()), strict=True))
+        request: dict[str, Any] = {"dataframe_split": {"columns": list(columns), "data": rows}}
+        if level is not None:
+            request["params"] = {"interval": level}
+        yield json.dumps(request).encode()
+
+
+def _exchange(
+    connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str], url: str
+) -> tuple[list[Any], str]:
+    try:
+        connection.request("POST", path, body, headers)
+        response = connection.getresponse()
+        answer = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise DeploymentError(f"{url} cannot be asked ({_reason(error)}); is it running?") from None
+    if response.status != 200:
+        raise DeploymentError(f"{url} refused ({response.status}): {_message(answer) or response.reason}")
+    try:
+        return list(json.loads(answer)["predictions"]), response.getheader("X-Model-Version") or ""
+    except (ValueError, KeyError, TypeError):
+        raise DeploymentError(f"{url} gave no predictions; is it a server of MLflow's scoring protocol?") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def _message(answer: bytes) -> str:
+    """The server's own sentence, from MLflow's shape of an error."""
+    try:
+        given = json.loads(answer)
+        said = str(given.get("message") or given.get("error_code") or "")
+    except (ValueError, AttributeError):
+        said = answer.decode("utf-8", "replace")
+    return " ".join(said.split())[:SHOWN]
+
+
+def _answer(url: str, found: list[Any], level: float | None, version: str) -> Answer:
+    names = ("prediction",) if level is None else ("prediction", "lower", "upper")
+    try:
+        columns = {name: [float(v[name] if isinstance(v, dict) else v) for v in found] for name in names}
+    except (KeyError, TypeError, ValueError):
+        raise DeploymentError(f"{url} gave predictions that are no numbers.") from None
+    for name, values in columns.items():
+        for row, value in enumerate(values, 1):
+            if not math.isfinite(value):
+                raise DeploymentError(f"{url} gave no finite number for {name}, row {row}.")
+    return Answer(columns["prediction"], columns.get("lower"), columns.get("upper"), version)

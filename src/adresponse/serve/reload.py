@@ -1,0 +1,230 @@
+"""Which model should answer, and is it fit to? The pointer to it, its trial, and the swap."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from adresponse.errors import AdresponseError, ModelError
+from adresponse.serve.holder import Holder, Served
+from adresponse.serve.options import Options
+from adresponse.stored import open_stored
+
+if TYPE_CHECKING:
+    from adresponse.serve.pipeline import PipelineChild
+
+__all__ = ["Pointed", "admit", "follow"]
+
+LOOK_SECONDS = 0.25  # between two looks at the pointer: one stat of a file
+REPLAY_SECONDS = 60.0
+TOLERANCE = 1e-9  # relative, for a pipeline: its libraries may sum in another order; a closed formula is exact
+ANYONE = {"token": "", "hosts": ("*",), "beyond": "warn", "log": "errors", "max_waiting": 2}
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """A stored model in a local folder, to be served.
+
+    Parameters
+    ----------
+    folder : str
+        The folder with ``MLmodel``.
+    version, name : str
+        As ``Served`` has them; without a version, MLflow's id of the model stands for it.
+    digest : str, optional
+        SHA-256 of its manifest, where the registry knows it.
+    number : int
+        Counts what was pointed at.
+    trouble : str
+        Why a newer model is not served.
+    """
+
+    folder: str
+    version: str = ""
+    name: str = ""
+    digest: str | None = None
+    number: int = 0
+    trouble: str = ""
+
+    def write(self, path: Path) -> None:
+        """Put the pointer into a file in one step."""
+        beside = path.with_suffix(".new")
+        beside.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        beside.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What ``write`` put there."""
+        return cls(**json.loads(path.read_bytes()))
+
+
+async def admit(pointed: Pointed, options: Options) -> Served:
+    """The model that is pointed at, opened, tried on its stored example, and warm.
+
+    Raises
+    ------
+    ModelError
+        If it was altered, cannot be loaded here, or answers otherwise than is recorded.
+    """
+    stored = await asyncio.to_thread(open_stored, Path(pointed.folder), pointed.digest)
+    version = pointed.version or stored.model_id
+    if stored.formula.closed:
+        served = Served(stored, version, pointed.name)
+        await _replay(served, options)
+        return served
+    from adresponse.serve.pipeline import PipelineChild
+
+    child = PipelineChild(stored.folder)
+    try:
+        await child.start()
+        served = Served(stored, version, pointed.name, child.ask)
+        await _replay(served, options)
+    except BaseException:
+        child.close()
+        raise
+    return served
+
+
+async def _replay(served: Served, options: Options) -> None:
+    """Ask the stored example as a request is asked, and compare each answer with the recorded one."""
+    from adresponse.serve.app import create_app
+
+    allowed = replace(options, timeout=max(options.timeout, REPLAY_SECONDS), **ANYONE)  # type: ignore[arg-type]
+    request = json.dumps(served.stored.replay["request"]).encode()
+    status, body = await _post(create_app(Holder(served, ready=True), allowed), request)
+    if status != 200:
+        raise ModelError(
+            f"The model {_shown(served)} refuses its own example ({status}: {body[:200].decode('utf-8', 'replace')})."
+        )
+    _refuse_difference(served, json.loads(body)["predictions"])
+
+
+def _refuse_difference(served: Served, found: list[float]) -> None:
+    expected: list[float] = served.stored.replay["predictions"]
+    tolerance = 0.0 if served.stored.formula.closed else TOLERANCE
+    same = len(found) == len(expected)
+    if same and all(abs(f - e) <= tolerance * abs(e) for f, e in zip(found, expected, strict=True)):
+        return
+    raise ModelError(f"The model {_shown(served)} answers its stored example otherwise than is recorded; it is not served.")
+
+
+def _shown(served: Served) -> str:
+    return f"{served.name} version {served.version}" if served.name else served.version
+
+
+async def _post(app: Any, body: bytes) -> tuple[int, bytes]:
+    """One request to ``/invocations`` of an ASGI application, without a socket."""
+    headers = [
+        (b"host", b"localhost"),
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/invocations",
+        "raw_path": b"/invocations",
+        "root_path": "",
+        "query_string": b"",
+        "headers": headers,
+        "client": ("127.0.0.1", 0),
+        "server": ("127.0.0.1", 0),
+        "state": {},
+    }
+    given = [{"type": "http.request", "body": body, "more_body": False}]
+    status, parts = 0, []
+
+    async def receive() -> dict[str, Any]:
+        if given:
+            return given.pop()
+        await asyncio.Event().wait()
+        raise AssertionError  # pragma: no cover
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+        parts.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return status, b"".join(parts)
+
+
+async def follow(path: Path, holder: Holder, options: Options, current: Pointed, report: Callable[[str], None]) -> None:
+    """Serve what the pointer names, from now on; what is not fit is refused once, and the old model stays.
+
+    Parameters
+    ----------
+    path : Path
+        The pointer's file.
+    holder : Holder
+        Gets the new model.
+    options : Options
+        How requests are treated.
+    current : Pointed
+        What the holder has now.
+    report : callable
+        Told ``serving N`` or ``refused N SENTENCE`` for the pointer's number.
+    """
+    seen = None
+    while True:
+        if (there := _stamp(path)) != seen:
+            seen = there
+            current = await _turn_to(Pointed.read(path), holder, options, current, report)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_ino, found.st_mtime_ns
+
+
+async def _turn_to(
+    wanted: Pointed, holder: Holder, options: Options, current: Pointed, report: Callable[[str], None]
+) -> Pointed:
+    if wanted.folder == current.folder:
+        holder.trouble = wanted.trouble
+        report(f"serving {wanted.number}")
+        return wanted
+    old = holder.current
+    try:
+        admitted = await admit(wanted, options)
+    except Exception as error:  # whatever is wrong with a new model, the old one answers on
+        holder.trouble = sentence_of(wanted, error)
+        report(f"refused {wanted.number} {holder.trouble}")
+        return current
+    holder.current = admitted
+    holder.trouble = wanted.trouble
+    holder.swaps += 1
+    retire(old)
+    settle()
+    report(f"serving {wanted.number}")
+    return wanted
+
+
+def sentence_of(wanted: Pointed, error: Exception) -> str:
+    """Why a model is not served, in one line."""
+    said = str(error) if isinstance(error, AdresponseError) else f"{type(error).__name__}: {error}"
+    return " ".join(f"Version {wanted.version} is not served: {said}".split())
+
+
+def retire(served: Served) -> None:
+    """Let a pipeline's process end once it has answered what it was asked."""
+    child: PipelineChild | None = getattr(served.ask, "__self__", None)
+    if child is not None:
+        child.retire()
+
+
+def settle() -> None:
+    """Take what lives now out of the garbage collector's rounds; what was replaced goes first."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

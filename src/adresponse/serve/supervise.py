@@ -1,0 +1,419 @@
+"""How do several processes answer as one, and follow the registry? A parent that starts, tells and restarts workers.
+
+The parent owns the listening socket, so that connections wait while a worker is replaced. It alone may use MLflow: it
+looks where the alias points, copies the model into a folder, and writes where that is into ``current.json``, which the
+workers watch (``reload.py``). A model that a worker refuses is not pointed at any longer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+from adresponse.errors import AdresponseError, DeploymentError, ModelError
+from adresponse.serve.listening import announce, listen, say, url_of
+from adresponse.serve.options import Options
+from adresponse.serve.reload import Pointed
+from adresponse.serve.worker import ONE_THREAD, Task
+
+__all__ = ["Fetch", "Find", "Followed", "Found", "Worker", "run"]
+
+TICK_SECONDS = 0.25
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a worker that ends soon after each
+LASTING_SECONDS = 30.0  # a worker that answered for so long has not failed at once
+TRIES = 4  # starts of workers of which none was ever ready
+GRACE_SECONDS = 5.0  # beyond the drain, for a worker to end by itself
+
+
+@dataclass(frozen=True)
+class Found:
+    """The version that is to be served: its number, its model's name, the SHA-256 of its manifest where known."""
+
+    version: str
+    name: str
+    digest: str | None = None
+
+
+Find = Callable[[], Found]
+"""Looks where the alias points now; raises AdresponseError where the registry cannot say."""
+
+Fetch = Callable[[Found, Path], tuple[Path, str | None]]
+"""Copies a version's files into a folder; gives the folder with ``MLmodel`` and the SHA-256 of its manifest."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A model in a registry, and how to find and fetch it."""
+
+    find: Find
+    fetch: Fetch
+
+
+def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seconds: float = 2.0) -> int:
+    """Serve a model with worker processes until SIGTERM or SIGINT; gives the exit code.
+
+    Parameters
+    ----------
+    model : Pointed or Followed
+        A stored model in a folder, or one of a registry whose alias is followed.
+    options : Options
+        How requests are treated.
+    workers : int
+        Processes that answer, 1 or more.
+    poll_seconds : float
+        Between two looks at the registry; 0 looks only once.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot listen where the options say.
+    StoreError
+        If the registry cannot say which model it is.
+    ModelError
+        If the model cannot be served.
+    DeploymentError
+        If the workers end before they are ready.
+    """
+    with contextlib.closing(listen(options)) as listening, _runtime() as runtime:
+        source = _Source(model, runtime)
+        return _Supervisor(source, listening, runtime, options, workers, poll_seconds).run()
+
+
+@contextlib.contextmanager
+def _runtime() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="adresponse-serve-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+# --- one worker, seen from its parent
+
+
+class Worker:
+    """A worker process: started on an inherited socket, heard by lines, ended with its parent.
+
+    Parameters
+    ----------
+    listening : socket
+        What it accepts connections from.
+    pointer : Path
+        The pointer's file.
+    options : Options
+        How requests are treated.
+    log : int, optional
+        File descriptor that gets its standard error; this process's own by default.
+    """
+
+    def __init__(self, listening: socket.socket, pointer: Path, options: Options, log: int | None = None) -> None:
+        self.started = time.monotonic()
+        self.ready = False
+        self.number = -1  # of the pointer that it serves
+        self.refusal = ""
+        self._rest = b""
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "adresponse.serve.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment(),
+            pass_fds=(listening.fileno(),),
+            process_group=0,  # Ctrl+C is for the parent, which drains
+        )
+        task, self.output = _pipes(self.process)
+        with contextlib.suppress(BrokenPipeError):
+            task.write(Task(listening.fileno(), str(pointer), options).to_line())
+            task.flush()
+
+    def hear(self) -> list[tuple[str, int]] | None:
+        """What it has reported since: ``ready``, ``serving``, ``refused``, each with a number; None once it has ended."""
+        read = os.read(self.output.fileno(), 65536)
+        if not read:
+            return None
+        *lines, self._rest = (self._rest + read).split(b"\n")
+        return [self._heard(line.decode("utf-8", "replace")) for line in lines]
+
+    def _heard(self, line: str) -> tuple[str, int]:
+        what, _, rest = line.partition(" ")
+        number, _, sentence = rest.partition(" ")
+        if what == "ready":
+            self.ready = True
+            return what, 0
+        if what == "refused":
+            self.refusal = sentence
+        else:
+            self.number = int(number)
+        return what, int(number)
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def end(self, seconds: float) -> None:
+        """Wait so long for it to end, then kill it."""
+        try:
+            self.process.wait(max(seconds, 0))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pipe in _pipes(self.process):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """Input and output of a process that was started with both."""
+    assert process.stdin is not None  # noqa: S101
+    assert process.stdout is not None  # noqa: S101
+    return process.stdin, process.stdout
+
+
+def environment() -> dict[str, str]:
+    """This process's environment for a child of the package: its folder on the path, and no threads for products."""
+    package = str(Path(__file__).parents[2])
+    inherited = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([package, inherited] if inherited else [package])
+    return {**ONE_THREAD, **os.environ, "PYTHONPATH": path}
+
+
+# --- where the model comes from
+
+
+class _Source:
+    """What to serve: a folder that stays, or what the registry's alias names now."""
+
+    def __init__(self, model: Pointed | Followed, runtime: Path) -> None:
+        self.followed = model if isinstance(model, Followed) else None
+        self.folders = runtime / "models"
+        self.fetched = 0
+        self.seen: Found | None = None
+        self.down = ""
+        self.first = model if isinstance(model, Pointed) else self._fetch(self._find())
+
+    def _find(self) -> Found:
+        assert self.followed is not None  # noqa: S101
+        return self.followed.find()
+
+    def _fetch(self, found: Found) -> Pointed:
+        assert self.followed is not None  # noqa: S101
+        self.fetched += 1
+        target = self.folders / f"{self.fetched}"
+        try:
+            folder, digest = self.followed.fetch(found, target)
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        self.seen = found
+        return Pointed(str(folder), found.version, found.name, digest)
+
+    def look(self) -> Pointed | None:
+        """What to serve from now on, where that has changed; a registry that is down is said once, and outwaited."""
+        try:
+            found = self._find()
+            moved = self._fetch(found) if found != self.seen else None
+        except Exception as error:  # whatever the registry's client raises, serving goes on
+            self._complain(error)
+            return None
+        if self.down:
+            self.down = ""
+            say("The registry answers again.")
+        return moved
+
+    def _complain(self, error: Exception) -> None:
+        said = str(error) if isinstance(error, AdresponseError) else f"{type(error).__name__}: {error}"
+        if said != self.down:
+            self.down = said
+            say(f"{' '.join(said.split())} The model served so far is kept; looking again.")
+
+
+# --- the parent
+
+
+@dataclass
+class _Failures:
+    """How often workers ended soon after their start, and when the next may start."""
+
+    count: int = 0
+    next_start: float = 0.0
+
+    def note(self, worker: Worker) -> None:
+        now = time.monotonic()
+        self.count = 0 if worker.ready and now - worker.started > LASTING_SECONDS else self.count + 1
+        pause = PAUSES[min(self.count, len(PAUSES)) - 1] if self.count > 1 else 0.0
+        self.next_start = now + pause
+
+
+@dataclass
+class _Supervisor:
+    source: _Source
+    listening: socket.socket
+    runtime: Path
+    options: Options
+    count: int
+    poll_seconds: float
+    workers: list[Worker] = field(default_factory=list)
+    failures: _Failures = field(default_factory=_Failures)
+    answered: bool = False  # some worker was ready once
+    signals: int = 0
+    leftover: dict[Path, float] = field(default_factory=dict)  # folders that nobody needs after that time
+
+    def run(self) -> int:
+        self.pointer = self.runtime / "current.json"
+        self.good: Pointed | None = None
+        self.pointed = replace(self.source.first, number=1)
+        self.pointed.write(self.pointer)
+        self.moves: queue.SimpleQueue[Pointed] = queue.SimpleQueue()
+        self.ended = threading.Event()
+        with selectors.DefaultSelector() as self.selector, self._waking(), self._signalled():
+            try:
+                self._follow()
+                while not self.signals:
+                    self._start_missing()
+                    self._hear(TICK_SECONDS)
+                    self._move()
+                    self._sweep()
+                return self._drain()
+            finally:
+                self.ended.set()
+                for worker in self.workers:
+                    worker.tell(signal.SIGKILL)
+                    worker.end(GRACE_SECONDS)
+
+    @contextlib.contextmanager
+    def _waking(self) -> Iterator[None]:
+        """A pipe that ends the wait: a byte says that a signal came or the alias moved."""
+        read, self.wake = os.pipe()
+        self.selector.register(read, selectors.EVENT_READ, None)
+        try:
+            yield
+        finally:
+            self.selector.unregister(read)
+            os.close(read)
+            os.close(self.wake)
+
+    @contextlib.contextmanager
+    def _signalled(self) -> Iterator[None]:
+        def note(*_: Any) -> None:
+            self.signals += 1
+            os.write(self.wake, b".")
+
+        previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _follow(self) -> None:
+        """Look at the registry in a thread of its own: it may take long to say that it is down."""
+        if self.source.followed is None or self.poll_seconds <= 0:
+            return
+
+        def look() -> None:
+            while not self.ended.wait(self.poll_seconds):
+                if (moved := self.source.look()) is not None:
+                    self.moves.put(moved)
+                    with contextlib.suppress(OSError):
+                        os.write(self.wake, b".")
+
+        threading.Thread(target=look, name="registry", daemon=True).start()
+
+    def _start_missing(self) -> None:
+        while len(self.workers) < self.count and time.monotonic() >= self.failures.next_start:
+            worker = Worker(self.listening, self.pointer, self.options)
+            self.workers.append(worker)
+            self.selector.register(worker.output, selectors.EVENT_READ, worker)
+
+    def _hear(self, seconds: float) -> None:
+        for key, _ in self.selector.select(seconds):
+            if key.data is None:
+                os.read(key.fd, 4096)
+                continue
+            worker: Worker = key.data
+            reports = worker.hear()
+            if reports is None:
+                self._bury(worker)
+                continue
+            for what, number in reports:
+                self._note(worker, what, number)
+
+    def _note(self, worker: Worker, what: str, number: int) -> None:
+        if what == "ready" and not self.answered:
+            self.answered = True
+            announce(self.pointed.name, self.pointed.version or "", url_of(self.listening))
+        elif what == "serving" and number == self.pointed.number:
+            self.good = self.pointed
+        elif what == "refused" and number == self.pointed.number and self.good is not None:
+            say(f"{worker.refusal} {self.good.name} version {self.good.version} answers on.".replace("  ", " "))
+            self._point(replace(self.good, trouble=worker.refusal))
+
+    def _point(self, wanted: Pointed) -> None:
+        self.pointed = replace(wanted, number=self.pointed.number + 1)
+        self.pointed.write(self.pointer)
+
+    def _bury(self, worker: Worker) -> None:
+        self.selector.unregister(worker.output)
+        self.workers.remove(worker)
+        worker.end(GRACE_SECONDS)
+        if self.signals:
+            return
+        code = worker.process.returncode
+        self.failures.note(worker)
+        if not self.answered:
+            if worker.refusal:
+                raise ModelError(worker.refusal)
+            if self.failures.count >= TRIES:
+                raise DeploymentError(
+                    f"The server's workers end before they are ready ({_ending(code)}); what they said stands above."
+                )
+        say(f"Worker {worker.process.pid} ended ({_ending(code)}); another one takes its place.")
+
+    def _move(self) -> None:
+        while not self.moves.empty():
+            moved = self.moves.get()
+            if self.pointed.folder != moved.folder:
+                say(f"{moved.name} version {moved.version} is to answer from now on; the workers try it.")
+                self._point(moved)
+
+    def _sweep(self) -> None:
+        """Remove folders once each worker has turned to the one pointed at, and no request can need them."""
+        if self.source.followed is None or self.good is None or self.good.folder != self.pointed.folder:
+            return
+        if len(self.workers) < self.count or any(w.number != self.pointed.number for w in self.workers):
+            self.leftover.clear()
+            return
+        now = time.monotonic()
+        newest = self.source.folders / f"{self.source.fetched}"  # may be on its way
+        for folder in list(self.source.folders.iterdir()):
+            if folder == newest or Path(self.pointed.folder).is_relative_to(folder):
+                self.leftover.pop(folder, None)
+            elif now > self.leftover.setdefault(folder, now + self.options.timeout):
+                shutil.rmtree(folder, ignore_errors=True)
+                self.leftover.pop(folder)
+
+    def _drain(self) -> int:
+        """End the workers once their requests are answered; a second signal ends them at once."""
+        self.listening.close()
+        for worker in self.workers:
+            worker.tell(signal.SIGTERM)
+        until = time.monotonic() + self.options.drain + GRACE_SECONDS
+        while self.workers and self.signals < 2 and time.monotonic() < until:
+            self._hear(TICK_SECONDS)
+        return 1 if self.workers else 0
+
+
+def _ending(code: int | None) -> str:
+    return f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
