@@ -1,0 +1,118 @@
+"""How is a database opened for scoring, and how are answers written there? No password is ever said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+
+from adresponse.engines.outputs import Columns, Form, Writer, as_arrow
+from adresponse.engines.places import Table
+from adresponse.errors import ConfigError, TableError
+from adresponse.reading import database
+
+__all__ = ["connect", "open_table"]
+
+
+@contextmanager
+def connect(url: str, *, new: bool = False) -> Iterator[tuple[sa.Engine, str]]:
+    """An engine and the database's name for people; what SQLAlchemy raises inside becomes one sentence.
+
+    With ``new`` an SQLite file may be made; without, it must be there.
+    """
+    made = sa.make_url(url) if new and url.startswith("sqlite") else database._url(url)
+    shown = made.set(password=None, query={}).render_as_string()
+    try:
+        engine = sa.create_engine(made)
+    except (NoSuchModuleError, ImportError, SQLAlchemyError) as error:
+        said = database._said(error, made)
+        raise TableError(f"{shown} names a database that cannot be opened here: {said}.") from error
+    if made.drivername.startswith("sqlite"):
+        _one_transaction(engine)
+    try:
+        yield engine, shown
+    except SQLAlchemyError as error:
+        said = database._said(error, made)
+        raise TableError(f"{shown} did not answer: {said}; check the URL, query and table.") from error
+    finally:
+        engine.dispose()
+
+
+def _one_transaction(engine: sa.Engine) -> None:
+    """Let BEGIN come first: Python's sqlite3 would leave CREATE TABLE outside the transaction."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _(connection: object, record: object) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]
+
+    @sa.event.listens_for(engine, "begin")
+    def _(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+
+@contextmanager
+def open_table(table: Table, form: Form, overwrite: bool) -> Iterator[Writer]:
+    """A writer into a new table, in one transaction: all rows or none."""
+    with connect(table.url, new=True) as (engine, shown), engine.begin() as connection:
+        there = sa.inspect(connection).has_table(table.name)
+        if there and not overwrite:
+            raise ConfigError(f"{shown} has a table {table.name!r} already; give --force to replace it, or another name.")
+        yield _Table(connection, table.name, form, there)
+
+
+class _Table:
+    """The rows of one table; its types are those of the first block."""
+
+    def __init__(self, connection: sa.Connection, name: str, form: Form, replaces: bool) -> None:
+        self._connection = connection
+        self._name = name
+        self._form = form
+        self._replaces = replaces
+        self._insert: sa.Insert | None = None
+
+    def write(self, columns: Columns) -> None:
+        numbers = self._form.numbers
+        arrays = [as_arrow(c, name in numbers) for name, c in zip(self._form.names, columns, strict=True)]
+        if self._insert is None:
+            self._insert = self._make(arrays)
+        values = [_values(a) for a in arrays]
+        if values[0]:
+            keys = [f"c{i}" for i in range(len(values))]
+            self._connection.execute(self._insert, [dict(zip(keys, row, strict=True)) for row in zip(*values, strict=True)])
+
+    def _make(self, arrays: Columns) -> sa.Insert:
+        named = zip(self._form.names, arrays, strict=True)
+        columns = [sa.Column(name, _sql_type(a.type), key=f"c{i}") for i, (name, a) in enumerate(named)]
+        made = sa.Table(self._name, sa.MetaData(), *columns)
+        if self._replaces:
+            made.drop(self._connection)
+        made.create(self._connection)
+        return made.insert()
+
+
+def _sql_type(kind: Any) -> sa.types.TypeEngine[Any]:
+    tests: list[tuple[Any, sa.types.TypeEngine[Any]]] = [
+        (pa.types.is_uint64, sa.Numeric(20, 0)),
+        (pa.types.is_integer, sa.BigInteger()),
+        (pa.types.is_floating, sa.Double()),
+        (pa.types.is_boolean, sa.Boolean()),
+        (pa.types.is_date, sa.Date()),
+        (pa.types.is_timestamp, sa.DateTime(timezone=getattr(kind, "tz", None) is not None)),
+        (pa.types.is_decimal, sa.Numeric()),
+        (pa.types.is_binary, sa.LargeBinary()),
+    ]
+    return next((made for test, made in tests if test(kind)), sa.Text())
+
+
+def _values(array: Any) -> list[Any]:
+    """Python values that a driver takes."""
+    if pa.types.is_timestamp(array.type) and array.type.unit == "ns":
+        array = array.cast(pa.timestamp("us", array.type.tz), safe=False)
+    values: list[Any] = array.to_pylist()
+    if type(_sql_type(array.type)) is sa.Text:
+        return [None if v is None else str(v) for v in values]
+    return values

@@ -1,0 +1,260 @@
+"""How does a table to be scored give its rows? Block by block, each column as its source holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from adresponse.engines.places import is_url, parquet_files
+from adresponse.errors import ConfigError, TableError
+from adresponse.findings import Finding
+from adresponse.reading import cells, textfile
+from adresponse.reading.source import check_names
+from adresponse.reading.sources import BLOCK_ROWS, open_source
+
+__all__ = ["Block", "Input", "feature_array", "open_input", "text_size"]
+
+Block = Sequence[Any]
+"""One column each: an Arrow array where the source has types or is text, else a list of the source's own values."""
+
+ROWS_AT_ONCE = 10_000  # rows of a sheet or a database, which come as Python values
+
+
+@dataclass(frozen=True)
+class Input:
+    """An opened table to be scored.
+
+    Parameters
+    ----------
+    label : str
+        What it is, for people; without secrets.
+    names : tuple of str
+        Its columns; one without a name is called ``column 3`` after its place.
+    blocks : iterator of Block
+        All rows, once.
+    place : callable
+        Where a data row (from 1) lies: ``line 4 of spend.csv``.
+    total : int, optional
+        Number of rows, where the source says it.
+    size : int
+        Bytes of a text file; 0 for any other source.
+    separator : str
+        What parts the cells of a text file; empty for any other source.
+    typed : bool
+        Whether the source's columns have types that can be kept (Parquet).
+    findings : tuple of Finding
+        What opening it had to decide.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    blocks: Iterator[Block]
+    place: Callable[[int], str]
+    total: int | None = None
+    size: int = 0
+    separator: str = ""
+    typed: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    def share(self, rows: int, size: int) -> float | None:
+        """Share of the table that these rows, which take about ``size`` bytes as text, make up; None if not known."""
+        if self.total:
+            return min(rows / self.total, 1.0)
+        return min(size / self.size, 1.0) if self.size else None
+
+
+def open_input(
+    source: str | Path, *, sheet: str | None = None, query: str | None = None, sql_table: str | None = None
+) -> AbstractContextManager[Input]:
+    """Open a text file, Parquet (a file, a folder or a pattern), an Excel sheet or a database table."""
+    if is_url(source):
+        _only_for("sheet", sheet, "an Excel file")
+        return _open_database(str(source), query, sql_table)
+    _only_for("query", query, "a database URL")
+    _only_for("sql_table", sql_table, "a database URL")
+    if files := parquet_files(source):
+        _only_for("sheet", sheet, "an Excel file")
+        return _open_parquet(files, str(source))
+    path = Path(source).expanduser()
+    if path.suffix.lower() in {".xlsx", ".xlsm"} and path.is_file() and path.read_bytes()[:4] == b"PK\x03\x04":
+        return _open_excel(path, sheet)
+    _only_for("sheet", sheet, "an Excel file")
+    return _open_text(path)
+
+
+def _only_for(name: str, value: object, kind: str) -> None:
+    if value is not None:
+        raise ConfigError(f"{name}={value!r} is for {kind}; leave it out for this source.")
+
+
+# --- Parquet
+
+
+@contextmanager
+def _open_parquet(files: Sequence[Path], label: str) -> Iterator[Input]:
+    with ExitStack() as stack:
+        opened = [stack.enter_context(_parquet(path)) for path in files]
+        schema = opened[0].schema_arrow
+        for path, file in zip(files, opened, strict=True):
+            if not file.schema_arrow.equals(schema):
+                raise TableError(f"{path} has other columns or types than {files[0]}; score them one by one.")
+        heights = [file.metadata.num_rows for file in opened]
+        yield Input(
+            label,
+            _named(check_names(schema.names, label)),
+            _parquet_blocks(opened),
+            _place_among(files, heights),
+            total=sum(heights),
+            typed=True,
+        )
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(f"{path} is not a readable Parquet file; write it anew.") from error
+
+
+def _parquet_blocks(opened: Sequence[Any]) -> Iterator[Block]:
+    for file in opened:
+        try:
+            for batch in file.iter_batches(BLOCK_ROWS):
+                yield batch.columns
+        except (pa.ArrowException, OSError) as error:
+            raise TableError(
+                f"A Parquet file cannot be read to its end ({str(error).splitlines()[0]}); write it anew."
+            ) from error
+
+
+def _place_among(files: Sequence[Path], heights: Sequence[int]) -> Callable[[int], str]:
+    if len(files) == 1:
+        return lambda row: files[0].name
+
+    def place(row: int) -> str:
+        index = next(i for i, end in enumerate(accumulate(heights)) if row <= end)
+        return f"row {row - sum(heights[:index])} of {files[index].name}"
+
+    return place
+
+
+# --- text
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[Input]:
+    with open_source(path) as opened:
+        yield Input(
+            opened.label,
+            _named(opened.names),
+            opened.blocks(range(len(opened.names))),
+            _Lines(path).place,
+            size=path.stat().st_size,
+            separator=opened.separator,
+            findings=opened.findings,
+        )
+
+
+class _Lines:
+    """Finds the lines of data rows, in ascending order, in one pass over the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: Iterator[int] | None = None
+        self._row = 0
+
+    def place(self, row: int) -> str:
+        """``line 4 of spend.csv``."""
+        if self._lines is None or row <= self._row:
+            self._lines = (line for line, _ in textfile._data_records(textfile._recognise(self._path)))
+            self._row = 0
+        line = next(islice(self._lines, row - self._row - 1, None), 0)
+        self._row = row
+        return f"line {line} of {self._path.name}"
+
+
+# --- rows of Python values: a sheet, a database
+
+
+@contextmanager
+def _open_excel(path: Path, sheet: str | None) -> Iterator[Input]:
+    import openpyxl
+
+    from adresponse.reading import excel
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except Exception as error:  # openpyxl lets errors of zip, XML and its own descriptors through
+        raise TableError(f"{path} is not a readable Excel file; save it anew as .xlsx.") from error
+    with closing(book):
+        titles = [s.title for s in book.worksheets]
+        title = excel._sheet_name(titles, path, sheet)
+        page = book[title]
+        page.reset_dimensions()
+        rows = page.iter_rows(values_only=True)
+        skipped, header = excel._header(rows, str(path))
+        full = excel._full_rows(rows, len(header), title, skipped + 1)
+        yield Input(
+            str(path),
+            _named(check_names(header, str(path))),
+            _row_blocks(full, len(header)),
+            lambda row: f"row {row + skipped + 1} of sheet {title!r} in {path.name}",
+            findings=() if sheet is not None or len(titles) == 1 else (excel._first_sheet(path, titles),),
+        )
+
+
+@contextmanager
+def _open_database(source: str, query: str | None, sql_table: str | None) -> Iterator[Input]:
+    import sqlalchemy as sa
+
+    from adresponse.engines.database import connect
+    from adresponse.reading import database
+
+    if query is not None and sql_table is not None:
+        raise ConfigError("Give --query or --sql-table, not both.")
+    with connect(source) as (engine, shown), engine.connect() as connection:
+        streamed = connection.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE)
+        findings: tuple[Finding, ...] = ()
+        if query is None and sql_table is None:
+            sql_table = database._only_table(connection, shown)
+            message = f"{shown} has one table, {sql_table!r}; it was read."
+            findings = (Finding("D017", "note", message, "Give --sql-table or --query to read something else."),)
+        label = f"{shown}, {'query' if query is not None else f'table {sql_table}'}"
+        statement: sa.Executable
+        statement = database._as_written(query) if query is not None else database._all_of(connection, str(sql_table), shown)
+        result = streamed.execute(statement)
+        if not result.returns_rows:
+            raise TableError(f"{label}: the statement gives no rows; write a SELECT.")
+        names = _named(check_names(list(result.keys()), label))
+        what = "the query" if query is not None else f"table {sql_table}"
+        yield Input(label, names, _row_blocks(map(tuple, result), len(names)), lambda row: what, findings=findings)
+
+
+def _named(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name or f"column {i}" for i, name in enumerate(names, 1))
+
+
+def _row_blocks(rows: Iterator[Sequence[Any]], width: int) -> Iterator[Block]:
+    while taken := list(islice(rows, ROWS_AT_ONCE)):
+        yield [list(column) for column in zip(*taken, strict=True)] if width else []
+
+
+# --- what a column holds
+
+
+def feature_array(column: Any) -> Any:
+    """A column as the Arrow array that ``reading`` takes numbers from."""
+    return cells.array_of(column) if isinstance(column, list) else cells.plain(column)
+
+
+def text_size(columns: Block) -> int:
+    """About how many bytes these text columns take in their file."""
+    return sum((pc.sum(pc.binary_length(c), min_count=0).as_py() or 0) + len(c) for c in columns if cells.is_text(c))

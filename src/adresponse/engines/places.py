@@ -1,0 +1,154 @@
+"""Where do a table to be scored and its answers lie, and may the answers be put there?"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from adresponse.errors import ConfigError, TableError
+
+__all__ = ["FILES", "Table", "is_url", "output_of", "parquet_files", "part_beside", "refuse_output", "refuse_same"]
+
+FILES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a database, to be written."""
+
+    url: str
+    name: str
+
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def is_url(source: object) -> bool:
+    """Whether this names a database."""
+    return isinstance(source, str) and bool(_URL.match(source))
+
+
+def parquet_files(source: str | Path) -> list[Path]:
+    """The Parquet files that a path, a folder or a pattern names, in the order of their names; empty for anything else.
+
+    In a folder, files and folders that start with ``_`` or ``.`` are bookkeeping of whoever wrote it.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*.parquet") if p.is_file() and not _hidden(p.relative_to(path)))
+        if not found:
+            raise TableError(f"{path} is a folder without Parquet files (*.parquet); give a table, or a folder with some.")
+        return found
+    if not path.exists() and glob.has_magic(str(source)):
+        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
+        if not found:
+            raise TableError(f"No file matches {str(source)!r}; check the pattern.")
+        if not all(map(_is_parquet, found)):
+            other = next(p for p in found if not _is_parquet(p))
+            raise TableError(f"{other} is no Parquet file; a pattern names Parquet files only.")
+        return found
+    return [path] if path.is_file() and _is_parquet(path) else []
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(("_", ".")) for part in path.parts)
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError as error:
+        raise TableError(f"{path} cannot be opened ({error.strerror}); check the path.") from error
+
+
+def output_of(output: str | Path, out_table: str | None) -> Path | Table:
+    """What the caller named as output: a file, or a table as ``URL#table`` or by ``out_table``."""
+    if not is_url(output):
+        if out_table is not None:
+            raise ConfigError(f"out_table={out_table!r} is for a database URL; leave it out for a file.")
+        return Path(output).expanduser()
+    url, _, name = str(output).partition("#")
+    if name and out_table and name != out_table:
+        raise ConfigError(f"The output names two tables, {name!r} and {out_table!r}; name one.")
+    if not (table := out_table or name):
+        raise ConfigError("The output is a database without a table; add it to the URL, as in sqlite:///sales.db#predictions.")
+    return Table(url, table)
+
+
+def refuse_output(output: Path | Table, overwrite: bool) -> None:
+    """Refuse a file that cannot be written, before any work."""
+    if isinstance(output, Path):
+        _refuse_path(output, overwrite)
+
+
+def _refuse_path(path: Path, overwrite: bool) -> None:
+    if path.suffix.lower() not in FILES:
+        raise ConfigError(f"The output {path} has none of the endings {', '.join(FILES)}; give one, or a database URL#table.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"The output {path} cannot be written: the folder {path.parent} does not exist; make it first.")
+    if path.is_dir():
+        raise ConfigError(f"The output {path} is a folder; give the name of a file.")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"The output {path} exists already; give --force to replace it, or another name.")
+
+
+@contextmanager
+def part_beside(path: Path) -> Iterator[Path]:
+    """A hidden file beside the output that takes its place if all went well, and is gone if not.
+
+    What a killed job left there is swept first. An error of the disk becomes one sentence.
+    """
+    key = hashlib.sha256(path.name.encode()).hexdigest()[:12]
+    part = path.with_name(f".adresponse-{key}-{os.getpid()}.part")
+    try:
+        for left in path.parent.glob(f".adresponse-{key}-*.part"):
+            if not _alive(left):
+                left.unlink(missing_ok=True)
+        part.touch()
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"The output {path} cannot be written ({error.strerror or error}); nothing was left there."
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _alive(part: Path) -> bool:
+    number = part.stem.rpartition("-")[2]
+    if not number.isdigit():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def refuse_same(source: str | Path, output: Path | Table, sql_table: str | None) -> None:
+    """Refuse to write over what is read, or into a folder that is read."""
+    if isinstance(output, Table):
+        if str(source) == output.url and sql_table in (None, output.name):
+            raise ConfigError(
+                f"The table {output.name!r} would be written into what is read; name another database or --sql-table."
+            )
+        return
+    if is_url(source):
+        return
+    path, target = Path(source).expanduser().resolve(), output.resolve()
+    if path.is_dir() and path in target.parents:
+        raise ConfigError(f"The output {output} lies in the folder that is read; write it elsewhere.")
+    read = parquet_files(source) or [path]
+    if any(target == p.resolve() or (target.exists() and p.exists() and target.samefile(p)) for p in read):
+        raise ConfigError(f"The output {output} is the table that is read; give another name.")
