@@ -129,8 +129,16 @@ def connect(settings: Settings) -> Any:
         return MLClient(DefaultAzureCredential(), settings.subscription_id, settings.resource_group, settings.workspace_name)
 
 
-def intent(settings: Settings, name: str, stored: Stored, *, model: str, version: str, colour: str = "blue") -> Intent:
-    """What would be sent to Azure, in order; needs neither Azure nor its library.
+def intent(
+    settings: Settings,
+    name: str,
+    stored: Stored,
+    *,
+    model: str,
+    version: str,
+    action: Literal["create", "update"] = "create",
+) -> Intent:
+    """What ``create`` or ``update`` would send to Azure, in order; needs neither Azure nor its library.
 
     Parameters
     ----------
@@ -138,26 +146,31 @@ def intent(settings: Settings, name: str, stored: Stored, *, model: str, version
         Of the endpoint.
     model, version : str
         The registered model and its version.
-    colour : {"blue", "green"}
-        Of the deployment: blue at a new endpoint, else the one that does not answer now.
     """
     _refuse_name(name)
+    new = action == "create"
+    colour = COLOURS[0] if new else "<blue or green: the one that gets no traffic>"
     shown = _deployment_values(settings, name, model, version, colour) | {"environment_variables": hide(settings.env)}
-    steps = [_model_step(settings, stored, model, version)]
     endpoint = {"name": name, "auth_mode": settings.auth_mode, "tags": settings.tags}
-    if colour == "blue":
-        steps.append(Step("online_endpoints.begin_create_or_update", "Makes the endpoint.", endpoint))
-    steps += [
-        Step("online_deployments.begin_create_or_update", "Starts the machines beside those that answer.", _plain(shown)),
+    made = Step("online_endpoints.begin_create_or_update", "Makes the endpoint.", _plain(endpoint))
+    steps = [
+        *([made] if new else []),
+        Step("models.create_or_update", "Registers the model's folder.", _model_values(settings, stored, model, version)),
+        Step("online_deployments.begin_create_or_update", "Starts the machines, without traffic yet.", _plain(shown)),
         Step(
             "online_endpoints.invoke",
-            "Asks the stored example, and compares.",
-            {"deployment_name": colour} | _body(settings, stored),
+            "Asks the stored example, and goes on only if it is answered as recorded.",
+            {"deployment_name": colour} | _body(settings, stored.replay["request"]["dataframe_split"]),
         ),
         Step("online_endpoints.begin_create_or_update", "Moves the traffic.", {"name": name, "traffic": {colour: 100}}),
     ]
+    if not new:
+        steps.append(
+            Step("online_deployments.begin_delete", "Ends the deployment that answered before.", {"endpoint_name": name})
+        )
     where = f"{settings.workspace_name} of {settings.resource_group}"
-    sentence = f"Would put {model or 'the model'} {version} behind the online endpoint {name!r} in {where}, as {colour}."
+    kind = "a new online endpoint" if new else "the online endpoint"
+    sentence = f"Would put {model or 'the model'} {version} behind {kind} {name!r} in {where}."
     return Intent("azureml", sentence, tuple(steps))
 
 
@@ -276,7 +289,7 @@ def _refuse_other_answers(client: Any, settings: Settings, name: str, stored: St
 def _invoke(
     client: Any, settings: Settings, name: str, split: Mapping[str, Any], level: float | None, colour: str | None = None
 ) -> Any:
-    body = _ask_body(settings, split)
+    body = _body(settings, split)
     if level is not None:
         body["params"] = {"interval": level}
     with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
@@ -291,15 +304,11 @@ def _invoke(
         raise DeploymentError(f"The endpoint {name!r} answered no JSON: {str(said)[:200]}") from None
 
 
-def _ask_body(settings: Settings, split: Mapping[str, Any]) -> dict[str, Any]:
+def _body(settings: Settings, split: Mapping[str, Any]) -> dict[str, Any]:
     """Our image speaks MLflow's protocol; Azure's own server for MLflow models takes the same rows as ``input_data``."""
     if settings.image:
         return {"dataframe_split": dict(split)}
     return {"input_data": {"index": list(range(len(split["data"]))), **split}}
-
-
-def _body(settings: Settings, stored: Stored) -> dict[str, Any]:
-    return _ask_body(settings, stored.replay["request"]["dataframe_split"])
 
 
 # --- what is sent
@@ -308,14 +317,6 @@ def _body(settings: Settings, stored: Stored) -> dict[str, Any]:
 def _model_values(settings: Settings, stored: Stored, model: str, version: str) -> dict[str, Any]:
     tags = settings.tags | {VERSION_TAG: version, DIGEST_TAG: stored.digest}
     return {"name": _azure_name(model), "path": str(stored.folder), "type": "mlflow_model", "tags": tags}
-
-
-def _model_step(settings: Settings, stored: Stored, model: str, version: str) -> Step:
-    return Step(
-        "models.create_or_update",
-        "Registers the model's folder in the workspace.",
-        _model_values(settings, stored, model, version),
-    )
 
 
 def _deployment_values(settings: Settings, name: str, model: str, version: str, colour: str) -> dict[str, Any]:

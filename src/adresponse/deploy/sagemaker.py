@@ -144,8 +144,10 @@ class Status:
     version: str
 
 
-def intent(settings: Settings, name: str, *, model: str, version: str, digest: str) -> Intent:
-    """What would be sent to AWS, in order; needs neither AWS nor MLflow.
+def intent(
+    settings: Settings, name: str, *, model: str, version: str, digest: str, action: Literal["create", "update"] = "create"
+) -> Intent:
+    """What ``create`` or ``update`` would send to AWS, in order; needs neither AWS nor MLflow.
 
     Parameters
     ----------
@@ -155,6 +157,7 @@ def intent(settings: Settings, name: str, *, model: str, version: str, digest: s
         The registered model, its version, and the SHA-256 of its manifest.
     """
     _refuse_name(name)
+    settings = _updating(settings) if action == "update" else settings
     bucket = settings.bucket or f"mlflow-sagemaker-{settings.region_name}-<account>"
     unique = f"{name}-model-{UNIQUE}"
     data = f"s3://{bucket}/{unique}/model.tar.gz"
@@ -207,7 +210,7 @@ def create(settings: Settings, name: str, folder: Path, *, model: str, version: 
 def update(settings: Settings, name: str, folder: Path, *, model: str, version: str, digest: str) -> Status:
     """Put the model of a folder behind an endpoint that is there, instead of the one that answers, or beside it."""
     _refuse_name(name)
-    wanted = replace(settings, mode="replace") if settings.mode == "create" else settings
+    wanted = _updating(settings)
     status(settings, name)  # MLflow would make an endpoint where there is none
     with _speaking(f"The endpoint {name!r} was not updated"):
         config = wanted.config() | {"tags": _tags_of(settings, model, version, digest)}
@@ -241,10 +244,11 @@ def ask(settings: Settings, name: str, columns: Mapping[str, Sequence[float]], l
     """
     import pandas as pd
 
+    answering = version(settings, name)
     params = None if level is None else {"interval": level}
     with _speaking(f"The endpoint {name!r} did not answer"):
         found = _client(settings).predict(name, pd.DataFrame(dict(columns)), params=params)["predictions"]
-    return read_answers(found, version(settings, name))
+    return read_answers(found, answering)
 
 
 def version(settings: Settings, name: str) -> str:
@@ -260,6 +264,11 @@ def version(settings: Settings, name: str) -> str:
 
 
 # --- what is sent
+
+
+def _updating(settings: Settings) -> Settings:
+    """The settings of an update: one that would make a new endpoint replaces the model behind the one that is there."""
+    return replace(settings, mode="replace") if settings.mode == "create" else settings
 
 
 def _endpoint_config(settings: Settings, name: str, unique: str) -> dict[str, Any]:

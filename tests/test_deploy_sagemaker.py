@@ -1,0 +1,274 @@
+"""Does a model reach SageMaker as told, and answer there as evaluated? Against a server that behaves as AWS does."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from mlflow.sagemaker import SageMakerDeploymentClient
+from moto.sagemaker.responses import SageMakerResponse
+from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
+from moto.server import ThreadedMotoServer
+
+import stored_example
+from adresponse.deploy import sagemaker
+from adresponse.deploy.sagemaker import Settings
+from adresponse.errors import ConfigError, DeploymentError
+from adresponse.serve import launch
+from adresponse.stored import Stored, open_stored
+from adresponse.verification import Answered, EvaluationRows, compare
+
+REGION = "eu-west-1"
+ROLE = "arn:aws:iam::123456789012:role/deployer"
+IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/sales-response:1"
+GIVEN = {"execution_role_arn": ROLE, "image_url": IMAGE, "bucket": "models", "instance_count": "2"}
+ABOUT = {"model": "sales-response", "version": "3", "digest": "d" * 64}
+
+
+def update_endpoint(self: SageMakerResponse) -> str:
+    """What moto 5.2 leaves out: the endpoint takes on another configuration."""
+    params = json.loads(self.body)
+    endpoint = self.sagemaker_backend.endpoints[params["EndpointName"]]
+    endpoint.endpoint_config_name = params["EndpointConfigName"]
+    return json.dumps({"EndpointArn": endpoint.arn})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    return open_stored(stored_example.stored(stored_example.three_channels(), tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[str]:
+    """The address of a server on loopback that behaves as AWS does."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def scoring(model: Stored) -> Iterator[str]:
+    """The address of a real server of the model."""
+    with launch.background(model.folder, version="3", name="sales-response") as endpoint:
+        yield endpoint.url
+
+
+@pytest.fixture
+def aws(cloud: str, scoring: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of an empty AWS whose endpoints forward what they are asked to the model's server."""
+    access = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION}
+    for key, value in (access | {"AWS_ENDPOINT_URL": cloud, "NO_PROXY": "127.0.0.1"}).items():
+        monkeypatch.setenv(key, value)
+
+    def invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str], bytes]:
+        body = self.body if isinstance(self.body, bytes) else self.body.encode()
+        headers = {"Content-Type": self.headers["Content-Type"]}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(f"{scoring}/invocations", body, headers), timeout=30) as answer:
+                return 200, {"Content-Type": "application/json"}, answer.read()
+        except urllib.error.HTTPError as error:  # as AWS tells that a container refused
+            said = json.dumps({"Message": error.read().decode(), "OriginalStatusCode": error.code})
+            return 424, {"Content-Type": "application/json", "x-amzn-errortype": "ModelError"}, said.encode()
+
+    monkeypatch.setattr(SageMakerResponse, "update_endpoint", update_endpoint, raising=False)
+    monkeypatch.setattr(SageMakerRuntimeResponse, "invoke_endpoint", invoke_endpoint)
+    where = {"LocationConstraint": REGION}
+    boto3.client("s3", region_name=REGION).create_bucket(Bucket="models", CreateBucketConfiguration=where)
+    yield boto3.client("sagemaker", region_name=REGION)
+    urllib.request.urlopen(urllib.request.Request(f"{cloud}/moto-api/reset", method="POST")).close()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow waits 20 seconds before it first looks at an update; here its clock runs on while it sleeps."""
+
+    class Clock:
+        now = 0.0
+
+        def time(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+
+    monkeypatch.setattr("mlflow.sagemaker.time", Clock())
+
+
+def rows_asked(model: Stored) -> EvaluationRows:
+    return EvaluationRows.read(model.folder)
+
+
+def asked(settings: Settings, rows: EvaluationRows) -> Answered:
+    columns = {name: column.tolist() for name, column in rows.X.items()}
+    return sagemaker.ask(settings, "sales", columns, rows.level)
+
+
+def test_our_settings_are_those_that_mlflow_knows() -> None:
+    known = SageMakerDeploymentClient(f"sagemaker:/{REGION}")._default_deployment_config()
+    assert {f.name for f in fields(Settings)} == set(known)
+
+
+def test_a_model_is_deployed_asked_and_verified_through_its_endpoint(aws: Any, model: Stored) -> None:
+    settings = Settings.read(REGION, GIVEN)
+    made = sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    assert (made.state, made.version) == ("InService", "3")
+    rows = rows_asked(model)
+    answered = asked(settings, rows)
+    names = {"mae": "mean_absolute_error", "rmse": "root_mean_squared_error", "r2": "r2_score"}
+    names["mape"] = "mean_absolute_percentage_error"
+    verified = compare("sagemaker", "3", rows, answered, {names[k]: v for k, v in rows.scores.items()})
+    assert verified.passed, verified.sentence
+    assert answered.version == "3"
+
+
+def test_rows_without_an_interval_are_answered_with_predictions_alone(aws: Any, model: Stored) -> None:
+    settings = Settings.read(REGION, GIVEN)
+    sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    rows = rows_asked(model)
+    answered = sagemaker.ask(settings, "sales", {name: column.tolist() for name, column in rows.X.items()})
+    assert answered.lower is None
+    np.testing.assert_allclose(answered.prediction, rows.predicted, rtol=1e-12)
+
+
+def test_a_row_that_the_model_refuses_is_refused_in_its_own_words(aws: Any, model: Stored) -> None:
+    settings = Settings.read(REGION, GIVEN)
+    sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    with pytest.raises(DeploymentError, match=r"did not answer: .*Column 'TV', row 1: -1 is negative"):
+        sagemaker.ask(settings, "sales", {"TV": [-1.0], "Radio": [1.0], "Newspaper": [1.0]})
+
+
+def test_what_was_told_is_what_is_sent(aws: Any, model: Stored) -> None:
+    settings = Settings.read(REGION, GIVEN | {"env": '{"KEY": "secret"}', "tags": '{"team": "marketing"}'})
+    told = {s.call: s.sends for s in sagemaker.intent(settings, "sales", **ABOUT).steps}
+    sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    config = aws.describe_endpoint_config(EndpointConfigName=aws.describe_endpoint(EndpointName="sales")["EndpointConfigName"])
+    variant = config["ProductionVariants"][0]
+    made = aws.describe_model(ModelName=variant["ModelName"])
+    container = made["PrimaryContainer"]
+    expected = told["CreateModel"]["PrimaryContainer"]
+    assert container["Image"] == expected["Image"] == IMAGE
+    unique = variant["ModelName"].removeprefix("sales-model-")
+    assert container["ModelDataUrl"] == expected["ModelDataUrl"].replace("<unique id>", unique)
+    assert set(container["Environment"]) <= set(expected["Environment"])
+    assert container["Environment"]["KEY"] == "secret"
+    assert made["ExecutionRoleArn"] == told["CreateModel"]["ExecutionRoleArn"]
+    tags = aws.list_tags(ResourceArn=made["ModelArn"])["Tags"]
+    assert [t for t in tags if t["Key"] != "model_uri"] == told["CreateModel"]["Tags"]
+    promised = told["CreateEndpointConfig"]["ProductionVariants"][0]
+    assert {k: variant[k] for k in ("InstanceType", "InitialInstanceCount")} == {
+        k: promised[k] for k in ("InstanceType", "InitialInstanceCount")
+    }
+
+
+def test_an_update_moves_the_endpoint_to_the_new_version_and_clears_the_old_away(aws: Any, model: Stored, hasty: None) -> None:
+    settings = Settings.read(REGION, GIVEN)
+    sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    updated = sagemaker.update(settings, "sales", model.folder, **ABOUT | {"version": "4"})
+    assert updated.version == "4"
+    assert len(aws.list_models()["Models"]) == 1
+    assert len(aws.list_endpoint_configs()["EndpointConfigs"]) == 1
+
+
+def test_a_version_that_is_added_gets_no_requests(aws: Any, model: Stored, hasty: None) -> None:
+    sagemaker.create(Settings.read(REGION, GIVEN), "sales", model.folder, **ABOUT)
+    added = sagemaker.create(Settings.read(REGION, GIVEN | {"mode": "add"}), "sales", model.folder, **ABOUT | {"version": "4"})
+    assert added.version == "3"
+
+
+def test_deleting_leaves_nothing_behind(aws: Any, model: Stored) -> None:
+    settings = Settings.read(REGION, GIVEN)
+    sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    sagemaker.delete(settings, "sales")
+    assert not aws.list_endpoints()["Endpoints"]
+    assert not aws.list_models()["Models"]
+    assert "Contents" not in boto3.client("s3", region_name=REGION).list_objects_v2(Bucket="models")
+
+
+@pytest.mark.parametrize(
+    ("act", "says"),
+    [
+        (lambda s, m: sagemaker.status(s, "none"), "'none' was not found"),
+        (lambda s, m: sagemaker.delete(s, "none"), "'none' was not deleted"),
+        (lambda s, m: sagemaker.update(s, "none", m, **ABOUT), "'none' was not found"),  # MLflow would make it
+        (lambda s, m: sagemaker.ask(s, "none", {"TV": [1.0]}), "'none' is not known"),
+    ],
+)
+def test_an_endpoint_that_is_not_there_is_refused(aws: Any, model: Stored, act: Any, says: str) -> None:
+    with pytest.raises(DeploymentError, match=says):
+        act(Settings.read(REGION, GIVEN), model.folder)
+    assert not aws.list_endpoints()["Endpoints"]
+
+
+def test_a_name_that_is_there_is_not_deployed_twice(aws: Any, model: Stored) -> None:
+    settings = Settings.read(REGION, GIVEN)
+    sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    with pytest.raises(DeploymentError, match="already exists"):
+        sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    assert len(aws.list_models()["Models"]) == 1
+
+
+def test_aws_out_of_reach_is_one_sentence(model: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "y",
+    }.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(DeploymentError, match=r"was not found: .*Could not connect") as refused:
+        sagemaker.status(Settings.read(REGION, GIVEN), "sales")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"instance_typ": "ml.m5.large"}, "'instance_typ' is not known.* Did you mean 'instance_type'"),  # MLflow drops it
+        ({"instance_type": "m5.large"}, "start with ml"),
+        ({"instance_count": "two"}, "no whole number"),
+        ({"instance_count": "0"}, "too few"),
+        ({"execution_role_arn": "deployer"}, "names no role"),
+        ({"mode": "crate"}, "Did you mean 'create'"),
+        ({"archive": "yes"}, "neither true nor false"),  # MLflow takes it for False
+        ({"vpc_config": "sg-1"}, "no JSON object"),
+        ({"synchronous": "false"}, "needs archive=true"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_refused(given: dict[str, str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Settings.read(REGION, given)
+
+
+@pytest.mark.parametrize("region", ["", "Ireland", "eu-west"])
+def test_a_region_that_is_none_is_refused(region: str) -> None:
+    with pytest.raises(ConfigError, match="no region"):
+        Settings.read(region)
+
+
+@pytest.mark.parametrize("name", ["", "sales_response", "-sales", "s" * 64])
+def test_a_name_that_sagemaker_does_not_take_is_refused_before_anything_is_sent(name: str) -> None:
+    with pytest.raises(ConfigError, match="does not name an endpoint"):
+        sagemaker.intent(Settings.read(REGION), name, **ABOUT)
+    with pytest.raises(ConfigError, match="does not name an endpoint"):
+        sagemaker.create(Settings.read(REGION), name, Path(), **ABOUT)
+
+
+def test_no_secret_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:secret@proxy")
+    settings = Settings.read(REGION, {"env": '{"TOKEN": "secret"}'})
+    assert "secret" not in repr(sagemaker.intent(settings, "sales", **ABOUT))
+
+
+def test_the_intent_of_an_update_makes_no_endpoint() -> None:
+    told = sagemaker.intent(Settings.read(REGION), "sales", **ABOUT, action="update")
+    assert [s.call for s in told.steps][-1] == "UpdateEndpoint"
