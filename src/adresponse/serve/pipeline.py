@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import queue
 import struct
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -156,6 +158,13 @@ class PipelineChild:
         if not self._waiting:
             self.close()
 
+    async def closed(self) -> None:
+        """End the process, and wait until it is gone."""
+        process = self._process
+        self.close()
+        if process is not None:
+            await process.wait()
+
     def close(self) -> None:
         """End the process now."""
         if self._starting is not None:
@@ -189,13 +198,15 @@ def main(arguments: Sequence[str]) -> int:
         _refuse(answers, error)
         return 2
     _say(answers, b"A", 0, b"")
-    while columns := _question(sys.stdin.buffer):
+    asked: queue.SimpleQueue[list[Vector]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(asked,), daemon=True).start()
+    while True:
+        columns = asked.get()
         try:
             found = np.ascontiguousarray(model(columns), dtype=FLOAT)
             _say(answers, b"A", len(found), found.tobytes())
         except Exception as error:
             _refuse(answers, error)
-    return 0
 
 
 def _loaded(folder: Path) -> Callable[[list[Vector]], Vector]:
@@ -213,6 +224,13 @@ def _loaded(folder: Path) -> Callable[[list[Vector]], Vector]:
         return np.asarray(pipeline.predict(rows), dtype=np.float64).reshape(len(rows))
 
     return predict
+
+
+def _listen(asked: queue.SimpleQueue[list[Vector]]) -> None:
+    """Take questions until the input ends; then end the process, whatever it is at."""
+    while columns := _question(sys.stdin.buffer):
+        asked.put(columns)
+    os._exit(0)
 
 
 def _question(asked: BinaryIO) -> list[Vector]:

@@ -19,7 +19,7 @@ from adresponse.stored import open_stored
 if TYPE_CHECKING:
     from adresponse.serve.pipeline import PipelineChild
 
-__all__ = ["Pointed", "admit", "follow"]
+__all__ = ["Pointed", "admit", "child_of", "follow", "sentence_of", "settle"]
 
 LOOK_SECONDS = 0.25  # between two looks at the pointer: one stat of a file
 REPLAY_SECONDS = 60.0
@@ -204,7 +204,8 @@ async def _turn_to(
     holder.current = admitted
     holder.trouble = wanted.trouble
     holder.swaps += 1
-    retire(old)
+    if (child := child_of(old)) is not None:
+        child.retire()
     settle()
     report(f"serving {wanted.number}")
     return wanted
@@ -213,14 +214,13 @@ async def _turn_to(
 def sentence_of(wanted: Pointed, error: Exception) -> str:
     """Why a model is not served, in one line."""
     said = str(error) if isinstance(error, AdresponseError) else f"{type(error).__name__}: {error}"
-    return " ".join(f"Version {wanted.version} is not served: {said}".split())
+    what = f"Version {wanted.version}" if wanted.version else "The model"
+    return " ".join(f"{what} is not served: {said}".split())
 
 
-def retire(served: Served) -> None:
-    """Let a pipeline's process end once it has answered what it was asked."""
-    child: PipelineChild | None = getattr(served.ask, "__self__", None)
-    if child is not None:
-        child.retire()
+def child_of(served: Served) -> PipelineChild | None:
+    """The process that answers for a model without closed formula."""
+    return getattr(served.ask, "__self__", None)
 
 
 def settle() -> None:

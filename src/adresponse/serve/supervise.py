@@ -89,7 +89,8 @@ def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seco
         If the workers end before they are ready.
     """
     with contextlib.closing(listen(options)) as listening, _runtime() as runtime:
-        source = _Source(model, runtime)
+        with _ended_by_signal():
+            source = _Source(model, runtime)
         return _Supervisor(source, listening, runtime, options, workers, poll_seconds).run()
 
 
@@ -97,6 +98,16 @@ def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seco
 def _runtime() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="adresponse-serve-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+@contextlib.contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl+C does, so that no folder is left behind."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 # --- one worker, seen from its parent

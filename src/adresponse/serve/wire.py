@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import select
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from uvicorn.server import Server as UvicornServer
 __all__ = ["Server", "configuration"]
 
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 seconds after which usual proxies let go of an idle connection
+SETTLE_SECONDS = 0.1  # within which every worker has stopped listening, so that clients told to go do not come to the next one
+ACCEPT_ROUNDS = 1000
 CLOSE = (b"connection", b"close")
 NO_REQUEST = {"error_code": "BAD_REQUEST", "message": "These bytes are no HTTP request."}
 
@@ -74,9 +77,10 @@ class Server(UvicornServer):
         linger : float
             Seconds that idle connections are given to send one more request; one that was on its way is then answered.
         """
-        await asyncio.sleep(0)  # what the kernel has accepted by now is ours
+        await self._accept_all()
         for server in self.servers:
             server.close()
+        await asyncio.sleep(SETTLE_SECONDS)
         self.config.encoded_headers = [*self.config.encoded_headers, CLOSE]
         self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
         loop = asyncio.get_running_loop()
@@ -84,3 +88,11 @@ class Server(UvicornServer):
         while self.server_state.connections and loop.time() < until:
             await asyncio.sleep(0.02)
         self.should_exit = True
+
+    async def _accept_all(self) -> None:
+        """Take the connections that the kernel has made already; they would be cut off."""
+        for _ in range(ACCEPT_ROUNDS):
+            listening = [s.fileno() for server in self.servers for s in server.sockets]
+            if not listening or not select.select(listening, [], [], 0)[0]:
+                return
+            await asyncio.sleep(0)

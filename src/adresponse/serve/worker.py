@@ -128,7 +128,8 @@ async def _answer(
         await serving
         if following is not None:
             following.cancel()
-    reload.retire(holder.current)
+    if (child := reload.child_of(holder.current)) is not None:
+        await child.closed()
     return 0
 
 

@@ -1,0 +1,193 @@
+"""Do the server's processes keep their word: no request lost, no model taken untried, none outliving its parent?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adresponse.serve.options import Options
+from adresponse.serve.worker import Task
+from served_example import (
+    FileRegistry,
+    Load,
+    alive,
+    children,
+    closed_model,
+    connect,
+    environment,
+    send,
+    serving,
+    slow_model,
+    until,
+)
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="missing part: /proc, which tells of processes")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> FileRegistry:
+    """Versions 1 and 2 that differ, 3 that was altered, 4 that answers otherwise than is recorded."""
+    made = FileRegistry(tmp_path)
+    closed_model(tmp_path / "1", 2.0)
+    closed_model(tmp_path / "2", 3.0)
+    tampered = closed_model(tmp_path / "3", 5.0) / "formula.json"
+    tampered.write_text(tampered.read_text().replace("5.0", "6.0"))
+    closed_model(tmp_path / "4", 7.0, recorded=700.1)
+    made.move("1")
+    return made
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return slow_model(tmp_path_factory.mktemp("models") / "slow")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_drain_under_load_loses_no_request(tmp_path: Path, workers: int) -> None:
+    folder = closed_model(tmp_path / "model", 2.0)
+    with serving(tmp_path / "home", folder=folder, workers=workers) as server, Load(server.url) as load:
+        until(lambda: len(load.answers) > 200, "answers")
+        assert server.end() == 0
+    assert not load.lost
+    assert {answer[:1] + answer[2:] for answer in load.answers} == {(200, 20.0)}
+    assert load.unreachable
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_under_way_is_finished(tmp_path: Path, slow: Path, number: int) -> None:
+    with serving(tmp_path, folder=slow) as server:
+        connection = connect(server.url)
+        send(connection, 1200)
+        until(lambda: children(server.process.pid), "a pipeline's process")
+        os.kill(server.process.pid, number)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b'{"predictions": [2400.0]}')
+        assert server.process.wait(10) == 0
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path, slow: Path) -> None:
+    with serving(tmp_path, folder=slow, workers=2) as server:
+        connection = connect(server.url)
+        send(connection, 14000)
+        family = [*server.workers(), *(c for w in server.workers() for c in children(w))]
+        os.kill(server.process.pid, signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(0.5)
+        assert server.end(patience=3) == 1
+        until(lambda: not any(map(alive, family)), "nobody is left")
+
+
+def test_a_killed_worker_is_replaced_and_service_goes_on(tmp_path: Path) -> None:
+    folder = closed_model(tmp_path / "model", 2.0)
+    with serving(tmp_path / "home", folder=folder, workers=2) as server, Load(server.url) as load:
+        until(lambda: len(server.workers()) == 2 and len(load.answers) > 100, "two workers that answer")
+        before = set(server.workers())
+        os.kill(min(before), signal.SIGKILL)
+        answered = len(load.answers)
+        until(lambda: len(set(server.workers()) - before) == 1, "another worker")
+        until(lambda: len(load.answers) > answered + 200, "answers go on")
+        assert server.end() == 0
+    assert len(load.lost) <= load.clients, "no more is lost than was on its way in the killed process"
+    assert {answer[0] for answer in load.answers} == {200}
+    assert "ended (by signal 9)" in server.said
+
+
+def test_a_moved_alias_swaps_the_model_with_no_request_lost(registry: FileRegistry) -> None:
+    with serving(registry.home, workers=2) as server, Load(server.url) as load:
+        for version in ("2", "1", "2"):
+            until(lambda: len(load.answers) > 50, "answers")
+            registry.move(version)
+            until(lambda v=version: {a[1] for a in load.answers[-20:]} == {v}, f"version {version} alone", 5)
+    assert not load.lost
+    assert {answer[1:] for answer in load.answers} == {("1", 20.0), ("2", 30.0)}, "no answer mixes two versions"
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        ("3", "formula.json was changed after the model was sealed"),  # altered
+        ("4", "answers its stored example otherwise than is recorded"),  # another machine, another sum
+    ],
+)
+def test_an_unfit_version_is_refused_once_and_the_old_one_stays(registry: FileRegistry, version: str, why: str) -> None:
+    with serving(registry.home, workers=2) as server:
+        registry.move(version)
+        until(lambda: why in server.said, "the refusal")
+        assert server.ask(10.0) == (200, "1", 20.0)
+        os.kill(server.workers()[0], signal.SIGKILL)  # one that starts afterwards takes the old one, too
+        until(lambda: "another one takes its place" in server.said, "another worker")
+        until(lambda: len(server.workers()) == 2, "two workers")
+        assert server.ask(10.0) == (200, "1", 20.0)
+        registry.move("2")
+        until(lambda: server.ask(10.0) == (200, "2", 30.0), "the next version", 5)
+        assert server.said.count(f"Version {version} is not served") == 1
+
+
+def test_a_registry_that_is_down_is_said_once_and_outwaited(registry: FileRegistry) -> None:
+    with serving(registry.home) as server:
+        registry.fall()
+        until(lambda: "cannot be reached" in server.said, "that it is down")
+        assert server.ask(10.0) == (200, "1", 20.0)
+        registry.move("2")
+        until(lambda: server.ask(10.0)[1] == "2", "the new version", 5)
+        assert server.end() == 0
+    assert server.said.count("cannot be reached") == 1
+    assert "answers again" in server.said
+
+
+def test_folders_of_versions_that_answer_no_more_are_removed(registry: FileRegistry) -> None:
+    with serving(registry.home, timeout=0.3) as server:
+        (runtime,) = registry.home.glob("adresponse-serve-*")
+        for version in ("2", "1", "2"):
+            registry.move(version)
+            until(lambda v=version: server.ask(10.0)[1] == v, "the move", 5)
+        until(lambda: len(list((runtime / "models").iterdir())) == 1, "one folder")
+        assert server.end() == 0
+    assert not runtime.exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_model_that_cannot_be_served_ends_with_exit_code_2_and_one_sentence(registry: FileRegistry, workers: int) -> None:
+    given = {"home": "", "folder": str(registry.home / "3"), "workers": workers, "options": {}}
+    command = [sys.executable, str(Path(__file__).with_name("served_example.py")), json.dumps(given)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2
+    assert done.stderr.count("was changed after the model was sealed") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_no_worker_outlives_a_killed_parent(tmp_path: Path, slow: Path) -> None:
+    with serving(tmp_path, folder=slow, workers=2) as server:
+        until(lambda: sum(len(children(w)) for w in server.workers()) == 2, "two pipelines")
+        family = [*server.workers(), *(c for w in server.workers() for c in children(w))]
+        server.process.kill()
+        until(lambda: not any(map(alive, family)), "nobody is left")
+
+
+def test_a_worker_loads_no_heavy_library(tmp_path: Path) -> None:
+    folder = closed_model(tmp_path / "model", 2.0)
+    with serving(tmp_path / "home", folder=folder, workers=1) as server:
+        assert server.ask(10.0)[0] == 200
+        maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "numpy" in maps
+    for library in ("pandas", "sklearn", "scipy", "mlflow", "pyarrow", "sqlalchemy"):
+        assert f"/{library}/" not in maps
+
+
+def test_the_token_is_in_no_command_line_and_no_environment(tmp_path: Path) -> None:
+    folder = closed_model(tmp_path / "model", 2.0)
+    with serving(tmp_path / "home", folder=folder, workers=2, token="a-secret-of-ours") as server:
+        for pid in server.workers():
+            for name in ("cmdline", "environ"):
+                assert b"a-secret-of-ours" not in Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+def test_a_task_comes_out_as_it_went_in() -> None:
+    task = Task(3, "/a folder/current.json", Options(token="ünïcode", hosts=("a", "b"), timeout=0.5))
+    assert Task.from_line(task.to_line()) == task
