@@ -14,6 +14,7 @@ import boto3
 import numpy as np
 import pytest
 from mlflow.sagemaker import SageMakerDeploymentClient
+from moto.core.exceptions import JsonRESTError
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from moto.server import ThreadedMotoServer
@@ -39,6 +40,15 @@ def update_endpoint(self: SageMakerResponse) -> str:
     endpoint = self.sagemaker_backend.endpoints[params["EndpointName"]]
     endpoint.endpoint_config_name = params["EndpointConfigName"]
     return json.dumps({"EndpointArn": endpoint.arn})
+
+
+class ModelRefusalError(JsonRESTError):
+    """How AWS tells that a container refused."""
+
+    code = 424
+
+    def __init__(self, said: str) -> None:
+        super().__init__("ModelError", f"Received client error (400) from primary with message {said}")
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +86,8 @@ def aws(cloud: str, scoring: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
         try:
             with urllib.request.urlopen(urllib.request.Request(f"{scoring}/invocations", body, headers), timeout=30) as answer:
                 return 200, {"Content-Type": "application/json"}, answer.read()
-        except urllib.error.HTTPError as error:  # as AWS tells that a container refused
-            said = json.dumps({"Message": error.read().decode(), "OriginalStatusCode": error.code})
-            return 424, {"Content-Type": "application/json", "x-amzn-errortype": "ModelError"}, said.encode()
+        except urllib.error.HTTPError as error:
+            raise ModelRefusalError(error.read().decode()) from None
 
     monkeypatch.setattr(SageMakerResponse, "update_endpoint", update_endpoint, raising=False)
     monkeypatch.setattr(SageMakerRuntimeResponse, "invoke_endpoint", invoke_endpoint)
