@@ -250,7 +250,7 @@ class Load:
 def main(given: dict[str, Any]) -> int:
     """Serve in this process, as the command line does."""
     from adresponse.serve import supervise, worker
-    from adresponse.serve.reload import Pointed
+    from adresponse.serve.pointer import Pointed
 
     options = Options(port=0, **{"log": "errors", **given["options"]})
     registry = FileRegistry(Path(given["home"]))

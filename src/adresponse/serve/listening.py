@@ -97,9 +97,8 @@ def url_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def announce(name: str, version: str, url: str) -> None:
-    """Say on standard error that the server answers, and where."""
-    what = f"{name} version {version}".strip() if name else f"model {version}".strip()
+def announce(what: str, url: str) -> None:
+    """Say on standard error what answers where."""
     say(f"serving {what} at {url} (docs at /docs)")
 
 

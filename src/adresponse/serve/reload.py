@@ -1,4 +1,4 @@
-"""Which model should answer, and is it fit to? The pointer to it, its trial, and the swap."""
+"""Is the model that should answer fit to? Its trial, and the swap with no request lost."""
 
 from __future__ import annotations
 
@@ -7,61 +7,25 @@ import gc
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from adresponse.errors import AdresponseError, ModelError
 from adresponse.serve.holder import Holder, Served
 from adresponse.serve.options import Options
+from adresponse.serve.pointer import Pointed
 from adresponse.stored import open_stored
 
 if TYPE_CHECKING:
     from adresponse.serve.pipeline import PipelineChild
 
-__all__ = ["Pointed", "admit", "child_of", "follow", "sentence_of", "settle"]
+__all__ = ["admit", "child_of", "follow", "sentence_of", "settle"]
 
 LOOK_SECONDS = 0.25  # between two looks at the pointer: one stat of a file
 REPLAY_SECONDS = 60.0
 TOLERANCE = 1e-9  # relative, for a pipeline: its libraries may sum in another order; a closed formula is exact
 ANYONE = {"token": "", "hosts": ("*",), "beyond": "warn", "log": "errors", "max_waiting": 2}
-
-
-@dataclass(frozen=True)
-class Pointed:
-    """A stored model in a local folder, to be served.
-
-    Parameters
-    ----------
-    folder : str
-        The folder with ``MLmodel``.
-    version, name : str
-        As ``Served`` has them; without a version, MLflow's id of the model stands for it.
-    digest : str, optional
-        SHA-256 of its manifest, where the registry knows it.
-    number : int
-        Counts what was pointed at.
-    trouble : str
-        Why a newer model is not served.
-    """
-
-    folder: str
-    version: str = ""
-    name: str = ""
-    digest: str | None = None
-    number: int = 0
-    trouble: str = ""
-
-    def write(self, path: Path) -> None:
-        """Put the pointer into a file in one step."""
-        beside = path.with_suffix(".new")
-        beside.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        beside.replace(path)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """What ``write`` put there."""
-        return cls(**json.loads(path.read_bytes()))
 
 
 async def admit(pointed: Pointed, options: Options) -> Served:

@@ -27,7 +27,7 @@ from typing import IO, Any
 from adresponse.errors import AdresponseError, DeploymentError, ModelError
 from adresponse.serve.listening import announce, listen, say, url_of
 from adresponse.serve.options import Options
-from adresponse.serve.reload import Pointed
+from adresponse.serve.pointer import Pointed
 from adresponse.serve.worker import ONE_THREAD, Task
 
 __all__ = ["Fetch", "Find", "Followed", "Found", "Worker", "run"]
@@ -130,7 +130,7 @@ class Worker:
 
     def __init__(self, listening: socket.socket, pointer: Path, options: Options, log: int | None = None) -> None:
         self.started = time.monotonic()
-        self.ready = False
+        self.ready = ""  # what it serves, once it answers
         self.number = -1  # of the pointer that it serves
         self.refusal = ""
         self._rest = b""
@@ -160,7 +160,7 @@ class Worker:
         what, _, rest = line.partition(" ")
         number, _, sentence = rest.partition(" ")
         if what == "ready":
-            self.ready = True
+            self.ready = rest
             return what, 0
         if what == "refused":
             self.refusal = sentence
@@ -364,11 +364,11 @@ class _Supervisor:
     def _note(self, worker: Worker, what: str, number: int) -> None:
         if what == "ready" and not self.answered:
             self.answered = True
-            announce(self.pointed.name, self.pointed.version or "", url_of(self.listening))
+            announce(worker.ready, url_of(self.listening))
         elif what == "serving" and number == self.pointed.number:
             self.good = self.pointed
         elif what == "refused" and number == self.pointed.number and self.good is not None:
-            say(f"{worker.refusal} {self.good.name} version {self.good.version} answers on.".replace("  ", " "))
+            say(f"{worker.refusal} Version {self.good.version} answers on.")
             self._point(replace(self.good, trouble=worker.refusal))
 
     def _point(self, wanted: Pointed) -> None:

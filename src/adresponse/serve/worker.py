@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Self
 from adresponse.errors import AdresponseError, ModelError
 from adresponse.serve.listening import announce, listen, url_of
 from adresponse.serve.options import Options
+from adresponse.serve.pointer import Pointed
 
 if TYPE_CHECKING:
-    from adresponse.serve.reload import Pointed
+    from adresponse.serve.holder import Served
 
 __all__ = ["Task", "serve"]
 
@@ -78,12 +79,10 @@ def serve(folder: str | Path, version: str = "", name: str = "", options: Option
     """
     options = options or Options()
     _one_thread()
-    from adresponse.serve.reload import Pointed
-
     with contextlib.closing(listen(options)) as listening:
 
-        def ready(served_name: str, served_version: str) -> None:
-            announce(served_name, served_version, url_of(listening))
+        def ready(what: str) -> None:
+            announce(what, url_of(listening))
 
         return _run(_answer(listening, Pointed(str(folder), version, name), options, ready))
 
@@ -104,7 +103,7 @@ async def _answer(
     listening: socket.socket,
     pointed: Pointed,
     options: Options,
-    ready: Callable[[str, str], None],
+    ready: Callable[[str], None],
     pointer: Path | None = None,
     report: Callable[[str], None] = lambda line: None,
     parent: int | None = None,
@@ -123,7 +122,7 @@ async def _answer(
             await asyncio.sleep(0.001)
         reload.settle()
         holder.ready = True
-        ready(holder.current.name, holder.current.version)
+        ready(_title(holder.current))
         following = asyncio.create_task(reload.follow(pointer, holder, options, pointed, report)) if pointer else None
         await serving
         if following is not None:
@@ -131,6 +130,11 @@ async def _answer(
     if (child := reload.child_of(holder.current)) is not None:
         await child.closed()
     return 0
+
+
+def _title(served: Served) -> str:
+    """Which model it is, for the operator; a folder's model says its own name."""
+    return f"{served.name or served.stored.formula.about.get('name', 'model')} version {served.version}"
 
 
 def _server(app: Any, options: Options) -> Any:
@@ -179,7 +183,7 @@ def main() -> int:
     """``python -m adresponse.serve.worker``: answer on an inherited socket until told to end."""
     _one_thread()
     task = Task.from_line(_line(0))
-    from adresponse.serve.reload import Pointed, sentence_of
+    from adresponse.serve.reload import sentence_of
 
     listening = socket.socket(fileno=task.socket)
     pointer = Path(task.pointer)
@@ -195,9 +199,9 @@ def main() -> int:
             return AdresponseError.exit_code
 
 
-def _reporter(pointed: Pointed) -> Callable[[str, str], None]:
-    def ready(name: str, version: str) -> None:
-        _report("ready")
+def _reporter(pointed: Pointed) -> Callable[[str], None]:
+    def ready(what: str) -> None:
+        _report(f"ready {what}")
         _report(f"serving {pointed.number}")
 
     return ready
