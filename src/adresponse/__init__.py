@@ -1,8 +1,9 @@
 """From a table of marketing budgets and sales to a tracked, registered response model and a budget decision.
 
 ``adresponse.run("spend.csv", target="Sales", channels=["TV"])`` does in Python what ``adresponse run spend.csv --target
-Sales --channels TV`` does in a shell; the same holds for ``check``, ``explore``, ``compare`` and ``doctor``. Importing
-the package loads no other library; each function imports what it needs.
+Sales --channels TV`` does in a shell; the same holds for ``check``, ``explore``, ``compare``, ``predict``, ``serve``,
+``verify``, ``deploy`` and ``doctor``. ``load`` gives a stored model in process. Importing the package loads no other
+library; each function imports what it needs.
 """
 
 from __future__ import annotations
@@ -10,10 +11,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from adresponse.errors import AdresponseError, ConfigError, ModelError, StoreError, TableError, UnfitTableError
+from adresponse.errors import (
+    AdresponseError,
+    ConfigError,
+    DeploymentError,
+    DifferenceError,
+    ModelError,
+    RowsError,
+    StoreError,
+    TableError,
+    TamperedModelError,
+    UnfitTableError,
+)
 from adresponse.findings import Finding
 
 if TYPE_CHECKING:
+    from adresponse.deployment import deploy, load, predict, serve, verify
     from adresponse.lifecycle import check, compare, doctor, explore, fit, run
     from adresponse.table import AdTable, read, read_builtin
 
@@ -23,23 +36,33 @@ __all__ = [
     "AdTable",
     "AdresponseError",
     "ConfigError",
+    "DeploymentError",
+    "DifferenceError",
     "Finding",
     "ModelError",
+    "RowsError",
     "StoreError",
     "TableError",
+    "TamperedModelError",
     "UnfitTableError",
     "__version__",
     "check",
     "compare",
+    "deploy",
     "doctor",
     "explore",
     "fit",
+    "load",
+    "predict",
     "read",
     "read_builtin",
     "run",
+    "serve",
+    "verify",
 ]
 
 _HOME = dict.fromkeys(["check", "compare", "doctor", "explore", "fit", "run"], "adresponse.lifecycle")
+_HOME |= dict.fromkeys(["deploy", "load", "predict", "serve", "verify"], "adresponse.deployment")
 _HOME |= dict.fromkeys(["AdTable", "read", "read_builtin"], "adresponse.table")
 
 

@@ -127,7 +127,7 @@ def _telling(command: Callable[..., Told]) -> Command:
 def _print_json(value: Any) -> None:
     from adresponse.words import plain
 
-    click.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False, default=str))
 
 
 def _sentence(error: AdresponseError) -> str:

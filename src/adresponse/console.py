@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from adresponse.deployment import Verified
-    from adresponse.engines.done import Done
+    from adresponse.engines.scored import Scored
     from adresponse.findings import Finding
     from adresponse.lifecycle import Run
     from adresponse.table import AdTable
@@ -120,18 +120,20 @@ def bar(step: str, share: float) -> str:
     return f"{step} {'━' * full}{'─' * (24 - full)} {share:.0%}"
 
 
-def print_predicted(done: Done) -> None:
+def print_predicted(done: Scored) -> None:
     from adresponse.words import count, number
 
     console = _console()
     console.print(f"{count(done.rows, 'row')} scored: {_safe(done.output)}")
     if done.skipped:
         console.print(f"{count(done.skipped, 'row')} left out, with the reasons: {_safe(done.rejected)}")
-    for name, (low, high, rows) in done.beyond.items():
+    for name, beyond in done.beyond.items():
         console.print(
-            f"[yellow]review[/] {_safe(name)} lies beyond the range fitted in {count(rows, 'row')} "
-            f"({number(low)} to {number(high)} given): nothing is known there."
+            f"[yellow]review[/] {_safe(name)} lies beyond the range fitted in {count(beyond.rows, 'row')} "
+            f"({number(beyond.lowest)} to {number(beyond.highest)} given): nothing is known there."
         )
+    if done.findings:
+        _print_findings(console, done.findings)
 
 
 def print_verified(found: Verified) -> None:

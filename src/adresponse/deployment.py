@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from adresponse.deploy.image import Written
     from adresponse.deploy.intent import Intent
     from adresponse.deploy.sagemaker import Status as SageMakerStatus
-    from adresponse.engines.done import Done
+    from adresponse.engines.scored import Scored
     from adresponse.pyfunc import ResponseModel
     from adresponse.registry import Located
+    from adresponse.serve.options import Options
     from adresponse.store import Store
     from adresponse.stored import Stored
     from adresponse.verification import Answered, EvaluationRows, Verification
@@ -146,7 +147,7 @@ def predict(
     on_error: Literal["fail", "skip"] = "fail",
     progress: Callable[[float], None] = lambda share: None,
     **reading: Any,
-) -> Done:
+) -> Scored:
     """Score a table and write it with its predictions.
 
     Parameters
@@ -233,17 +234,50 @@ def serve(
     poll : float
         Seconds between two looks at the alias.
     """
-    from adresponse.serve import launch
+    from adresponse.serve.listening import refuse_open_door
     from adresponse.serve.options import Options
 
     options = Options(
         host=host, port=port, token=read_token(token_file), hosts=(*Options().hosts, *allow_hosts), max_body=max_body,
         max_waiting=max_waiting, timeout=timeout, beyond=beyond, log=log,
     )  # fmt: skip
-    launch.refuse_open_door(options, allow_anyone)
+    options = refuse_open_door(options, allow_anyone)
     if model is not None and Path(model).is_dir():
-        return launch.serve_folder(Path(model), options, workers, engine)
-    return launch.follow(*_following(model), options, workers, engine, poll)
+        return _serve_folder(Path(model), options, workers, engine)
+    from adresponse import registry
+    from adresponse.serve import supervise
+
+    store = open_store()
+    registry.locate(store, model)
+    if engine == "mlflow":
+        with opened(model) as found:
+            return _serve_folder(found.stored.folder, options, workers, engine)
+
+    def find() -> supervise.Found:
+        located = registry.locate(store, model)
+        return supervise.Found(located.version or located.uri, located.name, located.digest)
+
+    def fetch(found: supervise.Found, folder: Path) -> tuple[Path, str | None]:
+        pinned = f"models:/{found.name}/{found.version}" if found.name else found.version
+        return registry.fetch(store, registry.locate(store, pinned), folder), found.digest
+
+    return supervise.run(supervise.Followed(find, fetch), options, workers, poll)
+
+
+def _serve_folder(folder: Path, options: Options, workers: int, engine: str) -> int:
+    if engine == "mlflow":
+        from adresponse.serve import launch
+        from adresponse.stored import open_stored
+
+        return launch.serve_mlflow(open_stored(folder).folder, options, workers)
+    if workers == 1:
+        from adresponse.serve import worker
+
+        return worker.serve(folder, options=options)
+    from adresponse.serve import supervise
+    from adresponse.serve.reload import Pointed
+
+    return supervise.run(Pointed(str(folder)), options, workers)
 
 
 # --- deploy elsewhere
@@ -459,7 +493,7 @@ def _ask_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
 
 
 def _columns(rows: EvaluationRows) -> dict[str, list[float]]:
-    return {name: column.tolist() for name, column in rows.X.items()}
+    return {str(name): column.tolist() for name, column in rows.X.items()}
 
 
 def _level(rows: EvaluationRows) -> float | None:

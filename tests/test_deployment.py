@@ -1,0 +1,297 @@
+"""Is a model found, loaded, scored with, served and verified by the same words in the shell and in Python?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+import adresponse
+from adresponse import deployment, store
+from adresponse.cli import main
+from adresponse.errors import ConfigError, DifferenceError, StoreError, TamperedModelError
+from stored_example import one_channel, stored, three_channels
+
+
+def command(*arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, made_store: Path) -> Path:
+    """A folder in which the built-in table was run."""
+    folder = tmp_path_factory.mktemp("made") / "my tables"
+    folder.mkdir()
+    shutil.copy(made_store, folder / "mlflow.db")
+    patch = pytest.MonkeyPatch()
+    patch.chdir(folder)
+    adresponse.run()
+    patch.undo()
+    return folder
+
+
+@pytest.fixture
+def here(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(made)
+    return made
+
+
+def client(folder: Path) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(store.resolve(None, folder))
+
+
+# --- run
+
+
+def test_run_deploys_verifies_and_says_so_everywhere(here: Path) -> None:
+    version = client(here).get_model_version_by_alias("sales-response", "champion")
+    run = client(here).get_run(version.run_id)
+    said = (
+        "The local endpoint gave back every prediction and every score of the 40 held-out rows, within 1e-09 of the evaluation."
+    )
+    for tags in (version.tags, run.data.tags):
+        assert tags["adresponse.verified"] == "true"
+        assert tags["adresponse.verification"] == said
+    report = (here / "adresponse-output" / "sales-response-report.html").read_text("utf-8")
+    assert '<section id="verification"' in report
+    assert said in report
+
+
+def test_the_verification_is_a_run_of_its_own_with_mlflows_scores(here: Path) -> None:
+    version = client(here).get_model_version_by_alias("sales-response", "champion")
+    (run,) = client(here).search_runs(
+        ["1"], f"tags.`mlflow.parentRunId` = '{version.run_id}' AND tags.`adresponse.kind` = 'verification'"
+    )
+    assert run.info.status == "FINISHED"
+    study = client(here).get_run(version.run_id).data.metrics
+    for ours, theirs in {"mae": "mean_absolute_error", "rmse": "root_mean_squared_error", "r2": "r2_score"}.items():
+        assert run.data.metrics[theirs] == pytest.approx(study[ours], rel=1e-12)  # the same sums in another order
+
+
+def test_without_verification_a_run_says_so(workplace: Path) -> None:
+    done = command("run", "--no-verify", "--json", "-q")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["verification"] is None
+    report = (workplace / "adresponse-output" / "sales-response-report.html").read_text("utf-8")
+    assert "was not put behind an endpoint in this run" in report
+
+
+def test_a_model_that_answers_otherwise_ends_the_run_without_a_version(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adresponse import lifecycle, verification
+
+    honest = verification.EvaluationRows.read
+
+    def off(folder: Path) -> verification.EvaluationRows:
+        rows = honest(folder)
+        rows.predicted[3] *= 1 + 1e-6
+        return rows
+
+    monkeypatch.setattr(verification.EvaluationRows, "read", off)
+    with pytest.raises(DifferenceError, match=r"predictions of 40 rows \(expected within 1e-09, found 1\.0e-06\)"):
+        lifecycle.run()
+    assert client(workplace).search_registered_models() == []
+    (run,) = client(workplace).search_runs(["1"], "tags.`adresponse.kind` = 'study'")
+    assert run.info.status == "FAILED"
+
+
+# --- find and load
+
+
+def test_a_model_is_loaded_from_the_registry_and_from_a_folder(here: Path, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"TV": [100, 200]})  # whole numbers, which MLflow's own check refuses
+    for model in (None, "models:/sales-response@champion", "models:/sales-response/1", str(stored(one_channel(), tmp_path))):
+        found = adresponse.load(model)
+        np.testing.assert_array_equal(found.predict(rows), one_channel().estimator.predict(rows.astype(float)))
+        assert list(found.predict(rows, params={"interval": 0.9})) == ["prediction", "lower", "upper"]
+
+
+def test_without_a_store_the_first_step_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=r"is not there yet; run `adresponse run` first"):
+        adresponse.load()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_whose_files_were_changed_is_refused_by_every_command(here: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(here, tmp_path / "copied")
+    (made_model,) = copied.rglob("formula.json")
+    uri = made_model.parent
+    uri.joinpath("formula.json").write_text(made_model.read_text().replace('"intercept": 7', '"intercept": 9'))
+    with pytest.raises(TamperedModelError, match=r"formula\.json was changed"):
+        adresponse.load(str(uri))
+    for words in (["verify", str(uri)], ["serve", str(uri)], ["predict", "x.csv", "-o", "y.csv", "--model", str(uri)]):
+        done = command(*words)
+        assert done.exit_code == 2, words
+        assert "formula.json was changed after the model was sealed" in done.stderr
+
+
+# --- predict
+
+
+def test_a_table_is_scored_in_the_shell_and_in_python(here: Path, tmp_path: Path) -> None:
+    table, out = tmp_path / "my spend.csv", tmp_path / "scored.csv"
+    table.write_text("week,TV\n2026-01-05,100\n2026-01-12,200.5\n")
+    done = command("predict", str(table), "-o", str(out), "--interval", "0.9", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 2
+    scored = pd.read_csv(out)
+    assert list(scored) == ["week", "TV", "prediction", "lower", "upper"]
+    expected = one_channel().predict_interval(scored[["TV"]], 0.9)
+    np.testing.assert_array_equal(scored[["prediction", "lower", "upper"]], np.column_stack(expected))
+    again = adresponse.predict(table, tmp_path / "again.csv", interval=0.9)
+    assert again.rows == 2
+    assert (tmp_path / "again.csv").read_bytes() == out.read_bytes()
+
+
+def test_a_bad_row_is_named_and_nothing_is_written(here: Path, tmp_path: Path) -> None:
+    table, out = tmp_path / "spend.csv", tmp_path / "scored.csv"
+    table.write_text("TV\n100\n-3\n")
+    done = command("predict", str(table), "-o", str(out))
+    assert done.exit_code == 2
+    assert "Column 'TV', row 2 (line 3 of spend.csv): -3 is negative, and spend is 0 or more." in " ".join(done.stderr.split())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["spend.csv"]
+
+
+def test_settings_of_another_engine_are_refused(here: Path) -> None:
+    with pytest.raises(ConfigError, match="belongs to the engine spark"):
+        adresponse.predict("x.csv", "y.csv", master="spark://127.0.0.1:7077")
+    with pytest.raises(ConfigError, match="sheet belongs to the engine duckdb"):
+        adresponse.predict("x.csv", "y.csv", engine="spark", sheet="one")
+
+
+# --- verify
+
+
+def test_the_champion_is_verified_and_the_result_kept(here: Path) -> None:
+    done = command("verify", "--json", "-q")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["name"], found["version"], found["verification"]["passed"]) == ("sales-response", "1", True)
+    tags = client(here).get_model_version("sales-response", "1").tags
+    assert tags["adresponse.verified"] == "true"
+    assert tags["adresponse.verified_deployment"] == "A local endpoint"
+    run = client(here).get_run(found["run_id"])
+    assert run.data.tags["adresponse.verified_version"] == "1"
+    assert "verification.json" in [f.path for f in client(here).list_artifacts(found["run_id"])]
+
+
+@contextmanager
+def impostor(answer: Any, version: str = "1") -> Iterator[str]:
+    """A server that answers ``answer(rows)`` to every request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.dumps({"predictions": answer(asked["dataframe_split"]["data"])}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("X-Model-Version", version)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def as_model(rows: list[list[float]], moved: float = 0.0) -> list[dict[str, float]]:
+    frame = pd.DataFrame(rows, columns=["TV"])
+    return [
+        {"prediction": p + moved, "lower": low + moved, "upper": high + moved}
+        for p, low, high in zip(*one_channel().predict_interval(frame, 0.9), strict=True)
+    ]
+
+
+def test_another_server_that_answers_the_same_passes(here: Path) -> None:
+    with impostor(as_model) as url:
+        assert deployment.verify(url=url).verification.passed
+
+
+@pytest.mark.parametrize(
+    ("answer", "version", "said"),
+    [
+        (lambda rows: as_model(rows, 1e-6), "1", "predictions of 40 rows"),
+        (as_model, "2", "version that answered (expected 1, found 2)"),
+    ],
+)
+def test_a_deployment_that_differs_ends_with_1_and_names_it(here: Path, answer: Any, version: str, said: str) -> None:
+    with impostor(answer, version) as url:
+        done = command("verify", "--url", url)
+    assert done.exit_code == 1
+    assert said in " ".join(done.stderr.split())
+    tags = client(here).get_model_version("sales-response", "1").tags
+    assert tags["adresponse.verified"] == "false"
+    assert tags["adresponse.verified_deployment"] == url
+
+
+def test_a_deployment_that_is_not_there_cannot_be_verified(here: Path) -> None:
+    done = command("verify", "--url", "http://127.0.0.1:9")
+    assert done.exit_code == 2
+    assert "http://127.0.0.1:9" in done.stderr
+
+
+def test_a_target_needs_the_name_of_its_deployment(here: Path) -> None:
+    with pytest.raises(ConfigError, match="add --deployment NAME"):
+        deployment.verify(target="adresponse")
+    with pytest.raises(ConfigError, match="not both"):
+        deployment.verify(target="adresponse", url="http://127.0.0.1:9")
+
+
+# --- deploy and serve
+
+
+def test_an_image_is_written_and_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = str(stored(three_channels(), tmp_path))
+    told = command("deploy", "image", model, "--out", "image", "--dry-run", "--json")
+    assert told.exit_code == 0, told.stderr
+    assert json.loads(told.stdout)["target"] == "image"
+    assert not Path("image").exists()
+    assert command("deploy", "image", model, "--out", "image").exit_code == 0
+    assert Path("image/Dockerfile").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serve", "MODEL", "--host", "0.0.0.0"], "token"),  # an open door needs a word
+        (["serve", "MODEL", "--token-file", "nowhere"], "token file 'nowhere' cannot be read"),
+        (["serve", "models:/nothing@champion"], "is not there yet"),
+        (["deploy", "image", "MODEL", "-C", "prt=80"], "'prt' is not known to an image"),
+        (["deploy", "sagemaker", "MODEL", "--name", "x", "--region", "eu-west-1", "-C", "imge_url=x"], "imge_url"),
+        (["deploy", "azureml", "MODEL", "--name", "x"], "subscription_id"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = str(stored(one_channel(), tmp_path))
+    done = command(*[model if w == "MODEL" else w for w in words])
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
