@@ -149,15 +149,15 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_beyond_loopback_a_token_or_a_word_of_the_user_is_needed(host: str, token: str, anyone: bool, open_: bool) -> None:
     options = Options(host=host, token=token)
     if open_:
-        assert launch.refuse_open_door(options, anyone).host == host
+        assert listening.refuse_open_door(options, anyone).host == host
     else:
         with pytest.raises(ConfigError, match=r"can be reached from other machines.*--token-file.*--allow-anyone"):
-            launch.refuse_open_door(options, anyone)
+            listening.refuse_open_door(options, anyone)
 
 
 def test_the_host_that_is_listened_on_may_be_named() -> None:
-    assert "10.0.0.5" in launch.refuse_open_door(Options(host="10.0.0.5", token="of-ours")).hosts
-    assert launch.refuse_open_door(Options(host="0.0.0.0", token="of-ours", hosts=("a",))).hosts == ("a",)
+    assert "10.0.0.5" in listening.refuse_open_door(Options(host="10.0.0.5", token="of-ours")).hosts
+    assert listening.refuse_open_door(Options(host="0.0.0.0", token="of-ours", hosts=("a",))).hosts == ("a",)
 
 
 def test_a_port_in_use_is_refused_in_one_sentence() -> None:

@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adresponse.errors import ConfigError, DeploymentError, ModelError
-from adresponse.serve.listening import listen, refuse_open_door, say, url_of
+from adresponse.serve.listening import listen, say, url_of
 from adresponse.serve.options import Options
 from adresponse.serve.pointer import Pointed
-from adresponse.serve.supervise import Fetch, Find, Followed, Worker, environment, run
-from adresponse.serve.worker import serve
+from adresponse.serve.supervise import Worker, environment
 
-__all__ = ["Endpoint", "Engine", "background", "follow", "refuse_open_door", "serve_folder", "serve_mlflow"]
+__all__ = ["Endpoint", "background", "serve_mlflow"]
 
-Engine = Literal["adresponse", "mlflow"]
 
 READY_SECONDS = {"adresponse": 60.0, "mlflow": 120.0}
 LOOK_SECONDS = 0.01
@@ -58,7 +56,7 @@ def background(
     version: str = "",
     name: str = "",
     options: Options | None = None,
-    engine: Engine = "adresponse",
+    engine: Literal["adresponse", "mlflow"] = "adresponse",
 ) -> Iterator[Endpoint]:
     """A server for a stored model on a free port of loopback, there inside the block, and gone after it.
 
@@ -82,7 +80,6 @@ def background(
     """
     chosen = replace(options or Options(), host="127.0.0.1", port=0)
     start = {"adresponse": _ours, "mlflow": _mlflows}
-    _refuse_unknown(engine)
     with tempfile.TemporaryDirectory(prefix="adresponse-", ignore_cleanup_errors=True) as home:
         log = Path(home, "log")
         log.touch()
@@ -177,65 +174,6 @@ def _end_session(server: subprocess.Popen[bytes], seconds: float = END_SECONDS) 
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(patience)
     return server.returncode
-
-
-def _refuse_unknown(engine: str) -> None:
-    if engine not in ("adresponse", "mlflow"):
-        raise ConfigError(f"engine={engine!r} is not known; give adresponse or mlflow.")
-
-
-# --- until it is told to end
-
-
-def serve_folder(folder: str | Path, options: Options, workers: int = 1, engine: Engine = "adresponse") -> int:
-    """Serve a stored model of a local folder until SIGTERM or SIGINT; gives the exit code.
-
-    One worker answers in this very process; several are its children.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot listen where the options say.
-    ModelError
-        If the model cannot be served.
-    """
-    _refuse_unknown(engine)
-    chosen = _sound(options, workers)
-    if engine == "mlflow":
-        return serve_mlflow(folder, chosen, workers)
-    return serve(folder, options=chosen) if workers == 1 else run(Pointed(str(folder)), chosen, workers)
-
-
-def follow(
-    find: Find, fetch: Fetch, options: Options, workers: int = 1, engine: Engine = "adresponse", poll: float = 2.0
-) -> int:
-    """Serve what a registry's alias points at until SIGTERM or SIGINT, and turn to another version when it moves.
-
-    Parameters
-    ----------
-    find, fetch : callable
-        See ``supervise.Find`` and ``supervise.Fetch``.
-    options : Options
-        How requests are treated.
-    workers : int
-        Processes that answer.
-    engine : {"adresponse", "mlflow"}
-        Our server, or MLflow's own, which follows nothing.
-    poll : float
-        Seconds between two looks at the alias; 0 looks only once.
-    """
-    _refuse_unknown(engine)
-    chosen = _sound(options, workers)
-    if engine == "adresponse":
-        return run(Followed(find, fetch), chosen, workers, poll)
-    with tempfile.TemporaryDirectory(prefix="adresponse-", ignore_cleanup_errors=True) as home:
-        return serve_mlflow(fetch(find(), Path(home, "model"))[0], chosen, workers)
-
-
-def _sound(options: Options, workers: int) -> Options:
-    if workers < 1:
-        raise ConfigError(f"workers={workers} cannot answer; give 1 or more.")
-    return refuse_open_door(options, allow_anyone=True)  # the caller has asked; here it names the host
 
 
 def serve_mlflow(folder: str | Path, options: Options, workers: int = 1) -> int:

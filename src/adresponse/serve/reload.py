@@ -20,7 +20,7 @@ from adresponse.stored import open_stored
 if TYPE_CHECKING:
     from adresponse.serve.pipeline import PipelineChild
 
-__all__ = ["admit", "child_of", "follow", "sentence_of", "settle"]
+__all__ = ["Pointed", "admit", "child_of", "follow", "sentence_of", "settle"]
 
 LOOK_SECONDS = 0.25  # between two looks at the pointer: one stat of a file
 REPLAY_SECONDS = 60.0

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from adresponse.errors import AdresponseError, DeploymentError, ModelError
+from adresponse.errors import AdresponseError, ConfigError, DeploymentError, ModelError
 from adresponse.serve.listening import announce, listen, say, url_of
 from adresponse.serve.options import Options
 from adresponse.serve.pointer import Pointed
@@ -80,7 +80,7 @@ def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seco
     Raises
     ------
     ConfigError
-        If it cannot listen where the options say.
+        If there is to be no worker, or it cannot listen where the options say.
     StoreError
         If the registry cannot say which model it is.
     ModelError
@@ -88,6 +88,8 @@ def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seco
     DeploymentError
         If the workers end before they are ready.
     """
+    if workers < 1:
+        raise ConfigError(f"workers={workers} cannot answer; give 1 or more.")
     with contextlib.closing(listen(options)) as listening, _runtime() as runtime:
         with _ended_by_signal():
             source = _Source(model, runtime)
