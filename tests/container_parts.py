@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["Container", "build", "environment", "inspect", "remove_image", "run", "start"]
+__all__ = ["BASE", "Container", "build", "environment", "inspect", "inspect_any", "remove_image", "run", "start"]
 
 TOOLS = ("buildah", "podman", "runc", "debootstrap", "iptables")
 BASE = f"docker.io/library/python:{platform.python_version()}-slim"
@@ -53,9 +53,10 @@ events_logger = "file"
 
 @dataclass(frozen=True)
 class Container:
-    """A container under way: its name, and the address where it answers outside of it."""
+    """A container under way: its name, the image it is of, and the address where it answers outside of it."""
 
     name: str
+    image: str
     url: str
 
 
@@ -69,7 +70,12 @@ def build(context: Path, tag: str) -> None:
 
 def inspect(tag: str) -> dict[str, Any]:
     """What the built image says of itself, as Docker's tools show it."""
-    return dict(json.loads(run(["podman", "image", "inspect", f"localhost/{tag}"]))[0])
+    return inspect_any(f"localhost/{tag}")
+
+
+def inspect_any(name: str) -> dict[str, Any]:
+    """The same of any image here, by its whole name."""
+    return dict(json.loads(run(["podman", "image", "inspect", name]))[0])
 
 
 def remove_image(tag: str) -> None:
@@ -78,12 +84,14 @@ def remove_image(tag: str) -> None:
 
 
 @contextmanager
-def start(tag: str, port: int, inside: int = 8080) -> Iterator[Container]:
+def start(
+    tag: str, port: int, inside: int = 8080, options: Sequence[str] = (), command: Sequence[str] = ()
+) -> Iterator[Container]:
     """Run the image with its port published on loopback; whatever is left of the container is removed at the end."""
     name = f"adresponse-test-{os.getpid()}-{port}"
-    run(["podman", "run", "-d", "--name", name, "-p", f"127.0.0.1:{port}:{inside}", f"localhost/{tag}"])
+    run(["podman", "run", "-d", "--name", name, "-p", f"127.0.0.1:{port}:{inside}", *options, f"localhost/{tag}", *command])
     try:
-        yield Container(name, f"http://127.0.0.1:{port}")
+        yield Container(name, tag, f"http://127.0.0.1:{port}")
     finally:
         run(["podman", "rm", "-f", "-t", "0", name])
 

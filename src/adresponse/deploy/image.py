@@ -31,6 +31,11 @@ TRACKING_ONLY = "mlflow"  # a stored model names it first, and the server does w
 MADE = "# Made by adresponse "
 META = "registered_model_meta"  # where MLflow writes a version's name and number when it downloads it
 LEFT_OUT = {"__pycache__"}
+SERVE = """\
+#!/bin/sh
+# Amazon SageMaker starts a container as `IMAGE serve`, with the model's files under /opt/ml/model, and asks port 8080.
+exec python -m adresponse serve /opt/ml/model --host 0.0.0.0 --port 8080 --allow-anyone --allow-host '*'
+"""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ def intent(stored: Stored, folder: Path, *, version: str, name: str, port: int =
         "requirements.txt": list(requirements(stored)),
         "model": files,
         "app": f"adresponse {__version__}",
+        "serve": SERVE.splitlines(),
     }
     by_hand = commands(folder, version=version, name=name, port=port)
     steps = [Step("write", f"Writes the build context {str(folder)!r}.", sends)]
@@ -174,8 +180,9 @@ def _fill(context: Path, stored: Stored, version: str, name: str, port: int, tok
     (context / ".dockerignore").write_text("**/__pycache__\n**/*.pyc\nDockerfile\n.dockerignore\n", encoding="utf-8")
     text = dockerfile(stored, version=version, name=name, port=port, token_file=token_file)
     (context / "Dockerfile").write_text(text, encoding="utf-8")
+    (context / "serve").write_text(SERVE, encoding="utf-8")
     for path in (context, *context.rglob("*")):  # whoever the container runs as must be able to read all of it
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        path.chmod(0o755 if path.is_dir() or path == context / "serve" else 0o644)
 
 
 def _put(context: Path, folder: Path, before: Path) -> None:
