@@ -261,3 +261,19 @@ def test_a_model_without_closed_formula_answers_from_its_image(boosted: Stored, 
             np.testing.assert_allclose(ask(container.url, rows).prediction, rows.predicted, rtol=1e-12)
     finally:
         container_parts.remove_image(tag)
+
+
+def test_mlflows_own_image_answers_the_same(model: Stored, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mlflow", "models", "generate-dockerfile", "-m", str(model.folder), "-d", "image"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    tag = f"adresponse-test-mlflow-{os.getpid()}"
+    container_parts.build(tmp_path / "image", tag)
+    try:
+        with container_parts.start(tag, parts.free_port()) as container:
+            wait_ready(container, "/ping")
+            rows = EvaluationRows.read(model.folder)
+            answer = ask(container.url, rows)
+            np.testing.assert_allclose(answer.prediction, rows.predicted, rtol=1e-12)
+            np.testing.assert_allclose(answer.upper, rows.upper, rtol=1e-12)
+    finally:
+        container_parts.remove_image(tag)

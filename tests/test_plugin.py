@@ -27,7 +27,9 @@ import stored_example
 import tracked_example
 from adresponse import plugin
 from adresponse.deploy import local
+from adresponse.errors import DeploymentError
 from adresponse.plugin import LocalClient, state_folder
+from adresponse.serve import client as serve_client
 from adresponse.verification import EvaluationRows
 
 
@@ -161,6 +163,20 @@ def test_an_update_to_a_model_that_cannot_answer_leaves_the_old_one_at_work(
         client.update_deployment("sales", str(tmp_path / "none"))
     assert client.get_deployment("sales") == before
     assert {p.name for p in (client.state / "sales").iterdir()} == {"deployment.json", "log"}
+
+
+def test_a_server_with_a_token_is_asked_with_it(client: LocalClient, model: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-token-of-sixteen-or-more\n")
+    made = client.create_deployment("sales", str(model), config={"token_file": str(token)})
+    assert len(client.predict("sales", pd.DataFrame({"TV": [1.0]}))["predictions"]) == 1
+    with pytest.raises(DeploymentError, match="token"):
+        serve_client.ask(made["url"], {"TV": [1.0]})
+
+
+def test_a_server_beyond_this_machine_needs_a_token(client: LocalClient, model: Path) -> None:
+    with pytest.raises(MlflowException, match=r"its server ended.*token"):
+        client.create_deployment("sales", str(model), config={"host": "0.0.0.0"})
 
 
 def test_a_refused_row_is_refused_in_the_servers_words(client: LocalClient, model: Path) -> None:

@@ -27,6 +27,7 @@ from adresponse.errors import AdresponseError, ConfigError, DeploymentError, did
 __all__ = ["LocalClient", "run_local", "state_folder", "target_help"]
 
 FLAVOR = "python_function"
+SHOWN = ("workers", "token_file", "allow_host")  # settings that a deployment is told with
 HELP = """\
 adresponse: a server of adresponse in the background, on this machine.
 
@@ -43,6 +44,7 @@ Settings (-C name=value), for create and update:
     host        127.0.0.1 unless another is named; beyond this machine a token_file is needed
     workers     processes that answer; 1
     token_file  file with the token that callers must send
+    allow_host  further names to be reached by, separated by commas
     timeout     seconds until the server must be ready; 60
 
 A moved alias is followed: a server of models:/NAME@champion answers with the new champion within seconds.
@@ -172,7 +174,7 @@ def state_folder(target_uri: str, environment: Mapping[str, str]) -> Path:
 
 def _wanted(before: Wanted, config: Mapping[str, Any] | None) -> Wanted:
     """What is wanted, from settings as the command line gives them: text."""
-    kinds = {"port": int, "workers": int, "timeout": float, "host": str, "token_file": str}
+    kinds = {"port": int, "workers": int, "timeout": float, "host": str, "token_file": str, "allow_host": str}
     given = dict(config or {})
     _refuse_unknown(given, kinds)
     read: dict[str, Any] = {}
@@ -193,7 +195,7 @@ def _refuse_unknown(config: Mapping[str, Any], known: Any) -> None:
 
 def _told(found: Local) -> dict[str, Any]:
     """A deployment as MLflow shows it."""
-    settings = {f.name: getattr(found.wanted, f.name) for f in fields(found.wanted) if f.name in ("workers", "token_file")}
+    settings = {f.name: getattr(found.wanted, f.name) for f in fields(found.wanted) if f.name in SHOWN}
     about = {"name": found.name, "status": "alive" if local.alive(found) else "dead", "url": found.url}
     more = {"model_uri": found.wanted.model, "flavor": FLAVOR, "pid": found.pid, "created": found.created, "log": found.log}
     return about | more | settings

@@ -50,6 +50,8 @@ class Wanted:
         Processes that answer.
     token_file : str
         File with the token that callers must send; needed beyond loopback.
+    allow_host : str
+        Further names to be reached by, separated by commas; needed beyond loopback too.
     timeout : float
         Seconds that the server is given until it is ready.
     """
@@ -59,6 +61,7 @@ class Wanted:
     port: int = 0
     workers: int = 1
     token_file: str = ""
+    allow_host: str = ""
     timeout: float = 60.0
 
     def __post_init__(self) -> None:
@@ -192,6 +195,8 @@ def _command(wanted: Wanted, port: int) -> list[str]:
         command += ["--workers", str(wanted.workers)]
     if wanted.token_file:
         command += ["--token-file", wanted.token_file]
+    for name in filter(None, wanted.allow_host.split(",")):
+        command += ["--allow-host", name.strip()]
     return command
 
 
