@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +20,8 @@ from adresponse.errors import ConfigError, DeploymentError, ModelError
 from adresponse.serve import client, launch, listening
 from adresponse.serve.options import Options
 from parts import free_port
-from served_example import alive, closed_model
+from served_example import alive, children, closed_model, environment, until
+from stored_example import one_channel, stored
 
 Reply = Callable[[dict[str, Any]], tuple[int, Any]]
 
@@ -93,6 +97,18 @@ def test_an_interval_comes_back_with_its_ends() -> None:
 def test_what_a_deployment_refuses_is_said_in_its_words(status: int, answer: Any, says: str) -> None:
     with answering(lambda request: (status, answer)) as (url, _), pytest.raises(DeploymentError, match=says):
         client.ask(url, {"TV": [1.0]})
+
+
+@pytest.mark.parametrize(
+    ("predictions", "says"),
+    [
+        ([2.0], "gave no interval"),  # a server that drops params
+        ([{"prediction": 2.0, "lower": 1.0}], "no numbers"),
+    ],
+)
+def test_an_answer_without_the_interval_is_refused(predictions: list[Any], says: str) -> None:
+    with answering(lambda _: (200, {"predictions": predictions})) as (url, _), pytest.raises(DeploymentError, match=says):
+        client.ask(url, {"TV": [1.0]}, 0.9)
 
 
 def test_several_versions_in_one_answer_are_refused() -> None:
@@ -244,3 +260,39 @@ def test_a_model_that_is_not_fit_is_refused_with_the_reason(tmp_path: Path) -> N
 def test_mlflows_own_server_that_does_not_come_up_is_said_with_its_last_line(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack, pytest.raises(DeploymentError, match="MLflow's server did not come up; the last"):
         stack.enter_context(launch.background(tmp_path, engine="mlflow"))
+
+
+def test_mlflows_own_server_answers_alike_and_is_gone_after_it(tmp_path: Path) -> None:
+    folder = stored(one_channel(), tmp_path)
+    rows = {"TV": [0.7, 100.0, 296.4]}
+    with launch.background(folder) as ours, launch.background(folder, engine="mlflow") as theirs:
+        for level in (None, 0.9):
+            found, expected = (client.ask(e.url, rows, level) for e in (ours, theirs))
+            assert found.prediction == expected.prediction
+            assert (found.lower, found.upper) == (expected.lower, expected.upper)
+        family = [theirs.pid, *children(theirs.pid)]
+    assert not any(map(alive, family))
+
+
+def test_mlflows_own_server_in_the_foreground_ends_when_told(tmp_path: Path) -> None:
+    folder, port = stored(one_channel(), tmp_path), free_port()
+    code = f"""if True:
+        import sys
+        from adresponse.serve import launch, options
+        sys.exit(launch.serve_mlflow({str(folder)!r}, options.Options(port={port})))
+    """
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment(), stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: launch._pings(port), "MLflow's server", 60)
+        family = [c for child in children(process.pid) for c in (child, *children(child))]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        until(lambda: not any(map(alive, family)), "nobody is left")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_mlflows_own_server_cannot_ask_for_a_token(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="asks nobody for a token"):
+        launch.serve_mlflow(tmp_path, Options(token="of-ours"))

@@ -67,7 +67,7 @@ def test_a_request_under_way_is_finished(tmp_path: Path, slow: Path, number: int
         until(lambda: children(server.process.pid), "a pipeline's process")
         os.kill(server.process.pid, number)
         response = connection.getresponse()
-        assert (response.status, response.read()) == (200, b'{"predictions": [2400.0]}')
+        assert (response.status, json.loads(response.read())) == (200, {"predictions": [2400.0]})
         assert server.process.wait(10) == 0
 
 
@@ -139,6 +139,16 @@ def test_a_registry_that_is_down_is_said_once_and_outwaited(registry: FileRegist
         assert server.end() == 0
     assert server.said.count("cannot be reached") == 1
     assert "answers again" in server.said
+
+
+def test_the_end_may_be_told_before_it_answers(tmp_path: Path, slow: Path) -> None:
+    given = {"home": "", "folder": str(slow), "workers": 2, "options": {}}
+    command = [sys.executable, str(Path(__file__).with_name("served_example.py")), json.dumps(given)]
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    until(lambda: len(children(process.pid)) == 2, "two workers")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")
 
 
 def test_folders_of_versions_that_answer_no_more_are_removed(registry: FileRegistry) -> None:

@@ -134,9 +134,14 @@ def _message(answer: bytes) -> str:
 
 
 def _answer(url: str, found: list[Any], level: float | None, version: str) -> Answer:
-    names = ("prediction",) if level is None else ("prediction", "lower", "upper")
+    if level is not None and not all(isinstance(v, dict) for v in found):
+        raise DeploymentError(f"{url} gave no interval; it takes no params, or serves another model.")
     try:
-        columns = {name: [float(v[name] if isinstance(v, dict) else v) for v in found] for name in names}
+        columns = (
+            {"prediction": [float(v) for v in found]}
+            if level is None
+            else {name: [float(v[name]) for v in found] for name in ("prediction", "lower", "upper")}
+        )
     except (KeyError, TypeError, ValueError):
         raise DeploymentError(f"{url} gave predictions that are no numbers.") from None
     for name, values in columns.items():

@@ -140,14 +140,18 @@ async def follow(path: Path, holder: Holder, options: Options, current: Pointed,
     """
     seen = None
     while True:
-        if (there := _stamp(path)) != seen:
+        if (there := _stamp(path)) not in (seen, None):
             seen = there
             current = await _turn_to(Pointed.read(path), holder, options, current, report)
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    found = os.stat(path)
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None where it is gone, which changes nothing."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
     return found.st_ino, found.st_mtime_ns
 
 

@@ -8,6 +8,7 @@ workers watch (``reload.py``). A model that a worker refuses is not pointed at a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import queue
 import selectors
@@ -99,7 +100,12 @@ def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seco
 @contextlib.contextmanager
 def _runtime() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="adresponse-serve-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+        held = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH)  # systemd removes what lies long in a temporary folder, but not what is locked
+            yield Path(folder)
+        finally:
+            os.close(held)
 
 
 @contextlib.contextmanager
@@ -285,7 +291,8 @@ class _Supervisor:
 
     def run(self) -> int:
         self.pointer = self.runtime / "current.json"
-        self.good: Pointed | None = None
+        self.url = url_of(self.listening)
+        self.good: Pointed | None = None  # the last one that every worker took
         self.pointed = replace(self.source.first, number=1)
         self.pointed.write(self.pointer)
         self.moves: queue.SimpleQueue[Pointed] = queue.SimpleQueue()
@@ -366,10 +373,10 @@ class _Supervisor:
     def _note(self, worker: Worker, what: str, number: int) -> None:
         if what == "ready" and not self.answered:
             self.answered = True
-            announce(worker.ready, url_of(self.listening))
-        elif what == "serving" and number == self.pointed.number:
+            announce(worker.ready, self.url)
+        elif what == "serving" and all(w.number == self.pointed.number for w in self.workers):
             self.good = self.pointed
-        elif what == "refused" and number == self.pointed.number and self.good is not None:
+        elif what == "refused" and number == self.pointed.number and self.good and self.good.folder != self.pointed.folder:
             say(f"{worker.refusal} Version {self.good.version} answers on.")
             self._point(replace(self.good, trouble=worker.refusal))
 

@@ -17,10 +17,11 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from adresponse.errors import AdresponseError, ModelError
+from adresponse.errors import AdresponseError, DeploymentError
 from adresponse.serve.listening import announce, listen, url_of
 from adresponse.serve.options import Options
 from adresponse.serve.pointer import Pointed
@@ -120,6 +121,9 @@ async def _answer(
         serving = asyncio.create_task(server.serve([listening]))
         while not (server.started or serving.done()):
             await asyncio.sleep(0.001)
+        if not server.started:
+            await serving
+            raise DeploymentError("The server ended before it listened.")
         reload.settle()
         holder.ready = True
         ready(_title(holder.current))
@@ -182,6 +186,9 @@ def _told_to_end(server: Any, holder: Any, options: Options, parent: int | None)
 def main() -> int:
     """``python -m adresponse.serve.worker``: answer on an inherited socket until told to end."""
     _one_thread()
+    reports = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no report
+    report = partial(_report, reports)
     task = Task.from_line(_line(0))
     from adresponse.serve.reload import sentence_of
 
@@ -190,26 +197,23 @@ def main() -> int:
     while True:
         pointed = Pointed.read(pointer)
         try:
-            ready = _reporter(pointed)
-            return _run(_answer(listening, pointed, task.options, ready, pointer, _report, parent=0))
+            ready = partial(_report_ready, report, pointed.number)
+            return _run(_answer(listening, pointed, task.options, ready, pointer, report, parent=0))
         except Exception as error:
             if Pointed.read(pointer).folder != pointed.folder:
                 continue  # the model was replaced while it was loaded
-            _report(f"refused {pointed.number} {sentence_of(pointed, error)}")
+            report(f"refused {pointed.number} {sentence_of(pointed, error)}")
             return AdresponseError.exit_code
 
 
-def _reporter(pointed: Pointed) -> Callable[[str], None]:
-    def ready(what: str) -> None:
-        _report(f"ready {what}")
-        _report(f"serving {pointed.number}")
-
-    return ready
+def _report_ready(report: Callable[[str], None], number: int, what: str) -> None:
+    report(f"ready {what}")
+    report(f"serving {number}")
 
 
-def _report(line: str) -> None:
+def _report(descriptor: int, line: str) -> None:
     with contextlib.suppress(OSError):  # the parent is gone; the end of the input says so too
-        os.write(1, line.encode("utf-8", "replace") + b"\n")
+        os.write(descriptor, line.encode("utf-8", "replace") + b"\n")
 
 
 def _line(descriptor: int) -> bytes:
@@ -217,7 +221,7 @@ def _line(descriptor: int) -> bytes:
     read = b""
     while not read.endswith(b"\n"):
         if not (part := os.read(descriptor, 65536)):
-            raise ModelError("A worker is started by `adresponse serve`, which tells it what to serve.")
+            raise DeploymentError("A worker is started by `adresponse serve`, which tells it what to serve.")
         read += part
     return read
 
