@@ -1,0 +1,96 @@
+"""How are answers and refusals written? As MLflow's own server writes them, to the byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from adresponse.errors import AdresponseError
+from adresponse.rows import Vector
+
+__all__ = ["CODES", "RequestError", "error_body", "predictions_body", "some_predictions_body"]
+
+CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    404: "ENDPOINT_NOT_FOUND",
+    405: "BAD_REQUEST",
+    408: "DEADLINE_EXCEEDED",
+    413: "BAD_REQUEST",
+    415: "BAD_REQUEST",
+    421: "BAD_REQUEST",
+    422: "INVALID_PARAMETER_VALUE",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+"""MLflow's ``error_code`` for each status; where it has none for a status, that of the nearest."""
+LOW, HIGH = 1e-4, 1e16  # between these msgspec writes a float as Python does, without an exponent
+_encode = msgspec.json.Encoder().encode
+
+
+class RequestError(AdresponseError):
+    """A request is refused with a status; ``str(error)`` is the sentence.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    code : str
+        MLflow's ``error_code``; empty for the one of ``CODES``.
+    message : str
+        One sentence.
+    headers : sequence of (bytes, bytes)
+        Further headers of the answer.
+    reason : str
+        A word for the log and the metrics; empty for the status.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Sequence[tuple[bytes, bytes]] = (), reason: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code or CODES[status]
+        self.headers = headers
+        self.reason = reason or f"status {status}"
+
+
+def error_body(code: str, message: str) -> bytes:
+    """A refusal in MLflow's shape."""
+    return json.dumps({"error_code": code, "message": message}).encode()
+
+
+def some_predictions_body(rows: Sequence[Sequence[float]]) -> bytes:
+    """Answers to a few rows: each (prediction,) or (prediction, lower, upper), all finite."""
+    if len(rows[0]) == 1:
+        texts = [repr(r[0]) for r in rows]
+    else:
+        texts = [f'{{"prediction": {p!r}, "lower": {low!r}, "upper": {high!r}}}' for p, low, high in rows]
+    return f'{{"predictions": [{", ".join(texts)}]}}'.encode()
+
+
+def predictions_body(answers: Mapping[str, Vector]) -> bytes:
+    """The inside of the list of predictions, without its brackets, for many rows (see ``Formula.answer``)."""
+    values = {name: v.tolist() for name, v in answers.items()}
+    rows = (
+        values["prediction"]
+        if len(values) == 1
+        else [
+            {"prediction": p, "lower": low, "upper": high}
+            for p, low, high in zip(values["prediction"], values["lower"], values["upper"], strict=True)
+        ]
+    )
+    if not all(_plain(v) for v in answers.values()):
+        return json.dumps(rows)[1:-1].encode()
+    text = _encode(rows)[1:-1].replace(b",", b", ")
+    return text if len(values) == 1 else text.replace(b":", b": ")
+
+
+def _plain(values: Vector) -> bool:
+    """Whether msgspec and Python write all of these alike."""
+    size = np.abs(values)
+    return bool(((size >= LOW) & (size < HIGH) | (size == 0)).all())

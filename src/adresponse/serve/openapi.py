@@ -1,0 +1,199 @@
+"""What may be asked of this server, as an OpenAPI document made from the model's own columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adresponse.serve.answers import CODES
+from adresponse.serve.holder import Served
+from adresponse.serve.options import Options
+from adresponse.serve.requests import CSV, JSON, PARQUET
+
+__all__ = ["document"]
+
+WHY = {
+    400: "A column, a row or a value breaks the contract; the message names it.",
+    401: "The token is missing or wrong.",
+    404: "There is nothing at this path.",
+    405: "The path takes another method.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "The content type is missing or not taken.",
+    421: "The Host header names another server.",
+    422: "A value lies beyond the range fitted, and the server is told to refuse it.",
+    500: "The server failed.",
+    503: "Too much is under way, or the server is not ready.",
+    504: "There was no answer in time.",
+}
+
+
+def document(served: Served, options: Options, package: str) -> dict[str, Any]:
+    """The document, as plain values for JSON (OpenAPI 3.1)."""
+    formula = served.stored.formula
+    name = served.name or formula.about.get("name", "model")
+    security = {"security": [{"token": []}]} if options.token else {}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"{name} version {served.version}",
+            "version": package,
+            "description": "Predicted sales by MLflow's scoring protocol. Every error is JSON with error_code and message.",
+        },
+        **security,
+        "paths": {
+            "/invocations": {"post": _invocations(served, options)},
+            "/ping": {"get": _get("Whether the process answers.", {"type": "string"}, probe=True)},
+            "/health": {"get": _get("The same as /ping.", {"type": "string"}, probe=True)},
+            "/version": {"get": _get("MLflow's version, as text.", {}, probe=True)},
+            "/ready": {"get": _get("Whether requests should be sent here.", {"$ref": "#/components/schemas/Ready"}, True, 503)},
+            "/info": {"get": _get("The model: columns, ranges fitted, scores, limits.", {"type": "object"})},
+            "/metrics": {"get": _get("Counts for Prometheus.", {"type": "string"}, kind="text/plain")},
+            "/openapi.json": {"get": _get("This document.", {"type": "object"})},
+            "/docs": {"get": _get("A page to try the model.", {"type": "string"}, True, kind="text/html")},
+        },
+        "components": {"schemas": _schemas(served), **_token(options), "headers": _headers()},
+    }
+
+
+def _token(options: Options) -> dict[str, Any]:
+    return {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}} if options.token else {}
+
+
+def _headers() -> dict[str, Any]:
+    texts = {
+        "X-Model-Version": "The version that answered.",
+        "X-Request-Id": "The id of this request in the log; one that was sent is kept.",
+        "X-Adresponse-Warning": "Which columns have values beyond the range fitted.",
+    }
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()}
+
+
+def _said(*more: str) -> dict[str, Any]:
+    return {n: {"$ref": f"#/components/headers/{n}"} for n in ("X-Model-Version", "X-Request-Id", *more)}
+
+
+def _error(status: int) -> dict[str, Any]:
+    return {
+        "description": WHY[status],
+        "headers": _said(),
+        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+
+
+def _get(text: str, schema: dict[str, Any], probe: bool = False, also: int | None = None, kind: str = JSON) -> dict[str, Any]:
+    content = {kind: {"schema": schema}} if schema.get("type") == "object" or "$ref" in schema or kind != JSON else {JSON: {}}
+    answers: dict[str, Any] = {"200": {"description": text, "headers": _said(), "content": content}}
+    if also is not None:
+        answers[str(also)] = {"description": WHY[also], "content": content}
+    answers |= {str(s): _error(s) for s in (405, 421) + (() if probe else (401,))}
+    return {"summary": text, "responses": answers, **({"security": []} if probe else {})}
+
+
+def _invocations(served: Served, options: Options) -> dict[str, Any]:
+    statuses = [s for s in CODES if s not in (404,)]
+    return {
+        "summary": "Predictions, one for each row.",
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"$ref": "#/components/schemas/Request"}, "example": served.stored.replay.get("request", {})},
+                CSV: {"schema": {"type": "string", "description": "A line of column names, and a line for each row."}},
+                PARQUET: {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The predictions; with params.interval, each with its lower and upper end.",
+                "headers": _said("X-Adresponse-Warning"),
+                "content": {JSON: {"schema": {"$ref": "#/components/schemas/Answer"}}},
+            },
+            **{str(s): _error(s) for s in statuses},
+        },
+    }
+
+
+def _schemas(served: Served) -> dict[str, Any]:
+    formula = served.stored.formula
+    contract = formula.contract
+    numbers = {name: _column(served, name) for name in contract.features}
+    unread: dict[str, Any] = {c.name: {"description": "Not read."} for c in contract.columns if c.name not in contract.features}
+    features = list(contract.features)
+    record = {"type": "object", "properties": {**numbers, **unread}, "required": features, "additionalProperties": False}
+    lists: dict[str, Any] = {n: {"type": "array", "items": s, "minItems": 1} for n, s in numbers.items()}
+    columns = {"type": "object", "properties": lists, "required": features, "additionalProperties": False}
+    records = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}, "minItems": 1}
+    shapes: list[dict[str, Any]] = [records, {"$ref": "#/components/schemas/Row"}, {"$ref": "#/components/schemas/Columns"}]
+    if len(features) == 1:
+        shapes.append({"type": "array", "items": numbers[features[0]], "minItems": 1})
+    width = {"minItems": len(features), "maxItems": len(features)}
+    split = {
+        "type": "object",
+        "properties": {
+            "columns": {"type": "array", "prefixItems": [{"const": n} for n in features], **width},
+            "data": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"type": "array", "prefixItems": list(numbers.values()), **width},
+            },
+            "index": {"type": "array", "description": "As long as data; not read."},
+        },
+        "required": ["columns", "data"],
+        "additionalProperties": False,
+    }
+    params = {
+        "type": ["object", "null"],
+        "properties": {
+            "interval": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": formula.spread.highest_level}
+        },
+        "additionalProperties": False,
+    }
+    forms = {
+        "dataframe_split": {"$ref": "#/components/schemas/Split"},
+        "dataframe_records": records,
+        "instances": {"anyOf": shapes},
+        "inputs": {"anyOf": shapes},
+    }
+    request = {
+        "oneOf": [
+            {
+                "type": "object",
+                "properties": {name: schema, "params": {"$ref": "#/components/schemas/Params"}},
+                "required": [name],
+                "additionalProperties": False,
+            }
+            for name, schema in forms.items()
+        ]
+    }
+    number = {"type": "number"}
+    ends = {"type": "object", "properties": dict.fromkeys(("prediction", "lower", "upper"), number)}
+    answer = {
+        "type": "object",
+        "properties": {"predictions": {"type": "array", "items": {"anyOf": [number, ends]}}},
+        "required": ["predictions"],
+    }
+    text = {"type": "string"}
+    error = {"type": "object", "properties": {"error_code": text, "message": text}, "required": ["error_code", "message"]}
+    ready = {
+        "type": "object",
+        "properties": {"ready": {"type": "boolean"}, "version": text, "trouble": text},
+        "required": ["ready", "version"],
+    }
+    return {
+        "Row": record,
+        "Columns": columns,
+        "Split": split,
+        "Params": params,
+        "Request": request,
+        "Answer": answer,
+        "Error": error,
+        "Ready": ready,
+    }
+
+
+def _column(served: Served, name: str) -> dict[str, Any]:
+    formula = served.stored.formula
+    column = formula.contract[name]
+    low, high = formula.ranges[name]
+    unit = f" in {column.unit}" if column.unit else ""
+    least = {"minimum": 0} if column.role == "channel" else {}
+    return {"type": "number", **least, "description": f"{column.title}{unit}; {low:g} to {high:g} among the rows fitted."}

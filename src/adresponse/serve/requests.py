@@ -1,0 +1,553 @@
+"""What does a request ask? A body of any of MLflow's forms -> the model's columns, or a refusal.
+
+A body is read twice at most. The quick reading takes what is plainly right: typed JSON (msgspec), numbers only, each name
+once. Whatever it does not take goes to the careful reading, which accepts what is right all the same (further columns of
+the contract, an index, gaps in the layout) and otherwise finds the column, the row and the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from adresponse.errors import RowsError, did_you_mean
+from adresponse.formula import Formula
+from adresponse.rows import Vector, as_level, check, missing_column, no_rows, refuse_bad_values, show
+from adresponse.schema import Contract
+from adresponse.serve.answers import RequestError
+
+__all__ = ["CSV", "FEW", "FORMS", "JSON", "PARQUET", "Asked", "Reader"]
+
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+FEW = 16  # rows up to which Python's floats are quicker than numpy's arrays
+HEADERS_KEPT = 64  # different header lines of CSV that are remembered
+UNPACKED = 32  # how many times larger than the largest body a Parquet file may become
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+MISSING = {"", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "#na", "<na>"}  # what pandas takes for no value, case apart
+INFINITE = {"inf", "infinity"}
+
+
+@dataclass(slots=True)
+class Asked:
+    """What one request asks.
+
+    Parameters
+    ----------
+    few : list of sequence of float
+        The rows, each with the model's features in order, where there are at most ``FEW``; else empty.
+    columns : list of ndarray of shape (n_rows,)
+        The features in order, where there are more rows; else empty.
+    level : float, optional
+        Level of the interval asked for.
+    outside : bool
+        Whether a value may lie outside the ranges fitted; False says that none does.
+    """
+
+    few: Sequence[Sequence[float]]
+    columns: list[Vector]
+    level: float | None
+    outside: bool = True
+
+    @property
+    def rows(self) -> int:
+        """How many rows are asked for."""
+        return len(self.columns[0]) if self.columns else len(self.few)
+
+    def vectors(self) -> list[Vector]:
+        """The features as arrays of shape (n_rows,), however many rows there are."""
+        return self.columns or [np.array(c, dtype=np.float64) for c in zip(*self.few, strict=True)]
+
+
+class Reader:
+    """Reads requests for one model.
+
+    Parameters
+    ----------
+    formula : Formula
+        The model: its contract and the ranges fitted.
+    max_body : int
+        Bytes of the largest body; bounds what a Parquet file may unpack to.
+    """
+
+    def __init__(self, formula: Formula, max_body: int) -> None:
+        self.contract: Contract = formula.contract
+        self.features = self.contract.features
+        self._max_body = max_body
+        self._quick = _quick_json(self.contract)
+        # spend below 0 is outside every range, so what lies within the ranges is valid without a further look
+        spend = len(self.contract.channels)
+        ends = [formula.ranges[name] for name in self.features]
+        self._ranges = [(max(low, 0.0) if i < spend else low, high) for i, (low, high) in enumerate(ends)]
+        self._headers: dict[bytes, list[int] | None] = {}
+        self._rows = msgspec.json.Decoder(list[list[float]])
+
+    def read(self, kind: str, body: bytes) -> Asked:
+        """What a body asks.
+
+        Parameters
+        ----------
+        kind : str
+            ``JSON``, ``CSV`` or ``PARQUET``.
+        body : bytes
+            The whole body.
+
+        Raises
+        ------
+        RowsError
+            Naming the column, the row and the value that break the contract.
+        RequestError
+            Where the body is not of its kind, or asks for what there is not.
+        """
+        if kind == JSON:
+            found = self._quick(body) if self._quick else None
+            return self._checked(*found) if found else self._careful_json(body)
+        if kind == CSV:
+            rows = self._quick_csv(body)
+            return self._checked(rows, None, None) if rows else self._arrays(_csv_columns(body), None)
+        return self._parquet(body)
+
+    def _checked(self, few: Sequence[Sequence[float]] | None, columns: list[Any] | None, level: float | None) -> Asked:
+        """The same, valid: rows few enough stay Python's floats."""
+        if level is not None:
+            level = as_level(level)
+        if few is not None and len(few) > FEW:
+            table = np.fromiter(chain.from_iterable(few), np.float64, len(few) * len(self.features))
+            columns, few = list(table.reshape(len(few), -1).T), None
+        if few is not None:
+            for row in few:
+                for x, (low, high) in zip(row, self._ranges, strict=True):
+                    if not low <= x <= high:
+                        refuse_bad_values(self.contract, [np.array(c, dtype=np.float64) for c in zip(*few, strict=True)])
+                        return Asked(few, [], level)
+            return Asked(few, [], level, outside=False)
+        arrays = [np.array(c, dtype=np.float64) for c in columns or ()]
+        inside = all(
+            low <= float(x.min()) and float(x.max()) <= high for x, (low, high) in zip(arrays, self._ranges, strict=True)
+        )
+        if not inside:
+            refuse_bad_values(self.contract, arrays)
+        return Asked([], arrays, level, outside=not inside)
+
+    def _arrays(self, given: Mapping[str, Any], level: float | None) -> Asked:
+        return Asked([], check(self.contract, given), level)
+
+    def _careful_json(self, body: bytes) -> Asked:
+        given = _json(body)
+        form, value, params = _one_form(given.value)
+        level = _level(params)
+        columns = {"dataframe_split": _split, "dataframe_records": _records}.get(form, _instances)(value, self.contract, form)
+        asked = self._arrays(columns, level)
+        if given.constant:
+            raise RequestError(400, "BAD_REQUEST", f"The body holds {given.constant}, which is no JSON; give finite numbers.")
+        return asked
+
+    # --- CSV
+
+    def _quick_csv(self, body: bytes) -> list[tuple[float, ...]] | list[list[float]] | None:
+        """Rows in the features' order, where each line after the first is as many JSON numbers as that has names."""
+        head, _, rest = body.partition(b"\n")
+        if b"[" in rest or b"]" in rest:
+            return None
+        order = self._headers.get(head)
+        if order is None:
+            order = self._order(head)
+        if not order:
+            return None
+        width, *picked = order
+        try:
+            rows = self._rows.decode(b"[[" + rest.rstrip().replace(b"\n", b"],[") + b"]]")
+        except (msgspec.MsgspecError, ValueError):
+            return None
+        if set(map(len, rows)) != {width}:
+            return None
+        return rows if picked == list(range(width)) else [tuple(row[i] for i in picked) for row in rows]
+
+    def _order(self, head: bytes) -> list[int]:
+        """Width of a table and where the features stand in it, by its header line; empty where that needs a careful look."""
+        try:
+            names = next(csv.reader([head.decode("utf-8-sig")]), [])
+        except (UnicodeDecodeError, csv.Error):
+            return []
+        known = {c.name for c in self.contract.columns}
+        plain = len(set(names)) == len(names) and set(self.features) <= set(names) <= known and head.count(b'"') % 2 == 0
+        order = [len(names), *(names.index(n) for n in self.features)] if plain else []
+        if len(self._headers) < HEADERS_KEPT:
+            self._headers[head] = order
+        return order
+
+    # --- Parquet
+
+    def _parquet(self, body: bytes) -> Asked:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            file = pq.ParquetFile(pa.BufferReader(body))
+            meta, schema = file.metadata, file.schema_arrow
+            index = _index_columns(schema)
+            names = [n for n in schema.names if n not in index]
+            unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+            if unpacked > UNPACKED * self._max_body or meta.num_rows * max(len(names), 1) > self._max_body // 2:
+                raise RequestError(
+                    413, "BAD_REQUEST", f"The Parquet file holds {meta.num_rows} rows, too many for one request; send fewer."
+                )
+            _refuse_twice(names)
+            wanted = [n for n in names if n in self.features]
+            table = file.read(columns=wanted, use_threads=False)
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            raise RequestError(
+                400, "BAD_REQUEST", "The body is no Parquet file that can be read; send one that is whole."
+            ) from error
+        given: dict[str, Any] = dict.fromkeys(names, ())
+        given |= {n: _arrow_values(table.column(n)) for n in wanted}
+        return self._arrays(given, None)
+
+
+# --- quick JSON
+
+
+def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float | None] | None] | None:
+    """A reader of plain JSON bodies: rows or columns and a level, or None where a careful look is needed.
+
+    msgspec does not see a name that is given twice, so colons are counted: each stands in or after a name, since no value
+    read here is text, and a body with an escape is not read here.
+    """
+    names = contract.features
+    fields = [f"f{i}" for i in range(len(names))]
+    unset: Any = msgspec.UNSET
+    try:
+        strict: dict[str, Any] = {"rename": dict(zip(fields, names, strict=True)), "forbid_unknown_fields": True, "gc": False}
+        row: Any = msgspec.defstruct("Row", [(f, float) for f in fields], **strict)
+        table: Any = msgspec.defstruct("Table", [(f, list[float] | float) for f in fields], **strict)
+        split: Any = msgspec.defstruct(
+            "Split",
+            [("columns", list[str]), ("data", list[list[float]]), ("index", list[int], unset)],
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        params: Any = msgspec.defstruct("Params", [("interval", float | None, unset)], forbid_unknown_fields=True, gc=False)
+        shapes: Any = list[row | float] | table
+        body_type: Any = msgspec.defstruct(
+            "Body",
+            [
+                ("dataframe_split", split, unset),
+                ("dataframe_records", list[row], unset),
+                ("instances", shapes, unset),
+                ("inputs", shapes, unset),
+                ("params", params | None, unset),
+            ],
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        decode = msgspec.json.Decoder(body_type).decode
+    except (ValueError, TypeError):  # a column's name that msgspec does not take
+        return None
+
+    width = len(names)
+    colons = width + sum(n.count(":") for n in names)
+    getters = [attrgetter(f) for f in fields]
+    known = {c.name for c in contract.columns}
+    in_order = list(names)
+    all_of = attrgetter(*fields)
+    single = width == 1
+
+    def rows_of(value: list[Any]) -> tuple[Any, Any, int] | None:
+        """Rows or columns of a list of records, or of the numbers of a single column; and their colons."""
+        count = len(value)
+        if not count:
+            return None
+        if type(value[0]) is float:
+            if not single or not all(type(v) is float for v in value):
+                return None
+            return ([(v,) for v in value], None, 0) if count <= FEW else (None, [value], 0)
+        try:
+            if count <= FEW:
+                return [(all_of(v),) for v in value] if single else [all_of(v) for v in value], None, count * colons
+            return None, [np.fromiter(map(get, value), np.float64, count) for get in getters], count * colons
+        except AttributeError:  # a number among the records
+            return None
+
+    def split_of(value: Any) -> tuple[Any, Any, int] | None:
+        columns, data = value.columns, value.data
+        own = 2
+        if value.index is not unset:
+            own += 1
+            if len(value.index) != len(data):
+                return None
+        if not data or set(map(len, data)) != {len(columns)}:
+            return None
+        if columns == in_order:
+            return data, None, own + colons - width
+        if len(set(columns)) != len(columns) or not set(names) <= set(columns) <= known:
+            return None
+        picked = [columns.index(n) for n in names]
+        return [[r[i] for i in picked] for r in data], None, own + sum(c.count(":") for c in columns)
+
+    def table_of(value: Any) -> tuple[Any, Any, int] | None:
+        given = [get(value) for get in getters]
+        if all(type(v) is float for v in given):
+            return [given], None, colons
+        if not all(type(v) is list for v in given) or len(set(map(len, given))) != 1 or not given[0]:
+            return None
+        return (list(zip(*given, strict=True)), None, colons) if len(given[0]) <= FEW else (None, given, colons)
+
+    def quick(body: bytes) -> tuple[Any, Any, float | None] | None:
+        if b"\\" in body:
+            return None
+        try:
+            asked = decode(body)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        found, forms = None, 0
+        if asked.dataframe_split is not unset:
+            found, forms = split_of(asked.dataframe_split), 1
+        if asked.dataframe_records is not unset:
+            found, forms = rows_of(asked.dataframe_records), forms + 1
+        for value in (asked.instances, asked.inputs):
+            if value is not unset:
+                found, forms = (rows_of(value) if type(value) is list else table_of(value)), forms + 1
+        if found is None or forms != 1:
+            return None
+        few, columns, expected = found
+        level = None
+        if asked.params is not unset:
+            expected += 1
+            if asked.params is not None and asked.params.interval is not unset:
+                expected += 1
+                level = asked.params.interval
+        return (few, columns, level) if body.count(b":") == expected + 1 else None
+
+    return quick
+
+
+# --- careful JSON
+
+
+@dataclass(slots=True)
+class _Parsed:
+    value: Any = None
+    constant: str = ""
+
+
+def _json(body: bytes) -> _Parsed:
+    """A body as Python values, every number a float; a name given twice, bad UTF-8 and broken JSON are refused."""
+    parsed = _Parsed()
+
+    def constant(text: str) -> float:
+        parsed.constant = text
+        return float(text)
+
+    text = _text(body)
+    if not text.strip():
+        raise RequestError(400, "BAD_REQUEST", f"The body is empty; send JSON with one of {_listed(FORMS)}.")
+    try:
+        parsed.value = json.loads(text, object_pairs_hook=_unique, parse_int=float, parse_float=float, parse_constant=constant)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise RequestError(400, "BAD_REQUEST", f"The body is not JSON: {error.msg} ({where}); send valid JSON.") from None
+    except RecursionError:
+        raise RequestError(400, "BAD_REQUEST", "The body is nested too deeply; send rows of numbers.") from None
+    return parsed
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(400, "BAD_REQUEST", f"The body is not UTF-8 (byte {error.start + 1}); send it in UTF-8.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        _refuse_twice([name for name, _ in pairs])
+    return found
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise RowsError(f"{show(name)} is given twice; give each name once.")
+        seen.add(name)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+def _one_form(given: Any) -> tuple[str, Any, Any]:
+    """Which of the four forms a body has, its value, and the params."""
+    if not isinstance(given, dict):
+        raise RequestError(400, "BAD_REQUEST", f"The body is {_what(given)}; send an object with one of {_listed(FORMS)}.")
+    for name in given:
+        if name not in FORMS and name != "params":
+            near = did_you_mean(name[:80], (*FORMS, "params"))
+            raise RequestError(
+                400,
+                "BAD_REQUEST",
+                f"The key {show(name)} is not known.{near} Send one of {_listed(FORMS)}, and params if need be.",
+            )
+    there = [form for form in FORMS if form in given]
+    if len(there) != 1:
+        has = f"has {' and '.join(there)}" if there else "has none of them"
+        raise RequestError(400, "BAD_REQUEST", f"A body has exactly one of {_listed(FORMS)}, and this one {has}; send one.")
+    return there[0], given[there[0]], given.get("params")
+
+
+def _level(params: Any) -> float | None:
+    if params is None:
+        return None
+    if not isinstance(params, dict):
+        raise RowsError(f'params is {_what(params)}; give an object, such as {{"interval": 0.9}}.')
+    for name in params:
+        if name != "interval":
+            raise RowsError(
+                f"The parameter {show(name)} is not known.{did_you_mean(name[:80], ['interval'])} There is: interval."
+            )
+    level = params.get("interval")
+    return None if level is None else as_level(level)
+
+
+def _what(value: Any) -> str:
+    """What kind of value stands there, as JSON calls it."""
+    kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", float: "a number", type(None): "null"}
+    return kinds[type(value)]
+
+
+def _split(value: Any, contract: Contract, form: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RowsError(f"{form} is {_what(value)}; give an object with columns and data.")
+    for key in value:
+        if key not in ("columns", "data", "index"):
+            raise RowsError(f"{form} has {show(key)}, which is not known; give columns and data.")
+    if not isinstance(data := value.get("data"), list):
+        raise RowsError(f"{form} has no list of rows under data; give one.")
+    names = value.get("columns")
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise RowsError(
+            f"{form} has no list of names under columns; give one, such as {json.dumps(list(contract.features[:3]))}."
+        )
+    _refuse_twice(names)
+    index = value.get("index")
+    if index is not None and (not isinstance(index, list) or len(index) != len(data)):
+        raise RowsError(f"{form} has an index that does not fit its {len(data)} rows; leave it out.")
+    if not data:
+        raise no_rows()
+    flat = len(names) == 1 and not any(isinstance(r, list) for r in data)
+    rows = [[v] for v in data] if flat else data
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, list):
+            raise RowsError(f"{form}, row {number}: {_what(row)} where a list of {len(names)} values is due.")
+        if len(row) != len(names):
+            raise _width(number, len(row), len(names))
+    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+
+
+def _width(row: int, given: int, due: int) -> RowsError:
+    values = "1 value" if given == 1 else f"{given} values"
+    columns = "1 column" if due == 1 else f"{due} columns"
+    return RowsError(f"Row {row} has {values} for {columns}; give each row a value in each column.")
+
+
+def _records(value: Any, contract: Contract, form: str) -> dict[str, Any]:
+    if not isinstance(value, list):
+        raise RowsError(f"{form} is {_what(value)}; give a list of objects, one a row.")
+    if not value:
+        raise no_rows()
+    names: dict[str, None] = {}
+    for number, row in enumerate(value, 1):
+        if not isinstance(row, dict):
+            raise RowsError(f"{form}, row {number}: {_what(row)} where an object with a value for each column is due.")
+        names |= dict.fromkeys(row)
+    for name in contract.features:
+        if name not in names:
+            raise missing_column(name, names)
+    return {name: [row.get(name) for row in value] for name in names}
+
+
+def _instances(value: Any, contract: Contract, form: str) -> dict[str, Any]:
+    """``instances`` and ``inputs``: records, columns, one row, or the values of a single column."""
+    if isinstance(value, dict):
+        return _columns(value)
+    if not isinstance(value, list):
+        raise RowsError(f"{form} is {_what(value)}; give a list of rows, or an object of columns.")
+    if not value:
+        raise no_rows()
+    if any(isinstance(row, dict) for row in value) or len(contract.features) > 1:
+        return _records(value, contract, form)
+    return {contract.features[0]: value}
+
+
+def _columns(value: dict[str, Any]) -> dict[str, Any]:
+    """Columns by name; a single number beside lists holds for each row, and numbers alone are one row."""
+    heights = {len(v) for v in value.values() if isinstance(v, list)}
+    height = heights.pop() if len(heights) == 1 else 1
+    return {name: v if isinstance(v, list) else [v] * height for name, v in value.items()}
+
+
+# --- careful CSV and Parquet
+
+
+def _csv_columns(body: bytes) -> dict[str, Any]:
+    """Columns of a CSV body, numbers as floats, what is no number as it stands; an index without a name is not read."""
+    try:
+        lines = [line for line in csv.reader(io.StringIO(_text(body), newline=""), strict=True) if line]
+    except csv.Error as error:
+        raise RequestError(
+            400, "BAD_REQUEST", f"The body is not CSV: {error}; send lines of values with commas between them."
+        ) from None
+    if not lines:
+        raise RequestError(400, "BAD_REQUEST", "The body is empty; send a line of column names and a line for each row.")
+    names, *rows = lines
+    _refuse_twice(names)
+    if not rows:
+        raise no_rows()
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise _width(number, len(row), len(names))
+    first = 1 if not names[0] and len(names) > 1 else 0
+    return {name: [_csv_value(row[i]) for row in rows] for i, name in enumerate(names) if i >= first}
+
+
+def _csv_value(text: str) -> Any:
+    stripped = text.strip()
+    if NUMBER.fullmatch(stripped):
+        return float(stripped)
+    folded = stripped.casefold()
+    if folded in MISSING:
+        return None
+    if folded.lstrip("+-") in INFINITE:
+        return math.inf
+    return folded == "true" if folded in ("true", "false") else text
+
+
+def _index_columns(schema: Any) -> set[str]:
+    """Columns of a Parquet file that hold a frame's index, which is not read."""
+    try:
+        named = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", ())
+        return {n for n in named if isinstance(n, str)}
+    except (ValueError, AttributeError, TypeError):
+        return set()
+
+
+def _arrow_values(column: Any) -> Any:
+    """A Parquet column as numbers where it has numbers, else as Python's values."""
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+        return column.to_numpy()
+    return column.to_pylist()
