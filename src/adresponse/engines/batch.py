@@ -90,7 +90,7 @@ def predict(
     if level is not None:
         stored.formula.spread.finite_quantile(level)
     target = output_of(output, out_table)
-    refuse_same(source, target, sql_table)
+    refuse_same(source, target, query, sql_table)
     refuse_output(target, overwrite)
     about = {"adresponse.model_id": stored.model_id, "adresponse.model_version": version}
     if isinstance(target, Path) and query is sql_table is sheet is None and (files := parquet_files(source)):
@@ -131,7 +131,10 @@ class _Job:
         """Write the answers, and the rejected rows beside them."""
         from adresponse.engines.blocks import Marks, Ranges, answer, refuse
         from adresponse.engines.inputs import feature_array, text_size
+        from adresponse.engines.outputs import refuse_long_sheet
 
+        if isinstance(target, Path) and target.suffix.lower() == ".xlsx" and not self._skip:
+            refuse_long_sheet(self._table.total or self._table.count() or 0)
         table, features = self._table, set(self._model.formula.contract.features)
         marks, ranges = Marks(table.separator, decimal), Ranges(self._model.formula)
         seen = rows = size = 0

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.sql import quoted_name
 
 from adresponse.engines.outputs import Columns, Form, Writer, as_arrow
 from adresponse.engines.places import Table
@@ -16,6 +17,8 @@ from adresponse.errors import ConfigError, TableError
 from adresponse.reading import database
 
 __all__ = ["connect", "open_table"]
+
+PATIENCE = 5  # seconds for a table that another reads; sqlite3 waits as long
 
 
 @contextmanager
@@ -58,6 +61,8 @@ def _one_transaction(engine: sa.Engine) -> None:
 def open_table(table: Table, form: Form, overwrite: bool) -> Iterator[Writer]:
     """A writer into a new table, in one transaction: all rows or none."""
     with connect(table.url, new=True) as (engine, shown), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
         there = sa.inspect(connection).has_table(table.name)
         if there and not overwrite:
             raise ConfigError(f"{shown} has a table {table.name!r} already; give --force to replace it, or another name.")
@@ -86,8 +91,8 @@ class _Table:
 
     def _make(self, arrays: Columns) -> sa.Insert:
         named = zip(self._form.names, arrays, strict=True)
-        columns = [sa.Column(name, _sql_type(a.type), key=f"c{i}") for i, (name, a) in enumerate(named)]
-        made = sa.Table(self._name, sa.MetaData(), *columns)
+        columns = [sa.Column(quoted_name(name, True), _sql_type(a.type), key=f"c{i}") for i, (name, a) in enumerate(named)]
+        made = sa.Table(quoted_name(self._name, True), sa.MetaData(), *columns)
         if self._replaces:
             made.drop(self._connection)
         made.create(self._connection)

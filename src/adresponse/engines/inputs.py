@@ -44,6 +44,8 @@ class Input:
         Where a data row (from 1) lies: ``line 4 of spend.csv``.
     total : int, optional
         Number of rows, where the source says it.
+    count : callable
+        Counts the rows in a pass of its own, where that is possible; else None.
     size : int
         Bytes of a text file; 0 for any other source.
     separator : str
@@ -59,6 +61,7 @@ class Input:
     blocks: Iterator[Block]
     place: Callable[[int], str]
     total: int | None = None
+    count: Callable[[], int | None] = lambda: None
     size: int = 0
     separator: str = ""
     typed: bool = False
@@ -157,6 +160,7 @@ def _open_text(path: Path) -> Iterator[Input]:
             _named(opened.names),
             opened.blocks(range(len(opened.names))),
             _Lines(path).place,
+            count=lambda: sum(len(first) for (first,) in opened.blocks([0])),
             size=path.stat().st_size,
             separator=opened.separator,
             findings=opened.findings,

@@ -265,11 +265,12 @@ class _Excel:
             self._sheet.append([self._cell(n, v) for n, v in zip(self._form.names, row, strict=True)])
 
     def _cell(self, name: str, value: Any) -> Any:
-        from openpyxl.cell import WriteOnlyCell
         from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
-        if value is None or isinstance(value, bool) or (isinstance(value, float) and np.isfinite(value)):
+        if value is None or isinstance(value, bool):
             return value
+        if isinstance(value, float) and np.isfinite(value):
+            return self._as_written(repr(value), "n")  # of its own accord openpyxl keeps 16 digits, a double has 17
         if isinstance(value, int | Decimal) and -EXCEL_DIGITS < value < EXCEL_DIGITS:
             return value
         dated = (isinstance(value, datetime) and value.tzinfo is None) or type(value) is date
@@ -281,8 +282,13 @@ class _Excel:
                 f"Column {name!r}, row {self._rows - 1}: the text has {len(text):,} characters, and a cell of Excel holds "
                 f"{EXCEL_TEXT:,}; write .csv or .parquet."
             )
+        return self._as_written(text, "s")
+
+    def _as_written(self, text: str, kind: str) -> Any:
+        from openpyxl.cell import WriteOnlyCell
+
         cell = WriteOnlyCell(self._sheet)
-        cell._value, cell.data_type = text, "s"
+        cell._value, cell.data_type = text, kind
         return cell
 
 

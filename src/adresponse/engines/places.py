@@ -136,13 +136,13 @@ def _alive(part: Path) -> bool:
     return True
 
 
-def refuse_same(source: str | Path, output: Path | Table, sql_table: str | None) -> None:
+def refuse_same(source: str | Path, output: Path | Table, query: str | None, sql_table: str | None) -> None:
     """Refuse to write over what is read, or into a folder that is read."""
     if isinstance(output, Table):
-        if str(source) == output.url and sql_table in (None, output.name):
-            raise ConfigError(
-                f"The table {output.name!r} would be written into what is read; name another database or --sql-table."
-            )
+        if str(source) == output.url and query is None and sql_table in (None, output.name):
+            raise ConfigError(f"The table {output.name!r} may be the one that is read; name --sql-table, or write another.")
+        if is_url(source) and (file := _sqlite_file(str(source))) is not None and file == _sqlite_file(output.url):
+            raise ConfigError(f"{file} is read, and SQLite is not written at the same time; write another file.")
         return
     if is_url(source):
         return
@@ -152,3 +152,8 @@ def refuse_same(source: str | Path, output: Path | Table, sql_table: str | None)
     read = parquet_files(source) or [path]
     if any(target == p.resolve() or (target.exists() and p.exists() and target.samefile(p)) for p in read):
         raise ConfigError(f"The output {output} is the table that is read; give another name.")
+
+
+def _sqlite_file(url: str) -> Path | None:
+    scheme, _, path = url.partition(":///")
+    return Path(path).resolve() if scheme.startswith("sqlite") else None

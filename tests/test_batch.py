@@ -1,0 +1,500 @@
+"""Does a table get the answers that the model gives, whatever it is written in, and nothing by halves?"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import openpyxl
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from adresponse.engines import duck
+from adresponse.engines.batch import predict
+from adresponse.errors import AdresponseError, ConfigError, RowsError, TableError
+from adresponse.stored import Stored
+from batch_models import CHANNELS, closed, frame, without_formula
+from parts import start_postgres
+
+MODEL = closed()
+LEVEL = 0.9
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "my tables, März"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with start_postgres() as url:
+        yield url
+
+
+def expected(rows: pd.DataFrame, model: Stored = MODEL) -> dict[str, np.ndarray[Any, Any]]:
+    return model.formula.answer([rows[name].to_numpy(float) for name in model.formula.contract.features], LEVEL)
+
+
+def write(rows: pd.DataFrame, path: Path) -> Path:
+    kinds: dict[str, Callable[..., object]] = {".csv": rows.to_csv, ".parquet": rows.to_parquet, ".xlsx": rows.to_excel}
+    kinds[path.suffix](path, index=False)
+    if path.suffix == ".xlsx":  # to_excel keeps 16 digits, and makes formulas of text
+        write_excel(rows, path)
+    return path
+
+
+def write_excel(rows: pd.DataFrame, path: Path) -> None:
+    from adresponse.engines.outputs import Form, open_output
+
+    with open_output(path, Form(tuple(rows), frozenset())) as writer:
+        writer.write([rows[name].tolist() for name in rows])
+
+
+def write_sql(rows: pd.DataFrame, url: str, name: str) -> str:
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    rows.to_sql(name, engine, index=False)
+    engine.dispose()
+    return url
+
+
+def read_back(output: str | Path) -> pd.DataFrame:
+    if isinstance(output, str):
+        url, _, name = output.partition("#")
+        return pd.read_sql_table(name, url.replace("postgresql:", "postgresql+psycopg:"))
+    readers = {".parquet": pd.read_parquet, ".xlsx": pd.read_excel, ".csv": pd.read_csv}
+    return readers[output.suffix](output)
+
+
+def same_bits(found: pd.DataFrame, rows: pd.DataFrame, model: Stored = MODEL) -> bool:
+    return all(
+        (found[name].to_numpy(float).view("i8") == values.view("i8")).all() for name, values in expected(rows, model).items()
+    )
+
+
+# --- the same answers everywhere
+
+
+@pytest.mark.parametrize("given", ["a.csv", "a.parquet", "a.xlsx", "sqlite", "postgres"])
+@pytest.mark.parametrize("wanted", ["o.csv", "o.parquet", "o.xlsx", "sqlite", "postgres"])
+def test_a_table_gets_the_same_bits_from_and_to_every_format(
+    folder: Path, given: str, wanted: str, request: pytest.FixtureRequest
+) -> None:
+    rows = frame()
+    urls = {"sqlite": f"sqlite:///{folder / 'in.db'}"}
+    if "postgres" in (given, wanted):
+        urls["postgres"] = request.getfixturevalue("postgres")
+    name = f"{given}-{wanted}"
+    source = write_sql(rows, urls[given], f"in {name}") if given in urls else write(rows, folder / given)
+    output = f"{urls[wanted].replace('in.db', 'out.db')}#out {name}" if wanted in urls else folder / wanted
+    done = predict(MODEL, source, output, level=LEVEL, sql_table=f"in {name}" if given in urls else None)
+    found = read_back(output)
+    assert list(found) == [*rows, "prediction", "lower", "upper"]
+    assert done.rows == len(found) == len(rows)
+    assert same_bits(found, rows)
+    assert [str(n or "") for n in found["note"].fillna("")] == list(rows["note"])
+    assert found["week"].astype(int).tolist() == rows["week"].tolist()
+    assert done.engine == ("duckdb" if given == "a.parquet" and wanted in ("o.csv", "o.parquet") else "blocks")
+
+
+def test_the_answers_do_not_depend_on_the_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(frame(5000), folder / "a.parquet")
+    fast = predict(MODEL, source, folder / "fast.parquet", level=LEVEL)
+    monkeypatch.setattr(duck, "score", lambda *given: None)
+    slow = predict(MODEL, source, folder / "slow.parquet", level=LEVEL)
+    assert (fast.engine, slow.engine) == ("duckdb", "blocks")
+    assert pd.read_parquet(folder / "fast.parquet").equals(pd.read_parquet(folder / "slow.parquet"))
+    assert fast.beyond == slow.beyond
+
+
+def test_a_file_with_decimal_commas_keeps_its_look(folder: Path) -> None:
+    rows = frame().drop(columns="note")
+    rows.to_csv(folder / "a.csv", sep=";", decimal=",", index=False)
+    predict(MODEL, folder / "a.csv", folder / "o.csv", level=LEVEL)
+    assert same_bits(pd.read_csv(folder / "o.csv", sep=";", decimal=","), rows)
+
+
+def test_a_model_without_formula_is_asked_block_by_block(folder: Path) -> None:
+    model = without_formula(folder)
+    rows = frame(40)
+    predict(model, write(rows, folder / "a.parquet"), folder / "o.parquet")
+    predict(model, write(rows, folder / "a.csv"), folder / "o.csv")
+    answers = [read_back(folder / n)["prediction"].tolist() for n in ("o.parquet", "o.csv")]
+    assert answers[0] == answers[1]
+    assert len(set(answers[0])) > 10
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.int8(),
+        pa.uint64(),
+        pa.float32(),
+        pa.decimal128(5, 2),  # DuckDB divides exactly
+        pa.decimal128(38, 10),  # it would not, so its text is read
+        pa.dictionary(pa.int32(), pa.string()),  # categories of text that writes numbers
+        pa.string(),
+    ],
+    ids=str,
+)
+def test_numbers_of_every_type_are_the_double_nearest_to_them(folder: Path, kind: pa.DataType) -> None:
+    values = ["1", "2", "3", "127"]
+    if pa.types.is_uint64(kind):
+        values[3] = str(2**64 - 1)
+    if pa.types.is_decimal(kind):
+        values = [f"{v}.10" for v in values]
+    if kind == pa.decimal128(38, 10):
+        values[3] = "9007199254740993.1234567891"
+    exact = pa.array([Decimal(v) for v in values])
+    text = pa.types.is_string(kind) or pa.types.is_dictionary(kind)
+    column = pa.array(values, pa.string()).cast(kind) if text else exact.cast(kind)
+    pq.write_table(pa.table({"TV": column, "Radio": column}), folder / "a.parquet")
+    predict(MODEL, folder / "a.parquet", folder / "o.parquet")
+    doubles = np.array([float(v) for v in values])
+    assert read_back(folder / "o.parquet")["prediction"].tolist() == MODEL.formula.predict([doubles, doubles]).tolist()
+    assert pq.read_table(folder / "o.parquet")["TV"].to_pylist() == column.to_pylist()
+
+
+@pytest.mark.parametrize("name", ['say "TV"', "TV, online", "Fernseh-Ausgaben (€)", "it's", "#sales", "a%b", "two  blanks"])
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx", "sqlite"])
+def test_odd_column_names(folder: Path, name: str, ending: str) -> None:
+    model = closed([name], controls=["ok"])
+    rows = pd.DataFrame({name: [1.5, 2.5], "ok": [-1.0, 0.25], "p": [1, 2]})
+    source = write(rows, folder / f"a{'.csv' if ending == 'sqlite' else ending}")
+    output = f"sqlite:///{folder}/o.db#out" if ending == "sqlite" else folder / f"o{ending}"
+    predict(model, source, output, level=LEVEL)
+    assert same_bits(read_back(output), rows, model)
+
+
+def test_what_is_carried_along_keeps_its_type(folder: Path) -> None:
+    given = pa.table(
+        {
+            "TV": [1.0, 2.0],
+            "Radio": [1.0, 2.0],
+            "at": pa.array([datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), None]),
+            "list": [[1], None],
+            "money": pa.array([Decimal("1.10"), None]),
+            "flag": [True, None],
+            "nothing": pa.nulls(2),
+            "day": pa.array([datetime.date(1850, 1, 1), None]),
+        }
+    )
+    pq.write_table(given, folder / "a.parquet")
+    for ending in (".parquet", ".csv", ".xlsx"):
+        predict(MODEL, folder / "a.parquet", folder / f"o{ending}")
+    found = pq.read_table(folder / "o.parquet")
+    assert found.drop_columns(["prediction"]).to_pylist() == given.to_pylist()
+    assert found.schema.field("list").type == given.schema.field("list").type
+    predict(MODEL, folder / "a.parquet", f"sqlite:///{folder}/o.db#out")
+
+
+def test_a_folder_and_a_pattern_are_read_in_the_order_of_their_names(folder: Path) -> None:
+    rows = frame(10)
+    (folder / "parts").mkdir()
+    for i, part in enumerate((rows[:4], rows[4:4], rows[4:])):
+        part.to_parquet(folder / "parts" / f"part-{i}.parquet", index=False)
+    (folder / "parts" / "_SUCCESS").touch()
+    (folder / "parts" / ".part-9.parquet").touch()
+    for source in (folder / "parts", f"{folder}/parts/part-*.parquet"):
+        done = predict(MODEL, source, folder / "o.parquet", level=LEVEL, overwrite=True)
+        assert done.engine == "duckdb"
+        found = read_back(folder / "o.parquet")
+        assert found["week"].tolist() == rows["week"].tolist()
+        assert same_bits(found, rows)
+    rows.rename(columns={"note": "notes"}).to_parquet(folder / "parts" / "part-7.parquet", index=False)
+    with pytest.raises(TableError, match=r"part-7\.parquet has other columns or types than .*part-0"):
+        predict(MODEL, folder / "parts", folder / "o.csv")
+
+
+def test_an_answer_says_which_model_gave_it(folder: Path) -> None:
+    source = write(frame(), folder / "a.parquet")
+    write(frame(), folder / "a.csv")
+    for given in (source, folder / "a.csv"):
+        predict(MODEL, given, folder / "o.parquet", version="7", overwrite=True)
+        metadata = pq.read_schema(folder / "o.parquet").metadata
+        assert (metadata[b"adresponse.model_id"], metadata[b"adresponse.model_version"]) == (b"m-1", b"7")
+
+
+def test_rows_beyond_the_range_fitted_are_answered_and_counted(folder: Path) -> None:
+    rows = pd.DataFrame({"TV": [1.0, 300.0, 300.5, 4000.0], "Radio": [1.0, 2, 3, 4]})
+    for name in ("a.parquet", "a.csv"):
+        done = predict(MODEL, write(rows, folder / name), folder / "o.csv", overwrite=True)
+        assert {n: (b.lowest, b.highest, b.rows) for n, b in done.beyond.items()} == {"TV": (1.0, 4000.0, 2)}
+
+
+def test_text_that_looks_like_a_formula_stays_text(folder: Path) -> None:
+    rows = pd.DataFrame({"note": ["=HYPERLINK(1)", "a\x0bb"], "TV": [1, 2], "Radio": [1, 2]})
+    predict(MODEL, write(rows, folder / "a.csv"), folder / "o.xlsx")
+    cells = [row[0] for row in openpyxl.load_workbook(folder / "o.xlsx").active.iter_rows(min_row=2)]  # type: ignore[union-attr]
+    assert [(c.value, c.data_type) for c in cells] == [("=HYPERLINK(1)", "s"), ("a\ufffdb", "s")]
+
+
+# --- refusals, which leave nothing behind
+
+
+BAD = [  # the third row's TV, as a CSV has it; the reason; the same in Parquet
+    ("x", "'x' is not a number; give a number without quotes.", "x"),
+    ("", "the value is missing; give a number.", None),
+    ("n/a", "the value is missing; give a number.", float("nan")),
+    ("inf", "the value is not finite; give a finite number.", float("inf")),
+    ("-3", "-3 is negative, and spend is 0 or more.", -3.0),
+    ("1e400", "the value is not finite; give a finite number.", float("-inf")),
+    ("1_000", "'1_000' is not a number; give a number without quotes.", "1_000"),
+    ("12%", "'12%' is not a number; give a number without quotes.", True),
+]
+
+
+@pytest.mark.parametrize(("cell", "reason", "value"), BAD)
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
+def test_the_first_bad_row_is_named_with_its_place(folder: Path, cell: str, reason: str, value: object, ending: str) -> None:
+    if ending == ".csv":
+        (folder / "a.csv").write_text(f'note,TV,Radio\n"two\nlines",1,2\n\nb,1.5,2\nc,{cell},2\nd,-9,x\n', encoding="utf-8")
+        place, shown = "line 6 of a.csv", reason
+    elif ending == ".parquet":
+        column = (
+            pa.array([1.5, 1.5, value, -9.0]) if isinstance(value, float | None) else pa.array(["1.5", "1", str(value), "-9"])
+        )
+        column = pa.array([True] * 4) if value is True else column
+        pq.write_table(pa.table({"TV": column, "Radio": [2.0] * 4}), folder / "a.parquet")
+        place = "a.parquet"
+        shown = "true is not a number; give a number without quotes." if value is True else reason
+    else:
+        book = openpyxl.Workbook()
+        for row in (["TV", "Radio"], [1.5, 2], [1, 2], [cell or None, 2], ["-9", 2]):
+            book.active.append(row)  # type: ignore[union-attr]
+        book.save(folder / "a.xlsx")
+        place, shown = "row 4 of sheet 'Sheet' in a.xlsx", reason
+    row = 1 if value is True and ending == ".parquet" else 3
+    with pytest.raises(RowsError) as caught:
+        predict(MODEL, folder / f"a{ending}", folder / "o.csv")
+    assert str(caught.value) == f"Column 'TV', row {row} ({place}): {shown}"
+    assert [p.name for p in folder.iterdir()] == [f"a{ending}"]
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [  # the file's text; arguments; what is said
+    ("Tv,Radio\n1,2\n", {}, "Column 'TV' is missing. Did you mean 'Tv'? The rows have: Tv, Radio."),
+    ("TV,Radio\n", {}, "has column names but no rows; give at least one."),
+    ("", {}, "is empty (0 bytes)"),
+    ("TV,Radio,prediction\n1,2,3\n", {}, "Column 'prediction' of"),
+    ("TV,Radio,Upper\n1,2,3\n", {"level": 0.9}, "has the name of an answer (prediction, lower and upper); rename it"),
+    ("TV,Radio\n1,2\n1\n", {}, "Row 2 (line 3 of a.csv) has 1 cell, the header 2"),
+    ("TV,Radio\n1,2\n", {"level": 0.999}, "interval=0.999 is higher than the 100 rows fitted can tell"),
+    ("TV,Radio\n1,2\n", {"level": 2}, "interval=2 is no share between 0 and 1"),
+    ("TV,Radio\n1,2\n", {"on_error": "ignore"}, "on_error='ignore' is unknown"),
+    ("TV,Radio\n1,2\n", {"output": "o.txt"}, "has none of the endings .csv"),
+    ("TV,Radio\n1,2\n", {"output": "nowhere/o.csv"}, "nowhere does not exist; make it first."),
+    ("TV,Radio\n1,2\n", {"output": "a.csv", "overwrite": True}, "is the table that is read"),
+    ("TV,Radio\n1,2\n", {"output": "there.csv"}, "exists already; give --force to replace it"),
+    ("TV,Radio\n1,2\n", {"output": "sqlite:///o.db"}, "is a database without a table"),
+    ("TV,Radio\n1,2\n", {"sheet": "one"}, "sheet='one' is for an Excel file"),
+    ("TV,Radio\n1,2\n", {"sql_table": "one"}, "sql_table='one' is for a database URL"),
+    ("TV,Radio\n1,2\n", {"out_table": "one"}, "out_table='one' is for a database URL"),
+    ("TV,Radio\n1e300,2e308\n", {}, "Column 'Radio', row 1 (line 2 of a.csv): the value is not finite"),
+    ('TV,Radio\n1.5,2\n2,5\n3.5,"2,5"\n', {}, "'2,5' is not a number where '.' is the decimal mark"),
+]
+
+
+@pytest.mark.parametrize(("text", "given", "said"), REFUSED)
+def test_what_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, given: dict[str, Any], said: str) -> None:
+    monkeypatch.chdir(folder)
+    Path("a.csv").write_text(text, encoding="utf-8")
+    Path("there.csv").write_text("mine", encoding="utf-8")
+    arguments = {"output": "o.csv", **given}
+    with pytest.raises(AdresponseError) as caught:
+        predict(MODEL, "a.csv", **arguments)
+    assert said in str(caught.value)
+    assert sorted(p.name for p in folder.iterdir()) == ["a.csv", "there.csv"]
+    assert Path("there.csv").read_text("utf-8") == "mine"
+    assert Path("a.csv").read_text("utf-8") == text
+
+
+def test_an_answer_too_large_is_a_bad_row(folder: Path) -> None:
+    rows = pd.DataFrame({"TV": [1.0, 1e308, 3.0], "Radio": [1.0, 1e308, 3.0]})
+    model = closed()
+    term = model.formula.terms[0].__class__("TV", 1.0, 0.0, 1e10)
+    formula = type(model.formula)(
+        model.formula.contract, 1.0, (term, model.formula.terms[1]), model.formula.spread, model.formula.ranges
+    )
+    model = Stored(folder, formula, {}, {}, "")
+    for name in ("a.csv", "a.parquet"):
+        with pytest.raises(RowsError, match=r"^Row 2 \(.*a\.\w+\): the prediction is too large to be a number"):
+            predict(model, write(rows, folder / name), folder / "o.parquet", overwrite=True)
+        done = predict(model, folder / name, folder / "o.parquet", on_error="skip", overwrite=True)
+        assert (done.rows, done.skipped) == (2, 1)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
+def test_bad_rows_can_be_put_aside(folder: Path, ending: str) -> None:
+    rows = frame(12).astype({"TV": object})
+    rows.loc[[2, 5, 11], "TV"] = ["x", "", "-1"]
+    rows["TV"] = rows["TV"].astype(str)
+    source = write(rows, folder / "a.csv")
+    done = predict(MODEL, source, folder / f"o{ending}", level=LEVEL, on_error="skip")
+    assert (done.rows, done.skipped, done.rejected) == (9, 3, folder / f"o{ending}.rejected.csv")
+    good = rows.drop([2, 5, 11])
+    assert same_bits(read_back(folder / f"o{ending}"), good)
+    aside = pd.read_csv(done.rejected, keep_default_na=False)  # type: ignore[arg-type]
+    assert aside["rejected_row"].tolist() == [3, 6, 12]
+    assert aside["rejected_place"].tolist() == ["line 4 of a.csv", "line 8 of a.csv", "line 15 of a.csv"]
+    assert aside["rejected_column"].tolist() == ["TV"] * 3
+    assert aside["rejected_reason"][2] == "-1 is negative, and spend is 0 or more."
+    assert aside["week"].astype(int).tolist() == [3, 6, 12]
+    rows = frame()
+    predict(MODEL, write(rows, source), folder / f"o{ending}", on_error="skip", overwrite=True)
+    assert not done.rejected.exists(), "the rejected rows of another table would mislead"  # type: ignore[union-attr]
+
+
+def test_rows_may_all_be_bad(folder: Path) -> None:
+    (folder / "a.csv").write_text("TV,Radio\nx,1\ny,2\n", encoding="utf-8")
+    done = predict(MODEL, folder / "a.csv", folder / "o.csv", on_error="skip")
+    assert (done.rows, done.skipped) == (0, 2)
+    assert (folder / "o.csv").read_text("utf-8") == "TV,Radio,prediction\n"
+
+
+def test_a_sheet_is_not_filled_beyond_what_excel_opens(folder: Path) -> None:
+    duckdb.execute(f"COPY (SELECT 1 AS TV, 2 AS Radio FROM range(1048576)) TO '{folder}/a.parquet' (FORMAT parquet)")
+    started = time.monotonic()
+    with pytest.raises(TableError, match="holds 1,048,575 rows below its header, and there are more"):
+        predict(MODEL, folder / "a.parquet", folder / "o.xlsx")
+    assert time.monotonic() - started < 2, "it is known before the work"
+
+
+# --- all or nothing
+
+
+def test_a_database_gets_all_rows_or_none(folder: Path) -> None:
+    rows = pd.DataFrame({"TV": [1.0] * 100_000 + [-1.0], "Radio": 1.0})
+    output = f"sqlite:///{folder}/o.db#answers"
+    with pytest.raises(RowsError, match=r"row 100001 "):
+        predict(MODEL, write(rows, folder / "a.csv"), output)
+    with sqlite3.connect(folder / "o.db") as found:
+        assert not found.execute("SELECT name FROM sqlite_master").fetchall()
+    predict(MODEL, write(frame(), folder / "a.csv"), output)
+    with pytest.raises(ConfigError, match="has a table 'answers' already"):
+        predict(MODEL, folder / "a.csv", output)
+    predict(MODEL, write(frame(3), folder / "a.csv"), output, overwrite=True)
+    assert len(read_back(output)) == 3
+
+
+def test_one_database_may_be_read_and_written(postgres: str) -> None:
+    rows = frame(25_000)
+    write_sql(rows, postgres, "spend")
+    predict(MODEL, postgres, f"{postgres}#answers", level=LEVEL, query="SELECT * FROM spend ORDER BY week")
+    assert same_bits(read_back(f"{postgres}#answers"), rows)
+    with pytest.raises(ConfigError, match="may be the one that is read"):
+        predict(MODEL, postgres, f"{postgres}#spend", sql_table="spend", overwrite=True)
+    with pytest.raises(TableError, match=r"did not answer: .*lock"):
+        predict(MODEL, postgres, f"{postgres}#spend", query="SELECT * FROM spend", overwrite=True)
+    assert len(read_back(f"{postgres}#spend")) == len(rows)
+
+
+def test_an_sqlite_file_is_not_read_and_written_at_once(folder: Path) -> None:
+    url = write_sql(frame(), f"sqlite:///{folder}/a.db", "spend")
+    with pytest.raises(ConfigError, match="SQLite is not written at the same time"):
+        predict(MODEL, url, f"{url}#answers", sql_table="spend")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from adresponse.engines.batch import predict
+from batch_models import closed
+predict(closed(), sys.argv[1], sys.argv[2], overwrite=True)
+"""
+MEASURED = CHILD + "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    paths = os.pathsep.join([str(Path(duck.__file__).parents[2]), str(Path(__file__).parent)])
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.PIPE, text=True)
+
+
+def many(path: Path, rows: int) -> Path:
+    form = "parquet" if path.suffix == ".parquet" else "csv"
+    duckdb.execute(
+        f"COPY (SELECT i % 3000 / 10 AS TV, i % 700 / 11 AS Radio, 'market ' || i % 50 AS market FROM range({rows}) t(i)) "
+        f"TO '{path}' (FORMAT {form})"
+    )
+    return path
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda s: s.name)
+def test_a_job_that_is_ended_leaves_no_half_output(folder: Path, ending: str, how: signal.Signals) -> None:
+    source, output = many(folder / f"a{ending}", 3_000_000), folder / f"o{ending}"
+    output.write_text("before", encoding="utf-8")
+    with child(CHILD, source, output) as job:
+        limit = time.monotonic() + 30
+        while not any(p.stat().st_size for p in folder.glob(".adresponse-*")) and time.monotonic() < limit:
+            time.sleep(0.01)
+        job.send_signal(how)
+        assert job.wait(20) != 0
+    assert output.read_text("utf-8") == "before"
+    left = list(folder.glob(".adresponse-*"))
+    assert len(left) == (1 if how is signal.SIGKILL else 0)
+    predict(MODEL, write(frame(), folder / "small.csv"), output, overwrite=True)
+    assert not list(folder.glob(".adresponse-*")), "the next run sweeps what was left"
+    assert len(read_back(output)) == len(frame())
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_memory_does_not_grow_with_the_table(folder: Path, ending: str) -> None:
+    used = []
+    for rows in (1_000_000, 4_000_000):
+        with child(MEASURED, many(folder / f"a{ending}", rows), folder / f"o{ending}") as job:
+            assert job.stdout is not None
+            used.append(int(job.stdout.read()) // 1024)
+    assert used[1] < 300, "MB"
+    assert used[1] - used[0] < 60, "MB; three million rows more are 70 MB in memory, and as many as text"
+
+
+def test_progress_rises_to_one(folder: Path) -> None:
+    for name in ("a.parquet", "a.csv"):
+        told: list[float] = []
+        predict(MODEL, many(folder / name, 300_000), folder / "o.csv", overwrite=True, progress=told.append)
+        assert told == sorted(told)
+        assert told[-1] == 1.0
+
+
+def test_an_unwritable_folder_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(frame(), folder / "a.csv")
+
+    def refuse(self: Path, *given: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)  # root may write everywhere
+    with pytest.raises(ConfigError, match=r"o\.csv cannot be written \(Permission denied\); nothing was left there"):
+        predict(MODEL, source, folder / "o.csv")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".tsv"])
+def test_a_full_disk_is_one_sentence(folder: Path, ending: str) -> None:
+    code = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+    code += CHILD.replace("predict(closed()", "try:\n    predict(closed()") + "except Exception as error: print(error)\n"
+    with child(code, many(folder / "a.parquet", 1_000_000), folder / f"o{ending}") as job:
+        assert job.stdout is not None
+        said = job.stdout.read()
+    assert "cannot be written" in said, "a limit on the size of files stands for the disk"
+    assert "File too large" in said
+    assert [p.name for p in folder.iterdir()] == ["a.parquet"]
+
+
+def test_the_models_columns_are_these() -> None:
+    assert MODEL.formula.contract.features == CHANNELS
