@@ -31,7 +31,7 @@ def document(served: Served, options: Options, package: str) -> dict[str, Any]:
     """The document, as plain values for JSON (OpenAPI 3.1)."""
     formula = served.stored.formula
     name = served.name or formula.about.get("name", "model")
-    security = {"security": [{"token": []}]} if options.token else {}
+    security: dict[str, Any] = {"security": [{"token": []}]} if options.token else {}
     return {
         "openapi": "3.1.0",
         "info": {
