@@ -22,7 +22,9 @@ import duckdb
 import numpy as np
 
 WAYS = {
-    "DuckDB, same columns": "import duckdb\nduckdb.execute(f\"COPY (SELECT * FROM 'in.parquet') TO 'out.parquet' (FORMAT parquet)\")",
+    "DuckDB, same columns": (
+        "import duckdb\nduckdb.execute(f\"COPY (SELECT * FROM 'in.parquet') TO 'out.parquet' (FORMAT parquet)\")"
+    ),
     "DuckDB, and one column": (
         "import duckdb\nduckdb.execute(f\"COPY (SELECT *, TV * 0.0447 + Radio * 0.189 AS prediction FROM 'in.parquet') "
         "TO 'out.parquet' (FORMAT parquet)\")"
@@ -126,9 +128,8 @@ def print_table(found: dict[str, list[tuple[float, float]]]) -> None:
         print(f"{way:<28}{statistics.median(seconds):9.2f}{max(m for _, m in values):9.0f}{'':<22}{shown}")
     if "MLflow over pandas" in found:
         pairs = zip(found["MLflow over pandas"], found["adresponse"], strict=False)
-        print(
-            f"\nMLflow over pandas takes {statistics.median(m / a for (m, _), (a, _) in pairs):.1f} times as long as adresponse."
-        )
+        times = statistics.median(m / a for (m, _), (a, _) in pairs)
+        print(f"\nMLflow over pandas takes {times:.1f} times as long as adresponse.")
 
 
 if __name__ == "__main__":
