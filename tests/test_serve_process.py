@@ -52,7 +52,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_drain_under_load_loses_no_request(tmp_path: Path, workers: int) -> None:
     folder = closed_model(tmp_path / "model", 2.0)
     with serving(tmp_path / "home", folder=folder, workers=workers) as server, Load(server.url) as load:
-        until(lambda: len(load.answers) > 200, "answers")
+        until(lambda: len(load.answers) > 20, "answers, maybe before each worker is ready")
         assert server.end() == 0
     assert not load.lost
     assert {answer[:1] + answer[2:] for answer in load.answers} == {(200, 20.0)}

@@ -292,7 +292,7 @@ class _Supervisor:
     def run(self) -> int:
         self.pointer = self.runtime / "current.json"
         self.url = url_of(self.listening)
-        self.good: Pointed | None = None  # the last one that every worker took
+        self.good: Pointed | None = None  # the last one that the workers took; nothing is tried before there is one
         self.pointed = replace(self.source.first, number=1)
         self.pointed.write(self.pointer)
         self.moves: queue.SimpleQueue[Pointed] = queue.SimpleQueue()
@@ -374,7 +374,7 @@ class _Supervisor:
         if what == "ready" and not self.answered:
             self.answered = True
             announce(worker.ready, self.url)
-        elif what == "serving" and all(w.number == self.pointed.number for w in self.workers):
+        elif what == "serving" and (self.good is None or all(w.number == self.pointed.number for w in self.workers)):
             self.good = self.pointed
         elif what == "refused" and number == self.pointed.number and self.good and self.good.folder != self.pointed.folder:
             say(f"{worker.refusal} Version {self.good.version} answers on.")
@@ -402,7 +402,7 @@ class _Supervisor:
         say(f"Worker {worker.process.pid} ended ({_ending(code)}); another one takes its place.")
 
     def _move(self) -> None:
-        while not self.moves.empty():
+        while self.good is not None and not self.moves.empty():
             moved = self.moves.get()
             if self.pointed.folder != moved.folder:
                 say(f"{moved.name} version {moved.version} is to answer from now on; the workers try it.")
@@ -427,6 +427,9 @@ class _Supervisor:
     def _drain(self) -> int:
         """End the workers once their requests are answered; a second signal ends them at once."""
         self.listening.close()
+        for worker in [w for w in self.workers if not w.ready]:  # it would keep connections that it never takes
+            worker.tell(signal.SIGKILL)
+            self._bury(worker)
         for worker in self.workers:
             worker.tell(signal.SIGTERM)
         until = time.monotonic() + self.options.drain + GRACE_SECONDS

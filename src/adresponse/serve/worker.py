@@ -114,9 +114,9 @@ async def _answer(
     from adresponse.serve.app import create_app
     from adresponse.serve.holder import Holder
 
-    holder = Holder(await reload.admit(pointed, options))
-    holder.trouble = pointed.trouble
+    holder = Holder(await reload.admit(pointed, options), ready=True, trouble=pointed.trouble)
     server = _server(create_app(holder, options), options)
+    reload.settle()
     with _told_to_end(server, holder, options, parent):
         serving = asyncio.create_task(server.serve([listening]))
         while not (server.started or serving.done()):
@@ -124,8 +124,6 @@ async def _answer(
         if not server.started:
             await serving
             raise DeploymentError("The server ended before it listened.")
-        reload.settle()
-        holder.ready = True
         ready(_title(holder.current))
         following = asyncio.create_task(reload.follow(pointer, holder, options, pointed, report)) if pointer else None
         await serving
