@@ -38,7 +38,7 @@ DOORS = [  # one door may have several rooms; no door opens into another
 ]
 GOES_WITH_EACH_MODEL = {"errors", "schema", "rows", "formula", "pyfunc"}
 BEHIND = {  # which rooms may name a library
-    "mlflow": {"store", "saving", "track", "registry", "scoring", "pyfunc", "deploy", "plugin"},
+    "mlflow": {"store", "saving", "track", "registry", "scoring", "pyfunc", "engines", "deploy", "plugin"},
     "skops": {"saving", "pyfunc"},
     "uvicorn": {"serve"},
     "starlette": {"serve"},

@@ -169,7 +169,8 @@ def predict(
     **reading
         How the source is read and the output written: ``sheet``, ``query``, ``sql_table``, ``decimal``, ``overwrite``.
     """
-    if engine == "spark" and (unfit := [name for name, value in reading.items() if value not in (None, False)]):
+    overwrite = bool(reading.pop("overwrite", False))
+    if engine == "spark" and (unfit := [name for name, value in reading.items() if value is not None]):
         raise ConfigError(f"{unfit[0]} belongs to the engine duckdb; leave it out with --engine spark.")
     if engine == "duckdb" and master is not None:
         raise ConfigError(f"master={master!r} belongs to the engine spark; add --engine spark.")
@@ -179,13 +180,14 @@ def predict(
 
             return spark.predict(
                 found.stored, source, output, level=interval, on_error=on_error, version=found.version, master=master,
-                progress=progress,
+                overwrite=overwrite, progress=progress,
             )  # fmt: skip
         from adresponse.engines import batch
 
         return batch.predict(
-            found.stored, source, output, level=interval, on_error=on_error, version=found.version, progress=progress, **reading
-        )
+            found.stored, source, output, level=interval, on_error=on_error, version=found.version, overwrite=overwrite,
+            progress=progress, **reading,
+        )  # fmt: skip
 
 
 # --- serve

@@ -19,6 +19,9 @@ from .errors import RowsError, did_you_mean
 from .schema import Contract
 
 __all__ = [
+    "MISSING",
+    "NEGATIVE",
+    "NOT_FINITE",
     "Vector",
     "as_level",
     "check",
@@ -37,6 +40,9 @@ __all__ = [
 
 Vector = NDArray[np.float64]
 SHOWN = 40  # characters of a refused value or name that are repeated to the sender
+MISSING = "the value is missing; give a number."
+NOT_FINITE = "the value is not finite; give a finite number."
+NEGATIVE = "is negative, and spend is 0 or more."
 LISTED = 12  # column names that are repeated
 
 
@@ -163,11 +169,12 @@ def no_number(name: str, row: int, value: object) -> RowsError:
 
 def refuse_bad_value(name: str, row: int, value: float) -> RowsError:
     """A number is missing (NaN), infinite, or negative spend."""
+    where = f"Column {name!r}, row {row}"
     if math.isnan(value):
-        return RowsError(f"Column {name!r}, row {row}: the value is missing; give a number.")
+        return RowsError(f"{where}: {MISSING}")
     if math.isinf(value):
-        return RowsError(f"Column {name!r}, row {row}: the value is not finite; give a finite number.")
-    return RowsError(f"Column {name!r}, row {row}: {show(value)} is negative, and spend is 0 or more.")
+        return RowsError(f"{where}: {NOT_FINITE}")
+    return RowsError(f"{where}: {show(value)} {NEGATIVE}")
 
 
 def no_rows() -> RowsError:

@@ -1,0 +1,339 @@
+"""How is a table scored on a Spark cluster? As column expressions that the executors run in the JVM.
+
+The fitted model is a closed formula, so nothing but doubles travels: no Python starts on an executor, and Java's double
+operations, in the formula's order, give the bits that every other engine gives. A model without closed formula goes
+through ``mlflow.pyfunc.spark_udf``, which takes the stored model to the executors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from adresponse.engines.scored import Beyond, Scored
+from adresponse.errors import AdresponseError, ConfigError, DeploymentError, RowsError, TableError
+from adresponse.formula import Formula
+from adresponse.rows import MISSING, NEGATIVE, NOT_FINITE, as_level, missing_column
+from adresponse.stored import Stored
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+__all__ = ["error_column", "predict", "prediction_columns", "with_predictions"]
+
+ANSWERS = ("prediction", "lower", "upper")
+ERROR = "error"
+NUMERIC = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
+FORMATS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+HELP = "install adresponse[spark] and a Java runtime (17 or newer)"
+WHOLE = 1e15  # below this, a whole number is shown without a point
+
+
+# --- columns
+
+
+def prediction_columns(formula: Formula, level: float | None = None) -> dict[str, Column]:
+    """The answers as expressions of the model's columns: ``prediction`` and, with a level, ``lower`` and ``upper``.
+
+    The bits are those of ``Formula.answer``. Where a row breaks the contract, each is null.
+
+    Parameters
+    ----------
+    formula : Formula
+        In closed form.
+    level : float between 0 and 1, optional
+        Share of new rows that the interval should hold.
+    """
+    from pyspark.sql import functions as fn
+
+    parts = [fn.lit(t.coefficient) * (_double(t.column) * fn.lit(t.scale) + fn.lit(t.shift)) for t in formula.terms]
+    predicted = reduce(lambda total, part: total + part, parts) + fn.lit(formula.intercept)
+    return _ends(formula, predicted, level)
+
+
+def _ends(formula: Formula, predicted: Column, level: float | None) -> dict[str, Column]:
+    from pyspark.sql import functions as fn
+
+    fine = error_column(formula).isNull()
+    found = {"prediction": predicted}
+    if level is not None:
+        spread = formula.spread
+        scale = fn.greatest(fn.lit(spread.intercept) + fn.lit(spread.slope) * predicted, fn.lit(spread.floor))
+        reach = fn.lit(spread.finite_quantile(level)) * scale
+        found |= {"lower": predicted - reach, "upper": predicted + reach}
+    return {name: fn.when(fine, column) for name, column in found.items()}
+
+
+def error_column(formula: Formula) -> Column:
+    """Why a row breaks the model's contract, as a sentence; null where it does not."""
+    from pyspark.sql import functions as fn
+
+    spend = set(formula.contract.channels)
+    faults = [fault for name in formula.contract.features for fault in _faults(name, name in spend)]
+    return fn.coalesce(*(fn.when(broken, said) for broken, said in faults))
+
+
+def _faults(name: str, spend: bool) -> Iterator[tuple[Column, Column]]:
+    from pyspark.sql import functions as fn
+
+    value = _double(name)
+    where = f"Column {name!r}: "
+    yield value.isNull() | fn.isnan(value), fn.lit(where + MISSING)
+    yield fn.abs(value) == fn.lit(float("inf")), fn.lit(where + NOT_FINITE)
+    if spend:
+        whole = (value % 1 == 0) & (fn.abs(value) < WHOLE)
+        shown = fn.when(whole, value.cast("bigint").cast("string")).otherwise(value.cast("string"))
+        yield value < 0, fn.concat(fn.lit(where), shown, fn.lit(f" {NEGATIVE}"))
+
+
+def _double(name: str) -> Column:
+    return _named(name).cast("double")
+
+
+def _named(name: str) -> Column:
+    """A column by its exact name, whatever characters it has."""
+    from pyspark.sql import functions as fn
+
+    quoted = name.replace("`", "``")
+    return fn.col(f"`{quoted}`")
+
+
+def with_predictions(frame: DataFrame, stored: Stored, level: float | None = None) -> DataFrame:
+    """The frame with the answers and, for rows that break the model's contract, the reason in ``error``.
+
+    Parameters
+    ----------
+    frame : pyspark DataFrame
+        Its columns are kept; those of the model may be of any numeric type.
+    stored : Stored
+        The model.
+    level : float between 0 and 1, optional
+        Adds ``lower`` and ``upper``.
+
+    Raises
+    ------
+    RowsError
+        If a column of the model is missing or holds no numbers, or the level cannot be given.
+    ConfigError
+        If the frame has columns of the answers' names already.
+    """
+    formula = stored.formula
+    if level is not None:
+        formula.spread.finite_quantile(as_level(level))
+    _refuse_columns(frame, formula)
+    found = prediction_columns(formula, level) if formula.closed else _piped(frame, stored, level)
+    return frame.withColumns({**found, ERROR: error_column(formula)})
+
+
+def _refuse_columns(frame: DataFrame, formula: Formula) -> None:
+    kinds = dict(frame.dtypes)
+    for name in formula.contract.features:
+        if name not in kinds:
+            raise missing_column(name, kinds)
+        if not kinds[name].startswith(NUMERIC):
+            raise RowsError(f"Column {name!r} holds {kinds[name]}, not numbers; cast it to double.")
+    if taken := [n for n in (*ANSWERS, ERROR) if n in kinds]:
+        raise ConfigError(f"The table has a column {taken[0]!r} already; rename it, since the answers take that name.")
+
+
+def _piped(frame: DataFrame, stored: Stored, level: float | None) -> dict[str, Column]:
+    """The same through the stored pipeline; a row that breaks the contract is asked as one that does not, and not kept."""
+    import mlflow.pyfunc
+    from pyspark.sql import functions as fn
+
+    formula = stored.formula
+    ask = mlflow.pyfunc.spark_udf(frame.sparkSession, str(stored.folder), result_type="double", env_manager="local")
+    fine = error_column(formula).isNull()
+    safe = [
+        fn.when(fine, _double(name)).otherwise(fn.lit(formula.ranges[name][0])).alias(name)
+        for name in formula.contract.features
+    ]
+    return _ends(formula, ask(fn.struct(*safe)), level)
+
+
+# --- tables
+
+
+def predict(
+    stored: Stored,
+    source: str | Path,
+    output: str | Path,
+    *,
+    level: float | None = None,
+    on_error: Literal["fail", "skip"] = "fail",
+    version: str = "",
+    master: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Scored:
+    """Answer every row of a table on a cluster; all its columns are kept.
+
+    Parameters
+    ----------
+    stored : Stored
+        The model.
+    source : path, address or name
+        Parquet (a file, a folder, a pattern), CSV with a header, or a table of Spark's catalog; the executors have to
+        reach it.
+    output : path or address
+        A folder of Parquet files, or of CSV files where it ends in ``.csv``. On a file system of this machine it
+        appears when it is whole.
+    level : float between 0 and 1, optional
+        Adds ``lower`` and ``upper``.
+    on_error : {"fail", "skip"}
+        Refuse the whole table for a bad row, or leave its answers empty and say why in its column ``error``.
+    version : str
+        Which version of the model this is, for the job's description.
+    master : str, optional
+        Spark's master, ``spark://host:7077``; without it, a session that is there, else one on this machine.
+    overwrite : bool
+        Replace an output that exists.
+    progress : callable
+        Called with 0 at the beginning and 1 at the end.
+
+    Raises
+    ------
+    RowsError
+        If a column or, where it should fail, a row breaks the contract.
+    TableError, ConfigError, DeploymentError
+        If the source cannot be read, the output cannot be written, or Spark cannot be had.
+    """
+    progress(0.0)
+    with _session(master) as session, _speaking():
+        session.sparkContext.setJobDescription(f"adresponse: predictions of version {version or stored.model_id}")
+        frame = _read(session, str(source))
+        answered = with_predictions(frame, stored, level)
+        with _beside(str(output), overwrite) as target:
+            found = _write(answered, stored.formula, target, FORMATS.get(Path(str(output)).suffix.lower(), "parquet"), on_error)
+            if found["errors"] and on_error == "fail":
+                raise _refusal(int(found["errors"]), str(found["first"]))
+    progress(1.0)
+    rows, errors = int(found["rows"]), int(found["errors"])
+    return Scored(rows - errors, errors, str(output), None, _beyond(stored.formula, found), engine="spark")
+
+
+def _write(answered: DataFrame, formula: Formula, target: str, kind: str, on_error: str) -> dict[str, Any]:
+    """Write the answers and count, in one pass, what is in them."""
+    from pyspark.sql import Observation
+    from pyspark.sql import functions as fn
+
+    seen = Observation()
+    counts = [fn.count(fn.lit(1)).alias("rows"), fn.count(ERROR).alias("errors"), fn.min(ERROR).alias("first")]
+    fine = fn.col(ERROR).isNull()
+    for i, (name, (low, high)) in enumerate(formula.ranges.items()):
+        value = fn.when(fine, _double(name))
+        outside = fn.when((value < low) | (value > high), 1)
+        counts += [fn.min(value).alias(f"low{i}"), fn.max(value).alias(f"high{i}"), fn.count(outside).alias(f"outside{i}")]
+    watched = answered.observe(seen, *counts)
+    kept = watched if on_error == "skip" else watched.drop(ERROR)
+    kept.write.format(kind).option("header", "true").mode("overwrite").save(target)
+    return dict(seen.get)
+
+
+def _beyond(formula: Formula, found: dict[str, Any]) -> dict[str, Beyond]:
+    return {
+        name: Beyond(float(found[f"low{i}"]), float(found[f"high{i}"]), int(found[f"outside{i}"]))
+        for i, name in enumerate(formula.ranges)
+        if found[f"outside{i}"]
+    }
+
+
+def _refusal(count: int, first: str) -> RowsError:
+    which = "1 row breaks" if count == 1 else f"{count:,} rows break"
+    return RowsError(
+        f"{which} the model's contract; one of them: {first} Correct them, or leave them out with --on-error skip."
+    )
+
+
+def _read(session: SparkSession, source: str) -> DataFrame:
+    suffix = Path(source).suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        separator = "\t" if suffix == ".tsv" else ","
+        return session.read.option("header", "true").option("inferSchema", "true").option("sep", separator).csv(source)
+    if "/" not in source and not suffix and not Path(source).exists() and session.catalog.tableExists(source):
+        return session.table(source)
+    return session.read.parquet(source)
+
+
+@contextlib.contextmanager
+def _beside(output: str, overwrite: bool) -> Iterator[str]:
+    """A hidden folder beside the output that takes its place if all went well, and is gone if not.
+
+    A file system that Spark alone reaches (an address) is written to directly: it has no renaming in one step.
+    """
+    if "://" in output:
+        yield output
+        return
+    path = Path(output).expanduser().absolute()
+    if path.exists() and not overwrite:
+        raise ConfigError(f"The output {output} exists already; give --force to replace it, or another name.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"The output {output} cannot be written: the folder {path.parent} does not exist; make it first.")
+    key = hashlib.sha256(path.name.encode()).hexdigest()[:12]
+    for left in path.parent.glob(f".adresponse-{key}-*.spark"):
+        shutil.rmtree(left, ignore_errors=True)
+    part = path.with_name(f".adresponse-{key}-{os.getpid()}.spark")
+    try:
+        yield part.as_uri()
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
+        part.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _session(master: str | None) -> Iterator[SparkSession]:
+    """The session in use, or one of our own that ends with the block."""
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        raise ConfigError(f"The engine spark needs pyspark, which is not installed; {HELP}.") from None
+    if (active := SparkSession.getActiveSession()) is not None:
+        yield active
+        return
+    if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
+        raise ConfigError(f"The engine spark needs Java, which is not there; {HELP}.")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("adresponse").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.ui.showConsoleProgress", "false").config("spark.log.level", "ERROR")
+    if master is None:
+        builder = builder.master("local[*]").config("spark.driver.host", "127.0.0.1")
+        builder = builder.config("spark.driver.bindAddress", "127.0.0.1")
+    else:
+        builder = builder.master(master)
+    with _speaking():
+        session = builder.getOrCreate()
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+@contextlib.contextmanager
+def _speaking() -> Iterator[None]:
+    """What Spark refuses becomes one sentence."""
+    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from pyspark.errors import AnalysisException, PySparkException
+
+    try:
+        yield
+    except AdresponseError:
+        raise
+    except AnalysisException as error:
+        raise TableError(f"Spark cannot read the table: {_first(error)}.") from error
+    except (PySparkException, Py4JError) as error:
+        raise DeploymentError(f"Spark ended with an error: {_first(error)}.") from error
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

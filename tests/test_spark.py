@@ -1,0 +1,214 @@
+"""Does a real cluster of several processes give the formula's bits, and an error column where a row is bad?"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as t
+
+from adresponse import pyfunc
+from adresponse.cli import main
+from adresponse.engines import spark
+from adresponse.errors import ConfigError, RowsError, TableError
+from adresponse.stored import Stored, open_stored
+from spark_parts import cluster, session
+from stored_example import curved, one_channel, stored, three_channels
+
+CHANNELS = ["TV", "Radio", "Newspaper"]
+pytestmark = pytest.mark.xdist_group("spark")  # one cluster, and one session, in one process
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def on(address: str) -> Iterator[SparkSession]:
+    with session(address) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    return open_stored(stored(three_channels(), tmp_path_factory.mktemp("three")))
+
+
+def random_rows(rows: int = 2_000) -> pd.DataFrame:
+    random = np.random.default_rng(7)
+    return pd.DataFrame({name: random.uniform(0, 300, rows) for name in CHANNELS})
+
+
+def expected(model: Stored, rows: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
+    return pd.DataFrame(model.formula.answer([rows[n].to_numpy(dtype=float) for n in model.formula.contract.features], level))
+
+
+def test_the_executors_are_processes_of_their_own(on: SparkSession) -> None:
+    import os
+
+    pids = set(on.sparkContext.parallelize(range(8), 8).map(lambda _: os.getpid()).collect())
+    assert on.sparkContext.master.startswith("spark://127.0.0.1:")
+    assert os.getpid() not in pids
+    assert len(pids) >= 2
+
+
+def test_expressions_give_the_formulas_bits(on: SparkSession, three: Stored) -> None:
+    rows = random_rows()
+    found = spark.with_predictions(on.createDataFrame(rows).repartition(4), three, 0.9).toPandas()
+    assert found["error"].isna().all()
+    np.testing.assert_array_equal(found[["prediction", "lower", "upper"]], expected(three, found, 0.9))
+
+
+def test_mlflows_own_udf_gives_the_same(on: SparkSession, three: Stored) -> None:
+    rows = random_rows(200)
+    frame = on.createDataFrame(rows)
+    plain = mlflow.pyfunc.spark_udf(on, str(three.folder), result_type="double", env_manager="local")
+    wide = "prediction double, lower double, upper double"
+    with_ends = mlflow.pyfunc.spark_udf(on, str(three.folder), result_type=wide, env_manager="local", params={"interval": 0.9})
+    found = frame.select(*CHANNELS, plain().alias("alone"), with_ends().alias("all")).toPandas()
+    ours = expected(three, found, 0.9)
+    np.testing.assert_array_equal(found["alone"], ours["prediction"])
+    np.testing.assert_array_equal(pd.DataFrame(found["all"].tolist()), ours)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (t.IntegerType(), [100, 7]),
+        (t.LongType(), [100, 7]),  # MLflow's own check of a double column refuses these
+        (t.ShortType(), [100, 7]),
+        (t.FloatType(), [100.0, 7.5]),
+        (t.DecimalType(10, 2), [Decimal("100.00"), Decimal("7.25")]),
+    ],
+    ids=lambda v: getattr(v, "simpleString", lambda: "")(),
+)
+def test_every_kind_of_number_is_answered_as_its_float64(
+    on: SparkSession, three: Stored, kind: t.DataType, values: list[Any]
+) -> None:
+    schema = t.StructType([t.StructField(name, kind) for name in CHANNELS])
+    found = spark.with_predictions(on.createDataFrame([(v, v, v) for v in values], schema), three).toPandas()
+    rows = pd.DataFrame({name: [float(v) for v in values] for name in CHANNELS})
+    np.testing.assert_array_equal(found["prediction"].to_numpy(dtype=float), expected(three, rows)["prediction"])
+
+
+BAD = [
+    (None, "Column 'Radio': the value is missing; give a number."),
+    (float("nan"), "Column 'Radio': the value is missing; give a number."),
+    (float("inf"), "Column 'Radio': the value is not finite; give a finite number."),
+    (-5.0, "Column 'Radio': -5 is negative, and spend is 0 or more."),
+    (-0.25, "Column 'Radio': -0.25 is negative, and spend is 0 or more."),
+    (-1e300, "Column 'Radio': -1.0E300 is negative, and spend is 0 or more."),
+]
+
+
+def bad_frame(on: SparkSession) -> DataFrame:
+    schema = t.StructType([t.StructField(name, t.DoubleType()) for name in CHANNELS])
+    return on.createDataFrame([(100.0, value, 1.0) for value, _ in BAD] + [(100.0, 20.0, 1.0)], schema)
+
+
+def test_a_bad_row_gets_an_error_and_the_others_their_answer(on: SparkSession, three: Stored) -> None:
+    found = spark.with_predictions(bad_frame(on), three, 0.9).toPandas()
+    assert found["error"].iloc[:-1].tolist() == [said for _, said in BAD]
+    assert found[["prediction", "lower", "upper"]].iloc[:-1].isna().all(axis=None)
+    assert found["error"].iloc[-1] is None or pd.isna(found["error"].iloc[-1])
+    assert found["prediction"].iloc[-1] == expected(three, found.iloc[-1:])["prediction"].iloc[0]
+
+
+def test_a_table_is_scored_with_its_other_columns(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    rows = random_rows(500).assign(week=datetime.date(2026, 1, 5), note="a, b")
+    rows.to_parquet(tmp_path / "my spend.parquet")
+    done = spark.predict(three, tmp_path / "my spend.parquet", tmp_path / "scored.parquet", level=0.8)
+    assert (done.rows, done.skipped, done.engine) == (500, 0, "spark")
+    found = pd.read_parquet(tmp_path / "scored.parquet")
+    assert list(found) == [*CHANNELS, "week", "note", "prediction", "lower", "upper"]
+    np.testing.assert_array_equal(found[["prediction", "lower", "upper"]], expected(three, found, 0.8))
+    seen = three.formula.ranges["Radio"][1]
+    assert done.beyond["Radio"].rows == int((rows["Radio"] > seen).sum())
+    assert done.beyond["Radio"].highest == rows["Radio"].max()
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_a_table_with_bad_rows(on: SparkSession, three: Stored, tmp_path: Path, on_error: Any) -> None:
+    bad_frame(on).write.parquet(str(tmp_path / "spend.parquet"))
+    out = tmp_path / "scored.parquet"
+    if on_error == "fail":
+        with pytest.raises(RowsError, match=r"6 rows break the model's contract; one of them: Column 'Radio'"):
+            spark.predict(three, tmp_path / "spend.parquet", out)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["spend.parquet"]
+    else:
+        done = spark.predict(three, tmp_path / "spend.parquet", out, on_error="skip")
+        assert (done.rows, done.skipped) == (1, 6)
+        assert sorted(pd.read_parquet(out)["error"].dropna()) == sorted(said for _, said in BAD)
+
+
+def test_an_output_that_is_there_is_kept_unless_replaced(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    random_rows(5).to_parquet(tmp_path / "spend.parquet")
+    out = tmp_path / "scored.csv"
+    spark.predict(three, tmp_path / "spend.parquet", out)
+    with pytest.raises(ConfigError, match="exists already; give --force"):
+        spark.predict(three, tmp_path / "spend.parquet", out)
+    spark.predict(three, tmp_path / "spend.parquet", out, overwrite=True)
+    (part,) = out.glob("part-*.csv")
+    assert len(pd.read_csv(part)) == 5
+
+
+@pytest.mark.parametrize(
+    ("frame", "error", "said"),
+    [
+        ({"TV": [1.0], "radio": [1.0], "Newspaper": [1.0]}, RowsError, "Column 'Radio' is missing. Did you mean 'radio'?"),
+        (
+            {"TV": ["12"], "Radio": [1.0], "Newspaper": [1.0]},
+            RowsError,
+            "Column 'TV' holds string, not numbers; cast it to double.",
+        ),
+        ({"TV": [True], "Radio": [1.0], "Newspaper": [1.0]}, RowsError, "Column 'TV' holds boolean, not numbers"),
+        ({"TV": [1.0], "Radio": [1.0], "Newspaper": [1.0], "lower": [0]}, ConfigError, "a column 'lower' already"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused_before_the_job(
+    on: SparkSession, three: Stored, frame: dict[str, list[Any]], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error) as refusal:
+        spark.with_predictions(on.createDataFrame(pd.DataFrame(frame)), three)
+    assert said in str(refusal.value)
+
+
+def test_a_table_that_is_not_there_is_one_sentence(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="Spark cannot read the table"):
+        spark.predict(three, tmp_path / "nowhere.parquet", tmp_path / "out.parquet")
+
+
+def test_a_model_without_closed_formula_is_asked_through_its_pipeline(on: SparkSession, tmp_path: Path) -> None:
+    study = curved()
+    model = open_stored(stored(study, tmp_path))
+    rows = study.table.X.iloc[:50].assign(week="w")
+    rows.iloc[3, 0] = -1.0
+    found = spark.with_predictions(on.createDataFrame(rows), model, 0.9).toPandas()
+    good = rows["TV Spend (k$)"] >= 0
+    answers = pyfunc.ResponseModel(model.formula, model.folder).predict(rows[good], {"interval": 0.9})
+    np.testing.assert_array_equal(found.loc[good.to_numpy(), ["prediction", "lower", "upper"]], answers)
+    assert found["error"].iloc[3] == "Column 'TV Spend (k$)': -1 is negative, and spend is 0 or more."
+    assert pd.isna(found["prediction"].iloc[3])
+
+
+def test_from_the_command_line_on_the_cluster(on: SparkSession, tmp_path: Path) -> None:
+    pd.DataFrame({"TV": [100, 200]}).to_parquet(tmp_path / "spend.parquet")
+    model, out = str(stored(one_channel(), tmp_path)), tmp_path / "scored.parquet"
+    words = ["predict", str(tmp_path / "spend.parquet"), "-o", str(out), "--model", model, "--engine", "spark", "--json"]
+    done = CliRunner().invoke(main, [*words, "--master", on.sparkContext.master])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == 2
+    found = pd.read_parquet(out)
+    np.testing.assert_array_equal(found["prediction"], one_channel().estimator.predict(found[["TV"]].astype(float)))
