@@ -58,7 +58,7 @@ BODIES = [
     ('{"dataframe_split": {"columns": ["TV"], "data": []}}', 400, "no rows"),
     ('{"inputs": {}}', 400, "'TV' is missing"),
     ('{"inputs": [{}]}', 400, "'TV' is missing"),
-    ('{"inputs": [{"Tv": 1}]}', 400, "Did you mean 'TV'?"),
+    ('{"inputs": [{"Tv": 1}]}', 400, "Column 'TV' is missing. Did you mean 'Tv'?"),
     ('{"inputs": [{"TV": 1, "Radio": 1}]}', 400, "Column 'Radio' is not known"),
     ('{"inputs": [{"TV": 1}, {}]}', 400, "Column 'TV', row 2: the value is missing"),
     ('{"inputs": [1, null]}', 400, "Column 'TV', row 2: the value is missing"),

@@ -264,7 +264,7 @@ class App:
 
     async def _body(self, x: Exchange, length: bytes | None, receive: Receive) -> bytes:
         limit = self.options.max_body
-        if length is not None and int(length) > limit:
+        if length is not None and length.isdigit() and int(length) > limit:
             raise self._too_large(int(length))
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -1,0 +1,129 @@
+"""Can a person, a browser and a program that reads the OpenAPI document use the server, and does nothing break it?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from adresponse.serve.app import App
+from serving_example import app, ask, formula
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+WIDE, PHONE = (1280, 900), (360, 740)
+
+
+def document(given: App) -> Any:
+    return asyncio.run(ask(given, path="/openapi.json", method="GET", kind=None)).json
+
+
+def test_the_document_has_the_model_s_own_columns() -> None:
+    found = document(app(formula("TV", "Web")))
+    row = found["components"]["schemas"]["Row"]
+    assert row["required"] == ["TV", "Web"]
+    assert row["properties"]["TV"]["description"] == "TV marketing budget in thousand dollars; 1 to 300 among the rows fitted."
+    assert set(found["paths"]["/invocations"]["post"]["requestBody"]["content"]) == {
+        "application/json",
+        "text/csv",
+        "application/vnd.apache.parquet",
+    }
+
+
+@pytest.mark.parametrize("names", [("TV",), ("TV", "Web: €"), ('say "yes"',)], ids=str)
+def test_no_request_made_from_the_document_breaks_the_server(names: tuple[str, ...]) -> None:
+    schemathesis = pytest.importorskip("schemathesis", reason="missing part: schemathesis")
+    from hypothesis import HealthCheck, given, settings
+
+    server = app(formula(*names), log="errors", hosts=("*",))
+    schema = schemathesis.openapi.from_asgi("/openapi.json", server)
+    tried = []
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+        @given(case=operation.as_strategy())
+        def each(case: Any) -> None:
+            response = case.call()
+            assert response.status_code < 500 or case.path == "/ready"
+            case.validate_response(response, checks=[schemathesis.checks.not_a_server_error])
+
+        each()
+        tried.append(operation.path)
+    assert {*tried, "/openapi.json"} == set(document(server)["paths"])  # its own path it leaves out
+
+
+@contextlib.contextmanager
+def listening(given: App) -> Iterator[str]:
+    """The application behind a real socket."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(given, lifespan="off", log_config=None, access_log=False))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([bound])))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip("missing part: Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@contextlib.contextmanager
+def page_of(browser: Any, url: str, size: tuple[int, int]) -> Iterator[Any]:
+    """The page, with what it says on its console and asks of others held against it."""
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    faults: list[str] = []
+    page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: faults.append(str(e)))
+    page.on("request", lambda r: faults.append(r.url) if not r.url.startswith((url, "data:")) else None)
+    page.goto(url)
+    yield page
+    page.close()
+    assert [f for f in faults if "401" not in f and "400" not in f] == []
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_a_person_can_try_the_model(browser: Any, size: tuple[int, int]) -> None:
+    with listening(app(formula("TV", "Radio", "Newspaper and magazines"))) as url, page_of(browser, url, size) as page:
+        page.get_by_label("TV", exact=True).fill("400")
+        page.get_by_label("Interval").select_option("0.9")
+        page.get_by_label("Interval").press("Tab")
+        page.keyboard.press("Enter")  # the button has the focus
+        page.wait_for_selector("#answer .figure")
+        answer = page.inner_text("#answer")
+        assert "TV beyond the range fitted, 1 to 300." in answer
+        assert "Version 7 answered." in answer
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        page.get_by_label("TV", exact=True).fill("-5")
+        page.get_by_role("button", name="Predict").click()
+        page.wait_for_selector("#answer .bad:has-text('negative')")
+        assert '"TV":-5' in page.text_content("#command")
+
+
+def test_the_page_asks_for_the_token(browser: Any) -> None:
+    with listening(app(formula("TV"), token="s3cret")) as url, page_of(browser, url, PHONE) as page:
+        page.get_by_label("Token of this server").fill("s3cret")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Predict").click()
+        page.wait_for_selector("#answer .figure")
+        assert "s3cret" not in page.text_content("body")
