@@ -124,10 +124,11 @@ class Served:
         with contextlib.closing(connect(self.url)) as connection:
             return ask(connection, spend)
 
-    def get(self, path: str) -> Any:
+    def text(self, path: str) -> str:
+        """What it says at a path."""
         with contextlib.closing(connect(self.url)) as connection:
             connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
+            return connection.getresponse().read().decode()
 
     def workers(self) -> list[int]:
         """Process ids of its children that run Python."""

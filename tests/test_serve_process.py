@@ -141,6 +141,20 @@ def test_a_registry_that_is_down_is_said_once_and_outwaited(registry: FileRegist
     assert "answers again" in server.said
 
 
+def test_several_workers_add_up_what_they_count(tmp_path: Path) -> None:
+    folder = closed_model(tmp_path / "model", 2.0)
+
+    def counted() -> float:
+        lines = server.text("/metrics").splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("adresponse_rows_total"))
+
+    with serving(tmp_path / "home", folder=folder, workers=2) as server:
+        until(lambda: len(server.workers()) == 2, "two workers")
+        for _ in range(40):
+            assert server.ask(10.0)[0] == 200
+        until(lambda: counted() == 40, "all rows, whichever worker tells", 5)
+
+
 def test_the_end_may_be_told_before_it_answers(tmp_path: Path, slow: Path) -> None:
     given = {"home": "", "folder": str(slow), "workers": 2, "options": {}}
     command = [sys.executable, str(Path(__file__).with_name("served_example.py")), json.dumps(given)]

@@ -33,6 +33,7 @@ from adresponse.serve.worker import ONE_THREAD, Task
 
 __all__ = ["Fetch", "Find", "Followed", "Found", "Worker", "run"]
 
+COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # where Prometheus's client looks for the folder
 TICK_SECONDS = 0.25
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a worker that ends soon after each
 LASTING_SECONDS = 30.0  # a worker that answered for so long has not failed at once
@@ -134,9 +135,13 @@ class Worker:
         How requests are treated.
     log : int, optional
         File descriptor that gets its standard error; this process's own by default.
+    counts : Path, optional
+        Folder in which several workers add up what /metrics tells.
     """
 
-    def __init__(self, listening: socket.socket, pointer: Path, options: Options, log: int | None = None) -> None:
+    def __init__(
+        self, listening: socket.socket, pointer: Path, options: Options, log: int | None = None, counts: Path | None = None
+    ) -> None:
         self.started = time.monotonic()
         self.ready = ""  # what it serves, once it answers
         self.number = -1  # of the pointer that it serves
@@ -147,7 +152,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=environment(),
+            env={**environment(), **({COUNTS: str(counts)} if counts else {})},
             pass_fds=(listening.fileno(),),
             process_group=0,  # Ctrl+C is for the parent, which drains
         )
@@ -292,6 +297,9 @@ class _Supervisor:
     def run(self) -> int:
         self.pointer = self.runtime / "current.json"
         self.url = url_of(self.listening)
+        self.counts = self.runtime / "counts" if self.count > 1 else None
+        if self.counts is not None:
+            self.counts.mkdir()
         self.good: Pointed | None = None  # the last one that the workers took; nothing is tried before there is one
         self.pointed = replace(self.source.first, number=1)
         self.pointed.write(self.pointer)
@@ -353,7 +361,7 @@ class _Supervisor:
 
     def _start_missing(self) -> None:
         while len(self.workers) < self.count and time.monotonic() >= self.failures.next_start:
-            worker = Worker(self.listening, self.pointer, self.options)
+            worker = Worker(self.listening, self.pointer, self.options, counts=self.counts)
             self.workers.append(worker)
             self.selector.register(worker.output, selectors.EVENT_READ, worker)
 
@@ -388,6 +396,8 @@ class _Supervisor:
         self.selector.unregister(worker.output)
         self.workers.remove(worker)
         worker.end(GRACE_SECONDS)
+        for gauge in self.counts.glob(f"gauge_live*_{worker.process.pid}.db") if self.counts else ():
+            gauge.unlink(missing_ok=True)  # what a process that is gone has under way
         if self.signals:
             return
         code = worker.process.returncode
