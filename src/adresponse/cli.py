@@ -70,7 +70,7 @@ def _with(*groups: Options) -> Callable[[Command], Command]:
     return add
 
 
-class _Pair(click.ParamType):
+class _Pair(click.ParamType[tuple[str, str]]):
     """``key=value``, as ``mlflow deployments -C`` takes it."""
 
     name = "key=value"

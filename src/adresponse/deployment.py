@@ -366,7 +366,7 @@ def _sagemaker(
         sagemaker.delete(settings, name)
         return None
     with opened(model) as found:
-        about = {"model": found.name, "version": found.version, "digest": found.stored.digest}
+        about: dict[str, Any] = {"model": found.name, "version": found.version, "digest": found.stored.digest}
         if dry_run:
             return sagemaker.intent(settings, name, **about)
         act = sagemaker.create if action == "create" else sagemaker.update

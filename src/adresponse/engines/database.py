@@ -27,19 +27,19 @@ def connect(url: str, *, new: bool = False) -> Iterator[tuple[sa.Engine, str]]:
 
     With ``new`` an SQLite file may be made; without, it must be there.
     """
-    made = sa.make_url(url) if new and url.startswith("sqlite") else database._url(url)
+    made = sa.make_url(url) if new and url.startswith("sqlite") else database.url_of(url)
     shown = made.set(password=None, query={}).render_as_string()
     try:
         engine = sa.create_engine(made)
     except (NoSuchModuleError, ImportError, SQLAlchemyError) as error:
-        said = database._said(error, made)
+        said = database.said_by(error, made)
         raise TableError(f"{shown} names a database that cannot be opened here: {said}.") from error
     if made.drivername.startswith("sqlite"):
         _one_transaction(engine)
     try:
         yield engine, shown
     except SQLAlchemyError as error:
-        said = database._said(error, made)
+        said = database.said_by(error, made)
         raise TableError(f"{shown} did not answer: {said}; check the URL, query and table.") from error
     finally:
         engine.dispose()

@@ -178,7 +178,7 @@ class _Lines:
     def place(self, row: int) -> str:
         """``line 4 of spend.csv``."""
         if self._lines is None or row <= self._row:
-            self._lines = (line for line, _ in textfile._data_records(textfile._recognise(self._path)))
+            self._lines = (line for line, _ in textfile.data_records(textfile.recognise(self._path)))
             self._row = 0
         line = next(islice(self._lines, row - self._row - 1, None), 0)
         self._row = row
@@ -200,18 +200,18 @@ def _open_excel(path: Path, sheet: str | None) -> Iterator[Input]:
         raise TableError(f"{path} is not a readable Excel file; save it anew as .xlsx.") from error
     with closing(book):
         titles = [s.title for s in book.worksheets]
-        title = excel._sheet_name(titles, path, sheet)
+        title = excel.sheet_name(titles, path, sheet)
         page = book[title]
         page.reset_dimensions()
         rows = page.iter_rows(values_only=True)
-        skipped, header = excel._header(rows, str(path))
-        full = excel._full_rows(rows, len(header), title, skipped + 1)
+        skipped, header = excel.header_of(rows, str(path))
+        full = excel.full_rows(rows, len(header), title, skipped + 1)
         yield Input(
             str(path),
             _named(check_names(header, str(path))),
             _row_blocks(full, len(header)),
             lambda row: f"row {row + skipped + 1} of sheet {title!r} in {path.name}",
-            findings=() if sheet is not None or len(titles) == 1 else (excel._first_sheet(path, titles),),
+            findings=() if sheet is not None or len(titles) == 1 else (excel.first_sheet(path, titles),),
         )
 
 
@@ -228,12 +228,12 @@ def _open_database(source: str, query: str | None, sql_table: str | None) -> Ite
         streamed = connection.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE)
         findings: tuple[Finding, ...] = ()
         if query is None and sql_table is None:
-            sql_table = database._only_table(connection, shown)
+            sql_table = database.only_table(connection, shown)
             message = f"{shown} has one table, {sql_table!r}; it was read."
             findings = (Finding("D017", "note", message, "Give --sql-table or --query to read something else."),)
         label = f"{shown}, {'query' if query is not None else f'table {sql_table}'}"
         statement: sa.Executable
-        statement = database._as_written(query) if query is not None else database._all_of(connection, str(sql_table), shown)
+        statement = database.as_written(query) if query is not None else database.all_of(connection, str(sql_table), shown)
         result = streamed.execute(statement)
         if not result.returns_rows:
             raise TableError(f"{label}: the statement gives no rows; write a SELECT.")

@@ -16,7 +16,7 @@ from adresponse.errors import ConfigError, TableError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.reading.source import Source, blocks_of_rows, check_names, refuse_missing_file
 
-__all__ = ["open_database"]
+__all__ = ["all_of", "as_written", "only_table", "open_database", "said_by", "url_of"]
 
 
 @contextmanager
@@ -24,22 +24,23 @@ def open_database(source: str, query: str | None, sql_table: str | None) -> Iter
     """Open the answer of a query, or a table; a database with a single table needs neither."""
     if query is not None and sql_table is not None:
         raise ConfigError("Give --query or --sql-table, not both.")
-    url = _url(source)
+    url = url_of(source)
     shown = url.set(password=None, query={}).render_as_string()
     try:
         engine = sa.create_engine(url)
     except (NoSuchModuleError, ImportError, SQLAlchemyError) as error:
-        raise TableError(f"{shown} names a database that cannot be opened here: {_said(error, url)}.") from error
+        raise TableError(f"{shown} names a database that cannot be opened here: {said_by(error, url)}.") from error
     try:
         with engine.connect().execution_options(stream_results=True, yield_per=10_000) as connection:
             yield _open_result(connection, query, sql_table, shown)
     except SQLAlchemyError as error:
-        raise TableError(f"{shown} did not answer: {_said(error, url)}; check the URL, query and table.") from error
+        raise TableError(f"{shown} did not answer: {said_by(error, url)}; check the URL, query and table.") from error
     finally:
         engine.dispose()
 
 
-def _url(source: str) -> URL:
+def url_of(source: str) -> URL:
+    """The address as SQLAlchemy takes it, with the driver that comes with this package; a file that is missing is refused."""
     try:
         url = make_url(source)
     except (ArgumentError, ValueError):
@@ -51,7 +52,7 @@ def _url(source: str) -> URL:
     return url
 
 
-def _said(error: BaseException, url: URL) -> str:
+def said_by(error: BaseException, url: URL) -> str:
     """The first line of what the driver said, without the password."""
     cause = getattr(error, "orig", None) or error
     text = (str(cause).strip().splitlines() or [type(cause).__name__])[0].rstrip(".;")
@@ -67,11 +68,11 @@ def _said(error: BaseException, url: URL) -> str:
 def _open_result(connection: sa.Connection, query: str | None, sql_table: str | None, shown: str) -> Source:
     findings: tuple[Finding, ...] = ()
     if query is None and sql_table is None:
-        sql_table = _only_table(connection, shown)
+        sql_table = only_table(connection, shown)
         message = f"{shown} has one table, {sql_table!r}; it was read."
         findings = (Finding("D017", "note", message, "Give --sql-table or --query to read something else."),)
     label = f"{shown}, {'query' if query is not None else f'table {sql_table}'}"
-    result = connection.execute(_as_written(query) if query is not None else _all_of(connection, str(sql_table), shown))
+    result = connection.execute(as_written(query) if query is not None else all_of(connection, str(sql_table), shown))
     if not result.returns_rows:
         raise TableError(f"{label}: the statement gives no rows; write a SELECT.")
     names = check_names(list(result.keys()), label)
@@ -79,12 +80,13 @@ def _open_result(connection: sa.Connection, query: str | None, sql_table: str | 
     return Source(label, names, head, blocks, findings=findings)
 
 
-def _as_written(query: str) -> sa.TextClause:
+def as_written(query: str) -> sa.TextClause:
     """The query without bound parameters: a colon is a colon."""
     return sa.text(query.replace(":", r"\:"))
 
 
-def _only_table(connection: sa.Connection, shown: str) -> str:
+def only_table(connection: sa.Connection, shown: str) -> str:
+    """The name of the only table, or a refusal that lists what is there."""
     tables = sa.inspect(connection).get_table_names()
     if len(tables) != 1:
         listed = ", ".join(tables[:12]) or "none"
@@ -92,7 +94,8 @@ def _only_table(connection: sa.Connection, shown: str) -> str:
     return tables[0]
 
 
-def _all_of(connection: sa.Connection, name: str, shown: str) -> sa.Select[Any]:
+def all_of(connection: sa.Connection, name: str, shown: str) -> sa.Select[Any]:
+    """Everything in a table or view, which may be named with its schema."""
     inspector = sa.inspect(connection)
     present = [*inspector.get_table_names(), *inspector.get_view_names()]
     if name in present:

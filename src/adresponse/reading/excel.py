@@ -13,7 +13,7 @@ from adresponse.errors import TableError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.reading.source import Source, blocks_of_rows, check_names, refuse_numbers_as_names
 
-__all__ = ["open_excel"]
+__all__ = ["first_sheet", "full_rows", "header_of", "open_excel", "sheet_name"]
 
 
 @contextmanager
@@ -29,24 +29,25 @@ def open_excel(path: Path, sheet: str | None) -> Iterator[Source]:
 
 def _open_sheet(book: Any, path: Path, sheet: str | None) -> Source:
     names = [s.title for s in book.worksheets]
-    title = _sheet_name(names, path, sheet)
+    title = sheet_name(names, path, sheet)
     page = book[title]
     page.reset_dimensions()
     rows = page.iter_rows(values_only=True)
     label = str(path) if sheet is None else f"{path}, sheet {title!r}"
-    skipped, header = _header(rows, label)
-    head, blocks = blocks_of_rows(_full_rows(rows, len(header), title, skipped + 1), len(header))
+    skipped, header = header_of(rows, label)
+    head, blocks = blocks_of_rows(full_rows(rows, len(header), title, skipped + 1), len(header))
     return Source(
         label,
         check_names(header, label),
         head,
         blocks,
         place=lambda row: f"row {row + skipped + 1} of sheet {title!r}",
-        findings=() if sheet is not None or len(names) == 1 else (_first_sheet(path, names),),
+        findings=() if sheet is not None or len(names) == 1 else (first_sheet(path, names),),
     )
 
 
-def _sheet_name(names: Sequence[str], path: Path, sheet: str | None) -> str:
+def sheet_name(names: Sequence[str], path: Path, sheet: str | None) -> str:
+    """The sheet that was asked for, the first where none was, or a refusal that lists them."""
     if not names:
         raise TableError(f"{path} has no sheet of cells; give a workbook with a table.")
     if sheet is None:
@@ -57,7 +58,8 @@ def _sheet_name(names: Sequence[str], path: Path, sheet: str | None) -> str:
     return sheet
 
 
-def _first_sheet(path: Path, names: Sequence[str]) -> Finding:
+def first_sheet(path: Path, names: Sequence[str]) -> Finding:
+    """What is to be said where the first of several sheets was read (D017)."""
     return Finding(
         "D017",
         "note",
@@ -66,7 +68,8 @@ def _first_sheet(path: Path, names: Sequence[str]) -> Finding:
     )
 
 
-def _header(rows: Iterator[Sequence[Any]], label: str) -> tuple[int, list[Any]]:
+def header_of(rows: Iterator[Sequence[Any]], label: str) -> tuple[int, list[Any]]:
+    """How many rows lie before the column names, and these."""
     for skipped, row in enumerate(rows):
         header = _trimmed(row)
         if header:
@@ -82,7 +85,7 @@ def _trimmed(row: Sequence[Any]) -> list[Any]:
     return values
 
 
-def _full_rows(rows: Iterator[Sequence[Any]], width: int, title: str, before: int) -> Iterator[Sequence[Any]]:
+def full_rows(rows: Iterator[Sequence[Any]], width: int, title: str, before: int) -> Iterator[Sequence[Any]]:
     """Rows of the header's width; empty rows count only where others follow."""
     empty = 0
     for number, row in enumerate(rows, before + 1):

@@ -20,7 +20,7 @@ from adresponse.errors import TableError
 from adresponse.reading import numerals
 from adresponse.reading.source import Block, Source, check_names, refuse_numbers_as_names
 
-__all__ = ["open_text", "refuse_numbers_as_names"]
+__all__ = ["data_records", "open_text", "recognise", "refuse_numbers_as_names"]
 
 _BLOCK_BYTES = 1 << 20
 _SAMPLE_CHARACTERS = 1 << 20
@@ -44,7 +44,7 @@ class Layout:
 
 def open_text(path: Path) -> Source:
     """A text file as a source; every cell is text."""
-    layout = _recognise(path)
+    layout = recognise(path)
     if not (width := len(layout.names)):
         raise TableError(f"{path} is empty; give a table with column names and rows.")
 
@@ -61,7 +61,8 @@ def open_text(path: Path) -> Source:
     )
 
 
-def _recognise(path: Path) -> Layout:
+def recognise(path: Path) -> Layout:
+    """How the file is laid out, or a refusal of what is no text."""
     with path.open("rb") as file:
         start = file.read(4)
     bom = next((b for b in _BOMS if start.startswith(b)), b"")
@@ -182,14 +183,15 @@ def _reader(file: Any, layout: Layout, keys: list[str], wanted: list[str]) -> An
     )
 
 
-def _data_records(layout: Layout) -> Iterator[tuple[int, list[str]]]:
+def data_records(layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """The records after the header, each with the number of its first line."""
     with _text(layout.path, layout.encoding, layout.data_byte) as lines:
         for line, record in _records(lines, layout.separator):
             yield line + layout.header_line, record
 
 
 def _line_of(layout: Layout, row: int) -> int:
-    return next(islice(_data_records(layout), row - 1, None), (0, []))[0]
+    return next(islice(data_records(layout), row - 1, None), (0, []))[0]
 
 
 def _cells(count: int) -> str:
@@ -198,7 +200,7 @@ def _cells(count: int) -> str:
 
 def _refusal(layout: Layout, error: Exception) -> TableError:
     width = len(layout.names)
-    for row, (line, record) in enumerate(_data_records(layout), 1):
+    for row, (line, record) in enumerate(data_records(layout), 1):
         if len(record) != width:
             return TableError(
                 f"Row {row} (line {line} of {layout.path.name}) has {_cells(len(record))}, the header {width}; "
