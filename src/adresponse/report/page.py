@@ -641,9 +641,7 @@ def _words_of(study: Study, tracked: Tracked, drawn: Iterable[str]) -> dict[str,
     }
 
 
-def page(
-    study: Study, figures: Mapping[str, bytes], tracked: Tracked, verification: Verification | None = None
-) -> str:
+def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked, verification: Verification | None = None) -> str:
     """The report as one HTML file that loads nothing from anywhere.
 
     Parameters
