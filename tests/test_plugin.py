@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from mlflow.deployments import get_deploy_client
+from mlflow.deployments.cli import commands
 from mlflow.exceptions import MlflowException
 
 import parts
@@ -237,26 +239,30 @@ def test_mlflow_finds_the_target() -> None:
     assert type(get_deploy_client("adresponse")) is LocalClient
 
 
-def test_mlflows_own_command_line_manages_a_registered_version(workplace: Path) -> None:
+def test_mlflows_own_command_line_manages_a_registered_version(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = tracked_example.open_in(workplace)
     _, _, version = tracked_example.log(opened, tracked_example.study())
-    port = parts.free_port()
-    environment = tracked_example.child_environment(
-        ADRESPONSE_STATE=str(workplace / "state"), MLFLOW_TRACKING_URI=f"sqlite:///{workplace}/mlflow.db"
-    )
+    port, uri = parts.free_port(), f"models:/{version.name}@champion"
+    monkeypatch.setenv("ADRESPONSE_STATE", str(workplace / "state"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace}/mlflow.db")
 
     def mlflow(*words: str) -> str:
-        command = [sys.executable, "-m", "mlflow", "deployments", *words, "-t", "adresponse"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-        assert not done.returncode, done.stdout + done.stderr
-        return done.stdout
+        done = CliRunner().invoke(commands, [*words, "-t", "adresponse"])
+        assert not done.exit_code, (done.output, done.exception)
+        return str(done.output)
 
     (workplace / "spend.json").write_text('{"TV": {"0": 100, "1": 200.5}}')
-    uri = f"models:/{version.name}@champion"
-    try:
-        assert "python_function deployment sales is created" in mlflow(
-            "create", "--name", "sales", "-m", uri, "-C", f"port={port}"
+    create = ["create", "-t", "adresponse", "--name", "sales", "-m", uri, "-C", f"port={port}"]
+    environment = tracked_example.child_environment()
+    try:  # a process of its own, as a user starts it; the others in this one, since each start takes seconds
+        made = subprocess.run(
+            [sys.executable, "-m", "mlflow", "deployments", *create],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
         )
+        assert "python_function deployment sales is created" in made.stdout, made.stderr
         assert "'name': 'sales', 'status': 'alive'" in mlflow("list")
         answers = json.loads(mlflow("predict", "--name", "sales", "-I", "spend.json"))
         assert len(answers["predictions"]) == 2
