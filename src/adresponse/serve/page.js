@@ -46,8 +46,10 @@ function show() {
   const levels = [0.5, 0.8, 0.9, 0.95, 0.99].filter((l) => l <= info.interval.highest_level);
   at("interval").replaceChildren(new Option("none", ""), ...levels.map((l) => new Option(`${+(l * 100).toFixed(1)} %`, l)));
   at("formula").textContent = info.formula;
-  table(at("columns"), ["Column", "Meaning", "Unit", "Lowest", "Highest"], info.columns.map(
-    (c) => [c.name, c.meaning, c.unit, figure(c.lowest), figure(c.highest)]), 3);
+  const told = ["meaning", "unit"].filter((key) => info.columns.some((c) => c[key]));
+  const heads = ["Column", ...told.map((key) => key[0].toUpperCase() + key.slice(1)), "Lowest", "Highest"];
+  table(at("columns"), heads, info.columns.map(
+    (c) => [c.name, ...told.map((key) => c[key]), figure(c.lowest), figure(c.highest)]), told.length + 1);
   const { basis, rows, ...scores } = info.scores;
   at("scores-head").textContent = `Scores of ${rows} ${basis} rows`;
   table(at("scores"), ["Score", "Value"], Object.entries(scores).map(([k, v]) => [k === "r2" ? "R²" : k.toUpperCase(), figure(v)]), 1);
@@ -64,7 +66,9 @@ function field(column, i) {
   const input = element("input");
   Object.assign(input, { id: `column-${i}`, inputMode: "decimal", autocomplete: "off", required: true });
   input.value = Number(((column.lowest + column.highest) / 2).toPrecision(3));
-  const hint = element("p", `${named(column)}; fitted on ${figure(column.lowest)} to ${figure(column.highest)}`, "hint");
+  const range = `${figure(column.lowest)} to ${figure(column.highest)}`;
+  const known = column.meaning || column.unit;
+  const hint = element("p", known ? `${named(column)}; fitted on ${range}` : `Fitted on ${range}`, "hint");
   hint.id = `hint-${i}`;
   input.setAttribute("aria-describedby", hint.id);
   box.append(label, input, hint);

@@ -14,7 +14,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -34,6 +33,7 @@ FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 FEW = 16  # rows up to which Python's floats are quicker than numpy's arrays
 HEADERS_KEPT = 64  # different header lines of CSV that are remembered
 UNPACKED = 32  # how many times larger than the largest body a Parquet file may become
+NUMERALS = b"0123456789.eE+- \t\r"  # what a line of numbers holds beside its commas
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 MISSING = {"", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "#na", "<na>"}  # what pandas takes for no value, case apart
 INFINITE = {"inf", "infinity"}
@@ -90,8 +90,7 @@ class Reader:
         spend = len(self.contract.channels)
         ends = [formula.ranges[name] for name in self.features]
         self._ranges = [(max(low, 0.0) if i < spend else low, high) for i, (low, high) in enumerate(ends)]
-        self._headers: dict[bytes, list[int] | None] = {}
-        self._rows = msgspec.json.Decoder(list[list[float]])
+        self._headers: dict[bytes, list[int]] = {}
 
     def read(self, kind: str, body: bytes) -> Asked:
         """What a body asks.
@@ -114,17 +113,14 @@ class Reader:
             found = self._quick(body) if self._quick else None
             return self._checked(*found) if found else self._careful_json(body)
         if kind == CSV:
-            rows = self._quick_csv(body)
-            return self._checked(rows, None, None) if rows else self._arrays(_csv_columns(body), None)
+            table = self._quick_csv(body)
+            return self._checked(*table, None) if table else self._arrays(_csv_columns(body), None)
         return self._parquet(body)
 
-    def _checked(self, few: Sequence[Sequence[float]] | None, columns: list[Any] | None, level: float | None) -> Asked:
-        """The same, valid: rows few enough stay Python's floats."""
+    def _checked(self, few: Sequence[Sequence[float]] | None, columns: Sequence[Vector], level: float | None) -> Asked:
+        """The same, valid: a few rows, or the columns of more."""
         if level is not None:
             level = as_level(level)
-        if few is not None and len(few) > FEW:
-            table = np.fromiter(chain.from_iterable(few), np.float64, len(few) * len(self.features))
-            columns, few = list(table.reshape(len(few), -1).T), None
         if few is not None:
             for row in few:
                 for x, (low, high) in zip(row, self._ranges, strict=True):
@@ -132,13 +128,10 @@ class Reader:
                         refuse_bad_values(self.contract, [np.array(c, dtype=np.float64) for c in zip(*few, strict=True)])
                         return Asked(few, [], level)
             return Asked(few, [], level, outside=False)
-        arrays = [np.array(c, dtype=np.float64) for c in columns or ()]
-        inside = all(
-            low <= float(x.min()) and float(x.max()) <= high for x, (low, high) in zip(arrays, self._ranges, strict=True)
-        )
+        inside = all(low <= _least(x) and _most(x) <= high for x, (low, high) in zip(columns, self._ranges, strict=True))
         if not inside:
-            refuse_bad_values(self.contract, arrays)
-        return Asked([], arrays, level, outside=not inside)
+            refuse_bad_values(self.contract, columns)
+        return Asked([], list(columns), level, outside=not inside)
 
     def _arrays(self, given: Mapping[str, Any], level: float | None) -> Asked:
         return Asked([], check(self.contract, given), level)
@@ -155,24 +148,21 @@ class Reader:
 
     # --- CSV
 
-    def _quick_csv(self, body: bytes) -> list[tuple[float, ...]] | list[list[float]] | None:
-        """Rows in the features' order, where each line after the first is as many JSON numbers as that has names."""
+    def _quick_csv(self, body: bytes) -> _Table | None:
+        """The table, where each line after the first is as many JSON numbers as that has names."""
         head, _, rest = body.partition(b"\n")
-        if b"[" in rest or b"]" in rest:
-            return None
         order = self._headers.get(head)
         if order is None:
             order = self._order(head)
         if not order:
             return None
         width, *picked = order
-        try:
-            rows = self._rows.decode(b"[[" + rest.rstrip().replace(b"\n", b"],[") + b"]]")
-        except (msgspec.MsgspecError, ValueError):
+        rest = rest.rstrip()
+        marks = rest.translate(None, NUMERALS)
+        height = marks.count(b"\n") + 1
+        if marks != ((b"," * (width - 1) + b"\n") * height)[:-1]:
             return None
-        if set(map(len, rows)) != {width}:
-            return None
-        return rows if picked == list(range(width)) else [tuple(row[i] for i in picked) for row in rows]
+        return _table(rest.replace(b"\n", b","), height, width, picked)
 
     def _order(self, head: bytes) -> list[int]:
         """Width of a table and where the features stand in it, by its header line; empty where that needs a careful look."""
@@ -210,12 +200,39 @@ class Reader:
             raise RequestError(
                 400, "BAD_REQUEST", "The body is no Parquet file that can be read; send one that is whole."
             ) from error
-        given: dict[str, Any] = dict.fromkeys(names, ())
-        given |= {n: _arrow_values(table.column(n)) for n in wanted}
+        given: dict[str, Any] = dict.fromkeys(names, ()) | {n: _arrow_values(table.column(n)) for n in wanted}
+        vectors = [given.get(n) for n in self.features]
+        known = {c.name for c in self.contract.columns}
+        if meta.num_rows and set(names) <= known and all(getattr(v, "dtype", None) == np.float64 for v in vectors):
+            return self._checked(None, vectors, None)  # type: ignore[arg-type]
         return self._arrays(given, None)
 
 
 # --- quick JSON
+
+
+_Table = tuple[Sequence[Sequence[float]] | None, Sequence[Vector]]
+"""A few rows, or the columns of more; one of the two."""
+_numbers = msgspec.json.Decoder(list[float]).decode
+_least, _most = np.minimum.reduce, np.maximum.reduce
+
+
+def _table(numbers: bytes, height: int, width: int, picked: Sequence[int]) -> _Table | None:
+    """A table of JSON numbers with commas between them, row by row, with the columns picked; None where they are others."""
+    try:
+        flat = _numbers(b"[" + numbers + b"]")
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    if len(flat) != height * width:
+        return None
+    if height <= FEW:
+        return [[flat[start + i] for i in picked] for start in range(0, len(flat), width)], ()
+    table = np.fromiter(flat, np.float64, len(flat)).reshape(height, width)
+    return None, [np.ascontiguousarray(table[:, i]) for i in picked]
+
+
+def _column(values: Sequence[float]) -> Vector:
+    return np.fromiter(values, np.float64, len(values))
 
 
 def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float | None] | None] | None:
@@ -233,7 +250,7 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
         table: Any = msgspec.defstruct("Table", [(f, list[float] | float) for f in fields], **strict)
         split: Any = msgspec.defstruct(
             "Split",
-            [("columns", list[str]), ("data", list[list[float]]), ("index", list[int], unset)],
+            [("columns", list[str]), ("data", msgspec.Raw), ("index", list[int], unset)],
             forbid_unknown_fields=True,
             gc=False,
         )
@@ -262,46 +279,55 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
     in_order = list(names)
     all_of = attrgetter(*fields)
     single = width == 1
+    everything = range(width)
 
-    def rows_of(value: list[Any]) -> tuple[Any, Any, int] | None:
-        """Rows or columns of a list of records, or of the numbers of a single column; and their colons."""
+    def rows_of(value: list[Any]) -> tuple[_Table, int] | None:
+        """The table of a list of records, or of the numbers of a single column; and its colons."""
         count = len(value)
         if not count:
             return None
-        if type(value[0]) is float:
-            if not single or not all(type(v) is float for v in value):
-                return None
-            return ([(v,) for v in value], None, 0) if count <= FEW else (None, [value], 0)
         try:
+            if type(value[0]) is float:
+                if not single or (count <= FEW and not all(type(v) is float for v in value)):
+                    return None
+                return (([(v,) for v in value], ()) if count <= FEW else (None, [_column(value)])), 0
             if count <= FEW:
-                return [(all_of(v),) for v in value] if single else [all_of(v) for v in value], None, count * colons
-            return None, [np.fromiter(map(get, value), np.float64, count) for get in getters], count * colons
-        except AttributeError:  # a number among the records
+                few: list[Any] = [(all_of(v),) for v in value] if single else list(map(all_of, value))
+                return (few, ()), count * colons
+            return (None, [np.fromiter(map(get, value), np.float64, count) for get in getters]), count * colons
+        except (AttributeError, TypeError):  # numbers and records in one list
             return None
 
-    def split_of(value: Any) -> tuple[Any, Any, int] | None:
-        columns, data = value.columns, value.data
+    def split_of(value: Any) -> tuple[_Table, int] | None:
+        columns = value.columns
+        if columns == in_order:
+            picked: Sequence[int] = everything
+        elif len(set(columns)) == len(columns) and set(names) <= set(columns) <= known:
+            picked = [columns.index(n) for n in names]
+        else:
+            return None
+        data = bytes(value.data)
+        marks = data.translate(None, NUMERALS + b"\n")
+        height = marks.count(b"[") - 1
+        row = b"[" + b"," * (len(columns) - 1) + b"]"
+        if height < 1 or marks != b"[" + ((row + b",") * height)[:-1] + b"]":
+            return None
         own = 2
         if value.index is not unset:
-            own += 1
-            if len(value.index) != len(data):
+            own = 3
+            if len(value.index) != height:
                 return None
-        if not data or set(map(len, data)) != {len(columns)}:
-            return None
-        if columns == in_order:
-            return data, None, own + colons - width
-        if len(set(columns)) != len(columns) or not set(names) <= set(columns) <= known:
-            return None
-        picked = [columns.index(n) for n in names]
-        return [[r[i] for i in picked] for r in data], None, own + sum(c.count(":") for c in columns)
+        table = _table(data.translate(None, b"[]"), height, len(columns), picked)
+        return (table, own + sum(n.count(":") for n in columns)) if table else None
 
-    def table_of(value: Any) -> tuple[Any, Any, int] | None:
+    def table_of(value: Any) -> tuple[_Table, int] | None:
         given = [get(value) for get in getters]
         if all(type(v) is float for v in given):
-            return [given], None, colons
+            return ([given], ()), colons
         if not all(type(v) is list for v in given) or len(set(map(len, given))) != 1 or not given[0]:
             return None
-        return (list(zip(*given, strict=True)), None, colons) if len(given[0]) <= FEW else (None, given, colons)
+        few = len(given[0]) <= FEW
+        return ((list(zip(*given, strict=True)), ()) if few else (None, [_column(v) for v in given])), colons
 
     def quick(body: bytes) -> tuple[Any, Any, float | None] | None:
         if b"\\" in body:
@@ -320,7 +346,7 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
                 found, forms = (rows_of(value) if type(value) is list else table_of(value)), forms + 1
         if found is None or forms != 1:
             return None
-        few, columns, expected = found
+        (few, columns), expected = found
         level = None
         if asked.params is not unset:
             expected += 1
