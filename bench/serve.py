@@ -189,19 +189,32 @@ def started(command: list[str], port: int, log: Path, **environment: str) -> Ite
                 process.wait()
 
 
+def ours_command(model: str, port: int) -> list[str]:
+    return [sys.executable, "-m", "adresponse", "serve", model, "--port", str(port), "--workers", "1"]
+
+
+def theirs_command(model: str, port: int) -> list[str]:
+    return [sys.executable, "-m", "mlflow", "models", "serve", "-m", model, "--env-manager", "local", "--port", str(port)]
+
+
 def resident(pid: int) -> float:
     """Memory of a process, in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
-def measure(pid: int, port: int, chosen: dict[str, tuple[bytes, str]], seconds: float) -> dict[str, Measured]:
+def measure(
+    pid: int, port: int, chosen: dict[str, tuple[bytes, str]], seconds: float
+) -> tuple[dict[str, Measured], tuple[float, float]]:
+    """Each case, and the memory of the worker before and after them (Parquet loads pyarrow)."""
     found = {}
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/ping").close()
+    before = resident(pid)
     for name, (body, kind) in chosen.items():
         connections = CONNECTIONS if name == "one" else 4
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             found[name] = runner.run(load(pid, port, body, kind, seconds, connections))
-    return found
+    return found, (before, resident(pid))
 
 
 def trained(folder: Path) -> Path:
@@ -240,13 +253,15 @@ def main() -> None:
         chosen = cases(features, formula["ranges"])
         chosen = {k: v for k, v in chosen.items() if not given.cases or k in given.cases.split(",")}
         port = free_port()
-        command = [sys.executable, "-m", "adresponse", "serve", str(folder), "--port", str(port), "--workers", "1"]
-        with started(command, port, work / "ours.log") as (pid, our_start):
-            ours, our_memory = measure(pid, port, chosen, given.seconds), resident(pid)
+        with started(ours_command(str(folder), port), port, work / "ours.log") as (pid, our_start):
+            ours, our_memory = measure(pid, port, chosen, given.seconds)
         port = free_port()
         command = [sys.executable, "-c", THEIRS, str(port)]
-        with started(command, port, work / "theirs.log", __pyfunc_model_path__=str(folder)) as (pid, their_start):
-            theirs, their_memory = measure(pid, port, chosen, given.seconds), resident(pid)
+        with started(command, port, work / "theirs.log", __pyfunc_model_path__=str(folder)) as (pid, _):
+            theirs, their_memory = measure(pid, port, chosen, given.seconds)
+        port = free_port()
+        with started(theirs_command(str(folder), port), port, work / "start.log") as (_, their_start):
+            pass
         heads = ("case", "ours/s", "mlflow/s", "ratio", "cpu us", "", "ratio", "p50 ms", "", "p99 ms", "", "ratio")
         print(f"{heads[0]:10}", *(f"{h:>8}" for h in heads[1:]), "equal")
         for name in chosen:
@@ -255,7 +270,8 @@ def main() -> None:
             times = f"{a.p50:8.2f} {b.p50:8.1f} {a.p99:8.2f} {b.p99:8.1f} {b.p99 / a.p99:8.1f}"
             print(f"{name:10} {rates} {times} {same(a.answer, b.answer, name)}")
         print(f"cold start to the first 200: {our_start:.2f} s, {their_start:.2f} s, ratio {their_start / our_start:.1f}")
-        print(f"memory of the worker: {our_memory:.0f} MB, {their_memory:.0f} MB, ratio {their_memory / our_memory:.1f}")
+        for when, a_mb, b_mb in zip(("idle", "after all"), our_memory, their_memory, strict=True):
+            print(f"memory of the worker, {when}: {a_mb:.0f} MB, {b_mb:.0f} MB, ratio {b_mb / a_mb:.1f}")
         if given.uri:
             registry(given.uri, work)
 
@@ -263,12 +279,9 @@ def main() -> None:
 def registry(uri: str, work: Path) -> None:
     """Cold start of a registered version, by both."""
     seconds = []
-    for name, command in (
-        ("ours", ["-m", "adresponse", "serve", uri, "--workers", "1", "--port"]),
-        ("theirs", ["-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "--port"]),
-    ):
+    for name, command in (("ours", ours_command), ("theirs", theirs_command)):
         port = free_port()
-        with started([sys.executable, *command, str(port)], port, work / f"{name}.registry.log") as (_, taken):
+        with started(command(uri, port), port, work / f"{name}.registry.log") as (_, taken):
             seconds.append(taken)
     ours, theirs = seconds
     print(f"cold start through the registry: {ours:.2f} s, {theirs:.2f} s, ratio {theirs / ours:.1f}")

@@ -99,7 +99,7 @@ def from_folder(folder: Path) -> Model:
     from adresponse.stored import open_stored
 
     stored = open_stored(folder)
-    return Model(stored, stored.formula.about.get("name", ""), stored.model_id, str(folder))
+    return Model(stored, stored.formula.about.get("name", ""), stored.version, str(folder))
 
 
 def open_store() -> Store:
@@ -250,20 +250,21 @@ def serve(
     from adresponse.serve import supervise
 
     store = open_store()
-    registry.locate(store, model)
+    located = registry.locate(store, model)
     if engine == "mlflow":
         with opened(model) as found:
             return _serve_folder(found.stored.folder, options, workers, engine)
 
     def find() -> supervise.Found:
-        located = registry.locate(store, model)
-        return supervise.Found(located.version or located.uri, located.name, located.digest)
+        now = registry.locate(store, model)
+        return supervise.Found(now.version, now.name, now.digest)
 
     def fetch(found: supervise.Found, folder: Path) -> tuple[Path, str | None]:
-        pinned = f"models:/{found.name}/{found.version}" if found.name else found.version
+        pinned = f"models:/{found.name}/{found.version}" if found.version else located.pinned
         return registry.fetch(store, registry.locate(store, pinned), folder), found.digest
 
-    return supervise.run(supervise.Followed(find, fetch), options, workers, poll)
+    moves = model is None or "@" in model
+    return supervise.run(supervise.Followed(find, fetch), options, workers, poll if moves else 0.0)
 
 
 def _serve_folder(folder: Path, options: Options, workers: int, engine: str) -> int:
@@ -277,7 +278,7 @@ def _serve_folder(folder: Path, options: Options, workers: int, engine: str) -> 
 
         return worker.serve(folder, options=options)
     from adresponse.serve import supervise
-    from adresponse.serve.reload import Pointed
+    from adresponse.serve.pointer import Pointed
 
     return supervise.run(Pointed(str(folder)), options, workers)
 
@@ -368,9 +369,13 @@ def _sagemaker(
     with opened(model) as found:
         about: dict[str, Any] = {"model": found.name, "version": found.version, "digest": found.stored.digest}
         if dry_run:
-            return sagemaker.intent(settings, name, **about)
+            return sagemaker.intent(settings, name, **about, action=_changing(action))
         act = sagemaker.create if action == "create" else sagemaker.update
         return act(settings, name, found.stored.folder, **about)
+
+
+def _changing(action: str) -> Literal["create", "update"]:
+    return "update" if action == "update" else "create"
 
 
 def _azureml(
@@ -386,7 +391,9 @@ def _azureml(
         return None
     with opened(model) as found:
         if dry_run:
-            return azureml.intent(settings, name, found.stored, model=found.name, version=found.version)
+            return azureml.intent(
+                settings, name, found.stored, model=found.name, version=found.version, action=_changing(action)
+            )
         act = azureml.create if action == "create" else azureml.update
         return act(client or azureml.connect(settings), settings, name, found.stored, model=found.name, version=found.version)
 

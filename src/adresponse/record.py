@@ -10,14 +10,16 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adresponse import __version__, words
-from adresponse.evaluate import Evaluation, Score
-from adresponse.schema import Contract
-from adresponse.study import Study
-from adresponse.tune import LeaderboardRow
-from adresponse.verification import Verification
+
+if TYPE_CHECKING:
+    from adresponse.evaluate import Evaluation, Score
+    from adresponse.schema import Contract
+    from adresponse.study import Study
+    from adresponse.tune import LeaderboardRow
+    from adresponse.verification import Verification
 
 __all__ = [
     "candidate_note",

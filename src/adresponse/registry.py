@@ -8,13 +8,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adresponse import record
 from adresponse.errors import StoreError, did_you_mean
 from adresponse.store import LoggedModel, Store, error_code
-from adresponse.study import Study
-from adresponse.verification import Verification
+
+if TYPE_CHECKING:
+    from adresponse.study import Study
+    from adresponse.verification import Verification
 
 __all__ = ["CHAMPION", "Located", "Version", "champion", "fetch", "locate", "register", "tag", "versions"]
 

@@ -31,7 +31,7 @@ ROWS = "evaluation_rows.parquet"
 MANIFEST = "manifest.json"
 CODE = "code"
 SHIPPED = ("errors", "schema", "rows", "formula", "pyfunc")
-FROM_REGISTRY = {"registered_model_meta"}  # what MLflow adds when it downloads a version
+REGISTERED = "registered_model_meta"  # what MLflow adds when it downloads a version
 PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill"}
 PICKLE_START = re.compile(rb"\x80[\x02-\x05]")  # the opcode PROTO of a binary pickle
 
@@ -64,6 +64,16 @@ class Stored:
     def model_id(self) -> str:
         """MLflow's id of the logged model."""
         return self.formula.about.get("model_id", "")
+
+    @property
+    def version(self) -> str:
+        """The registered version that a download says it is, else MLflow's id; a label, which no manifest covers."""
+        try:
+            said = (self.folder / REGISTERED).read_text("utf-8")
+        except OSError:
+            return self.model_id
+        found = re.search(r"^model_version: '?(\d+)'?$", said, re.MULTILINE)
+        return found[1] if found else self.model_id
 
 
 def ship_code(folder: Path) -> str:
@@ -156,7 +166,7 @@ def _refuse_changes(folder: Path, expected: str | None) -> str:
         )
     try:
         sealed: Mapping[str, str] = json.loads(text)["sha256"]
-        present = set(_files(folder)) - {MANIFEST} - FROM_REGISTRY
+        present = set(_files(folder)) - {MANIFEST} - {REGISTERED}
         changed = [n for n in sealed if n in present and _digest(folder / n) != sealed[n]]
     except (ValueError, KeyError, TypeError):
         raise TamperedModelError(f"The model's {MANIFEST} cannot be read; it was changed, and is not loaded.") from None

@@ -37,7 +37,7 @@ async def admit(pointed: Pointed, options: Options) -> Served:
         If it was altered, cannot be loaded here, or answers otherwise than is recorded.
     """
     stored = await asyncio.to_thread(open_stored, Path(pointed.folder), pointed.digest)
-    version = pointed.version or stored.model_id
+    version = pointed.version or stored.version
     if stored.formula.closed:
         served = Served(stored, version, pointed.name)
         await _replay(served, options)
