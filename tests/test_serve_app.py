@@ -6,7 +6,11 @@ import asyncio
 import io
 import json
 import math
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -486,3 +490,19 @@ def test_only_refusals_are_logged_when_told_so(capfd: pytest.CaptureFixture[str]
     log.add("b", "GET", "/", 404, 1.0, 0, "7", "path")
     log.flush()
     assert [json.loads(line)["id"] for line in capfd.readouterr().err.splitlines()] == ["b"]
+
+
+def test_workers_that_share_a_folder_are_counted_together(tmp_path: Path) -> None:
+    code = (
+        "import asyncio\nfrom serving_example import app, ask, formula\nserver = app(formula('TV'), log='errors')\n"
+        "said = asyncio.run(ask(server, {'inputs': [5, 6]}))\n"
+        "print(asyncio.run(ask(server, path='/metrics', method='GET')).body.decode())"
+    )
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent)}
+    texts = [
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert "adresponse_rows_total 2.0" in texts[0]
+    assert "adresponse_rows_total 4.0" in texts[1]
+    assert 'adresponse_request_seconds_count{path="/invocations"} 2.0' in texts[1]

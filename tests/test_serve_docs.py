@@ -127,3 +127,17 @@ def test_the_page_asks_for_the_token(browser: Any) -> None:
         page.get_by_role("button", name="Predict").click()
         page.wait_for_selector("#answer .figure")
         assert "s3cret" not in page.text_content("body")
+
+
+def test_a_client_that_sends_too_much_reads_why() -> None:
+    import httpx
+
+    with listening(app(formula("TV"), max_body=1 << 20, log="errors")) as url, httpx.Client(base_url=url) as client:
+        for size in (2 << 20, 16 << 20):
+            answer = client.post("/invocations", content=b" " * size, headers={"content-type": "application/json"})
+            assert answer.status_code == 413
+            assert "more than 1048576 bytes" in answer.json()["message"]
+        parts = (b" " * 65536 for _ in range(40))
+        assert client.post("/invocations", content=parts, headers={"content-type": "application/json"}).status_code == 413
+        assert client.head("/ping").status_code == 200
+        assert client.post("/invocations", json={"inputs": [5]}).status_code == 200

@@ -18,7 +18,7 @@ class Options:
         Where it listens; port 0 takes a free one.
     token : str
         What ``Authorization: Bearer`` has to carry; empty asks nobody for one. Probes (/ping, /health, /ready,
-        /version) never need it.
+        /version) never need it, nor does the page at /docs, which is the same for every model.
     hosts : tuple of str
         Names that the ``Host`` header may carry, without port; ``*`` takes any.
     max_body : int
