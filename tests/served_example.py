@@ -23,7 +23,7 @@ import adresponse
 from adresponse.errors import AdresponseError, StoreError
 from adresponse.formula import Formula, Spread, Term
 from adresponse.schema import Contract
-from adresponse.serve.options import Options
+from adresponse.serving.options import Options
 from adresponse.stored import seal
 
 HERE = Path(__file__).parent
@@ -89,7 +89,7 @@ class FileRegistry:
         self._alias.unlink()
 
     def find(self) -> Any:
-        from adresponse.serve.supervise import Found
+        from adresponse.serving.supervise import Found
 
         try:
             return Found(self._alias.read_text("utf-8"), "sales-response")
@@ -250,8 +250,8 @@ class Load:
 
 def main(given: dict[str, Any]) -> int:
     """Serve in this process, as the command line does."""
-    from adresponse.serve import supervise, worker
-    from adresponse.serve.pointer import Pointed
+    from adresponse.serving import supervise, worker
+    from adresponse.serving.pointer import Pointed
 
     options = Options(port=0, **{"log": "errors", **given["options"]})
     registry = FileRegistry(Path(given["home"]))

@@ -10,9 +10,9 @@ from typing import Any
 
 from adresponse.formula import Formula, Spread, Term
 from adresponse.schema import Contract
-from adresponse.serve.app import App, create_app
-from adresponse.serve.holder import Holder, Served
-from adresponse.serve.options import Options
+from adresponse.serving.app import App, create_app
+from adresponse.serving.holder import Holder, Served
+from adresponse.serving.options import Options
 from adresponse.stored import Stored
 
 SPREAD = Spread(1.5, -0.02, 0.1, tuple(i / 50 for i in range(1, 100)))

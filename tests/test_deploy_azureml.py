@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 import stored_example
-from adresponse.deploy import azureml
-from adresponse.deploy.azureml import Settings
 from adresponse.errors import ConfigError, DeploymentError
-from adresponse.serve import launch
+from adresponse.serving import launch
 from adresponse.stored import Stored, open_stored
+from adresponse.targets import azureml
+from adresponse.targets.azureml import Settings
 from adresponse.verification import EvaluationRows
 
 WHERE = {"subscription_id": "0000", "resource_group": "marketing", "workspace_name": "models"}

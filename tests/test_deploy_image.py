@@ -20,10 +20,10 @@ import container_parts
 import parts
 import stored_example
 from adresponse import words
-from adresponse.deploy import image
 from adresponse.errors import ConfigError, DeploymentError
-from adresponse.serve import client
+from adresponse.serving import client
 from adresponse.stored import Stored, open_stored
+from adresponse.targets import image
 from adresponse.verification import EvaluationRows
 
 ABOUT = {"version": "3", "name": "sales-response"}

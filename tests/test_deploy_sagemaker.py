@@ -20,11 +20,11 @@ from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from moto.server import ThreadedMotoServer
 
 import stored_example
-from adresponse.deploy import sagemaker
-from adresponse.deploy.sagemaker import Settings
 from adresponse.errors import ConfigError, DeploymentError
-from adresponse.serve import launch
+from adresponse.serving import launch
 from adresponse.stored import Stored, open_stored
+from adresponse.targets import sagemaker
+from adresponse.targets.sagemaker import Settings
 from adresponse.verification import Answered, EvaluationRows, compare
 
 REGION = "eu-west-1"

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 
 import adresponse
 from adresponse import store
-from adresponse.serve import launch
+from adresponse.serving import launch
 from adresponse.verification import EvaluationRows
 from stored_example import curved, one_channel, stored
 

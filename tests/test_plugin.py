@@ -28,10 +28,10 @@ import parts
 import stored_example
 import tracked_example
 from adresponse import plugin
-from adresponse.deploy import local
 from adresponse.errors import DeploymentError
 from adresponse.plugin import LocalClient, state_folder
-from adresponse.serve import client as serve_client
+from adresponse.serving import client as serve_client
+from adresponse.targets import local
 from adresponse.verification import EvaluationRows
 
 

@@ -19,9 +19,9 @@ import pytest
 
 from adresponse.errors import ModelError
 from adresponse.rows import Vector
-from adresponse.serve.accesslog import AccessLog
-from adresponse.serve.app import App
-from adresponse.serve.requests import CSV, FEW, JSON, PARQUET
+from adresponse.serving.accesslog import AccessLog
+from adresponse.serving.app import App
+from adresponse.serving.requests import CSV, FEW, JSON, PARQUET
 from serving_example import Said, app, ask, formula, served
 
 ONE = app(formula("TV", date="Week"), log="errors")

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from adresponse.errors import ConfigError, DeploymentError, ModelError
-from adresponse.serve import client, launch, listening
-from adresponse.serve.options import Options
+from adresponse.serving import client, launch, listening
+from adresponse.serving.options import Options
 from parts import free_port
 from served_example import alive, children, closed_model, environment, until
 from stored_example import one_channel, stored
@@ -278,7 +278,7 @@ def test_mlflows_own_server_in_the_foreground_ends_when_told(tmp_path: Path) -> 
     folder, port = stored(one_channel(), tmp_path), free_port()
     code = f"""if True:
         import sys
-        from adresponse.serve import launch, options
+        from adresponse.serving import launch, options
         sys.exit(launch.serve_mlflow({str(folder)!r}, options.Options(port={port})))
     """
     process = subprocess.Popen([sys.executable, "-c", code], env=environment(), stderr=subprocess.DEVNULL)

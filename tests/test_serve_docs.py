@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from adresponse.serve.app import App
+from adresponse.serving.app import App
 from serving_example import app, ask, formula
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from adresponse.errors import ModelError
-from adresponse.serve.pipeline import PipelineChild
+from adresponse.serving.pipeline import PipelineChild
 from served_example import alive, environment, slow_model, until
 
 Act = Callable[[PipelineChild], Awaitable[Any]]
@@ -130,7 +130,7 @@ def test_a_pipeline_that_cannot_be_loaded_is_refused_with_the_reason(tmp_path: P
 
 
 def test_it_ends_with_its_input_whatever_it_is_at(slow: Path) -> None:
-    command = [sys.executable, "-m", "adresponse.serve.pipeline", str(slow)]
+    command = [sys.executable, "-m", "adresponse.serving.pipeline", str(slow)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as child:
         assert child.stdin is not None
         assert child.stdout is not None

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from adresponse.serve.options import Options
-from adresponse.serve.worker import Task
+from adresponse.serving.options import Options
+from adresponse.serving.worker import Task
 from served_example import (
     FileRegistry,
     Load,

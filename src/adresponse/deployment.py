@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from adresponse.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
-    from adresponse.deploy.azureml import Status as AzureStatus
-    from adresponse.deploy.image import Written
-    from adresponse.deploy.intent import Intent
-    from adresponse.deploy.sagemaker import Status as SageMakerStatus
     from adresponse.engines.scored import Scored
     from adresponse.pyfunc import ResponseModel
     from adresponse.registry import Located
-    from adresponse.serve.options import Options
+    from adresponse.serving.options import Options
     from adresponse.store import Store
     from adresponse.stored import Stored
+    from adresponse.targets.azureml import Status as AzureStatus
+    from adresponse.targets.image import Written
+    from adresponse.targets.intent import Intent
+    from adresponse.targets.sagemaker import Status as SageMakerStatus
     from adresponse.verification import Answered, EvaluationRows, Verification
 
 __all__ = ["Model", "Verified", "deploy", "load", "opened", "predict", "serve", "try_out", "verify"]
@@ -232,12 +232,12 @@ def serve(
     beyond : {"warn", "refuse"}
         What to do with values beyond the range of the rows fitted.
     timeout, max_body, max_waiting, log
-        See ``serve.options.Options``.
+        See ``serving.options.Options``.
     poll : float
         Seconds between two looks at the alias.
     """
-    from adresponse.serve.listening import refuse_open_door
-    from adresponse.serve.options import Options
+    from adresponse.serving.listening import refuse_open_door
+    from adresponse.serving.options import Options
 
     options = Options(
         host=host, port=port, token=read_token(token_file), hosts=(*Options().hosts, *allow_hosts), max_body=max_body,
@@ -247,7 +247,7 @@ def serve(
     if model is not None and Path(model).is_dir():
         return _serve_folder(Path(model), options, workers, engine)
     from adresponse import registry
-    from adresponse.serve import supervise
+    from adresponse.serving import supervise
 
     store = open_store()
     located = registry.locate(store, model)
@@ -269,16 +269,16 @@ def serve(
 
 def _serve_folder(folder: Path, options: Options, workers: int, engine: str) -> int:
     if engine == "mlflow":
-        from adresponse.serve import launch
+        from adresponse.serving import launch
         from adresponse.stored import open_stored
 
         return launch.serve_mlflow(open_stored(folder).folder, options, workers)
     if workers == 1:
-        from adresponse.serve import worker
+        from adresponse.serving import worker
 
         return worker.serve(folder, options=options)
-    from adresponse.serve import supervise
-    from adresponse.serve.pointer import Pointed
+    from adresponse.serving import supervise
+    from adresponse.serving.pointer import Pointed
 
     return supervise.run(Pointed(str(folder)), options, workers)
 
@@ -337,7 +337,7 @@ def deploy(
 
 
 def _image(found: Model, out: Path, given: dict[str, Any], force: bool, dry_run: bool) -> Intent | Written:
-    from adresponse.deploy import image
+    from adresponse.targets import image
 
     if unknown := set(given) - {"port", "token_file"}:
         raise ConfigError(f"The setting {min(unknown)!r} is not known to an image; it takes port and token_file.")
@@ -356,7 +356,7 @@ def _port(value: Any) -> int:
 def _sagemaker(
     model: str | None, action: str, name: str, region: str | None, given: dict[str, Any], dry_run: bool
 ) -> Intent | Status | None:
-    from adresponse.deploy import sagemaker
+    from adresponse.targets import sagemaker
 
     if not region:
         raise ConfigError("SageMaker needs a region; add --region eu-west-1.")
@@ -381,7 +381,7 @@ def _changing(action: str) -> Literal["create", "update"]:
 def _azureml(
     model: str | None, action: str, name: str, given: dict[str, Any], dry_run: bool, client: Any
 ) -> Intent | Status | None:
-    from adresponse.deploy import azureml
+    from adresponse.targets import azureml
 
     settings = azureml.Settings.read(given)
     if action == "status":
@@ -403,7 +403,7 @@ def _azureml(
 
 def try_out(stored: Stored, name: str, store: Store, experiment_id: str, run_id: str) -> Verification:
     """Put a model that is not registered yet behind a local endpoint, and hold its answers against the evaluation."""
-    from adresponse.serve import launch
+    from adresponse.serving import launch
 
     with launch.background(stored.folder, version=stored.model_id, name=name) as endpoint:
         verified = _judged(
@@ -476,7 +476,7 @@ def _asker(
         if not deployment:
             raise ConfigError(f"target={target!r} needs the name of the deployment there; add --deployment NAME.")
         return _ask_target(target, deployment, config or {}), f"{target} {deployment}"
-    from adresponse.serve import launch
+    from adresponse.serving import launch
 
     endpoint = stack.enter_context(launch.background(found.stored.folder, version=found.version, name=found.name))
     return _ask_url(endpoint.url, ""), "A local endpoint"
@@ -486,12 +486,12 @@ def _ask_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
     """A way to ask a deployment of a cloud, or of any other target of ``mlflow deployments``."""
     kind, _, place = target.partition(":/")
     if kind == "sagemaker":
-        from adresponse.deploy import sagemaker
+        from adresponse.targets import sagemaker
 
         aws = sagemaker.Settings.read(place.partition("/")[0], config)
         return lambda rows: sagemaker.ask(aws, deployment, _columns(rows), _level(rows))
     if kind == "azureml":
-        from adresponse.deploy import azureml
+        from adresponse.targets import azureml
 
         azure = azureml.Settings.read(config)
         client = azureml.connect(azure)
@@ -512,7 +512,7 @@ def _level(rows: EvaluationRows) -> float | None:
 def _ask_url(url: str, token: str) -> Ask:
     import numpy as np
 
-    from adresponse.serve import client
+    from adresponse.serving import client
     from adresponse.verification import Answered
 
     def ask(rows: EvaluationRows) -> Answered:

@@ -20,9 +20,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.utils.proto_json_utils import dump_input_data
 
-from adresponse.deploy import local
-from adresponse.deploy.local import Local, Wanted
 from adresponse.errors import AdresponseError, ConfigError, DeploymentError, did_you_mean
+from adresponse.targets import local
+from adresponse.targets.local import Local, Wanted
 
 __all__ = ["LocalClient", "run_local", "state_folder", "target_help"]
 

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 from adresponse.errors import ConfigError
-from adresponse.serve.options import Options
+from adresponse.serving.options import Options
 
 __all__ = ["announce", "listen", "refuse_open_door", "say", "url_of"]
 

@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
 
-from adresponse.serve.holder import Holder, Served
-from adresponse.serve.metrics import Tally
-from adresponse.serve.options import Options
-from adresponse.serve.requests import CSV, FORMS, JSON, PARQUET
+from adresponse.serving.holder import Holder, Served
+from adresponse.serving.metrics import Tally
+from adresponse.serving.options import Options
+from adresponse.serving.requests import CSV, FORMS, JSON, PARQUET
 
 __all__ = ["ROUTES", "Context"]
 
@@ -123,7 +123,7 @@ def _metrics(context: Context) -> Reply:
 
 
 def _openapi(context: Context) -> Reply:
-    from adresponse.serve.openapi import document
+    from adresponse.serving.openapi import document
 
     return _json(document(context.served, context.options, _installed("adresponse")))
 
@@ -131,7 +131,7 @@ def _openapi(context: Context) -> Reply:
 def _file(name: str, kind: bytes) -> Callable[[Context], Reply]:
     @cache
     def body() -> bytes:
-        return (files("adresponse.serve") / name).read_bytes()
+        return (files("adresponse.serving") / name).read_bytes()
 
     headers = [(b"content-type", kind), (b"content-security-policy", PAGE_POLICY)]
     return lambda context: (200, headers, body())

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from adresponse.errors import AdresponseError, ConfigError, DeploymentError, ModelError
-from adresponse.serve.listening import announce, listen, say, url_of
-from adresponse.serve.options import Options
-from adresponse.serve.pointer import Pointed
-from adresponse.serve.worker import ONE_THREAD, Task
+from adresponse.serving.listening import announce, listen, say, url_of
+from adresponse.serving.options import Options
+from adresponse.serving.pointer import Pointed
+from adresponse.serving.worker import ONE_THREAD, Task
 
 __all__ = ["Fetch", "Find", "Followed", "Found", "Worker", "run"]
 
@@ -148,7 +148,7 @@ class Worker:
         self.refusal = ""
         self._rest = b""
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "adresponse.serve.worker"],
+            [sys.executable, "-P", "-m", "adresponse.serving.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

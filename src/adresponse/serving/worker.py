@@ -1,7 +1,7 @@
 """One process that answers: it loads the model, listens, swaps when told to, and ends without losing a request.
 
 A folder that one process serves is served by the caller itself (``serve``). Otherwise a parent starts workers
-(``python -m adresponse.serve.worker``), which inherit its listening socket. A worker reads one line of JSON from its
+(``python -m adresponse.serving.worker``), which inherit its listening socket. A worker reads one line of JSON from its
 input (``Task``) and reports by lines on its output: ``ready``, ``serving N``, ``refused N SENTENCE``. It ends when its
 input does, so that none outlives its parent. None loads MLflow, pandas or scikit-learn.
 """
@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from adresponse.errors import AdresponseError, DeploymentError
-from adresponse.serve.listening import announce, listen, url_of
-from adresponse.serve.options import Options
-from adresponse.serve.pointer import Pointed
+from adresponse.serving.listening import announce, listen, url_of
+from adresponse.serving.options import Options
+from adresponse.serving.pointer import Pointed
 
 if TYPE_CHECKING:
-    from adresponse.serve.holder import Served
+    from adresponse.serving.holder import Served
 
 __all__ = ["Task", "serve"]
 
@@ -110,9 +110,9 @@ async def _answer(
     parent: int | None = None,
 ) -> int:
     """Load, listen, answer, drain; gives the exit code."""
-    from adresponse.serve import reload
-    from adresponse.serve.app import create_app
-    from adresponse.serve.holder import Holder
+    from adresponse.serving import reload
+    from adresponse.serving.app import create_app
+    from adresponse.serving.holder import Holder
 
     holder = Holder(await reload.admit(pointed, options), ready=True, trouble=pointed.trouble)
     server = _server(create_app(holder, options), options)
@@ -140,7 +140,7 @@ def _title(served: Served) -> str:
 
 
 def _server(app: Any, options: Options) -> Any:
-    from adresponse.serve.wire import Server, configuration
+    from adresponse.serving.wire import Server, configuration
 
     return Server(configuration(app, options.drain))
 
@@ -182,13 +182,13 @@ def _told_to_end(server: Any, holder: Any, options: Options, parent: int | None)
 
 
 def main() -> int:
-    """``python -m adresponse.serve.worker``: answer on an inherited socket until told to end."""
+    """``python -m adresponse.serving.worker``: answer on an inherited socket until told to end."""
     _one_thread()
     reports = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no report
     report = partial(_report, reports)
     task = Task.from_line(_line(0))
-    from adresponse.serve.reload import sentence_of
+    from adresponse.serving.reload import sentence_of
 
     listening = socket.socket(fileno=task.socket)
     pointer = Path(task.pointer)

@@ -24,7 +24,7 @@ from adresponse.errors import RowsError, did_you_mean
 from adresponse.formula import Formula
 from adresponse.rows import Vector, as_level, check, missing_column, no_rows, refuse_bad_values, show
 from adresponse.schema import Contract
-from adresponse.serve.answers import RequestError
+from adresponse.serving.answers import RequestError
 
 __all__ = ["CSV", "FEW", "FORMS", "JSON", "PARQUET", "Asked", "Reader"]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adresponse.errors import AdresponseError, ModelError
-from adresponse.serve.holder import Holder, Served
-from adresponse.serve.options import Options
-from adresponse.serve.pointer import Pointed
+from adresponse.serving.holder import Holder, Served
+from adresponse.serving.options import Options
+from adresponse.serving.pointer import Pointed
 from adresponse.stored import open_stored
 
 if TYPE_CHECKING:
-    from adresponse.serve.pipeline import PipelineChild
+    from adresponse.serving.pipeline import PipelineChild
 
 __all__ = ["Pointed", "admit", "child_of", "follow", "sentence_of", "settle"]
 
@@ -42,7 +42,7 @@ async def admit(pointed: Pointed, options: Options) -> Served:
         served = Served(stored, version, pointed.name)
         await _replay(served, options)
         return served
-    from adresponse.serve.pipeline import PipelineChild
+    from adresponse.serving.pipeline import PipelineChild
 
     child = PipelineChild(stored.folder)
     try:
@@ -57,7 +57,7 @@ async def admit(pointed: Pointed, options: Options) -> Served:
 
 async def _replay(served: Served, options: Options) -> None:
     """Ask the stored example as a request is asked, and compare each answer with the recorded one."""
-    from adresponse.serve.app import create_app
+    from adresponse.serving.app import create_app
 
     allowed = replace(options, timeout=max(options.timeout, REPLAY_SECONDS), **ANYONE)  # type: ignore[arg-type]
     request = json.dumps(served.stored.replay["request"]).encode()

@@ -76,7 +76,7 @@ class PipelineChild:
     async def _load(self) -> None:
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "adresponse.serve.pipeline", str(self.folder)),
+                *(sys.executable, "-P", "-m", "adresponse.serving.pipeline", str(self.folder)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env={**ONE_THREAD, **_environment()},
@@ -189,7 +189,7 @@ def _environment() -> dict[str, str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``python -m adresponse.serve.pipeline FOLDER``: answer until the input ends."""
+    """``python -m adresponse.serving.pipeline FOLDER``: answer until the input ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     try:

@@ -19,13 +19,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from adresponse import __version__
-from adresponse.deploy.intent import Intent, Step
 from adresponse.errors import ConfigError, DeploymentError
 from adresponse.stored import Stored
+from adresponse.targets.intent import Intent, Step
 
 __all__ = ["SERVER", "Written", "commands", "dockerfile", "intent", "requirements", "write"]
 
-SERVER = ("click", "httptools", "msgspec", "numpy", "prometheus-client", "starlette", "uvicorn", "uvloop")
+SERVER = ("click", "httptools", "msgspec", "numpy", "prometheus-client", "uvicorn", "uvloop")
 USER = 10001  # beyond the ids that distributions give out; a number, so that "may not run as root" can be checked
 TRACKING_ONLY = "mlflow"  # a stored model names it first, and the server does without
 MADE = "# Made by adresponse "

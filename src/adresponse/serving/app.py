@@ -21,12 +21,12 @@ import numpy as np
 from adresponse.errors import AdresponseError, RowsError
 from adresponse.formula import Formula
 from adresponse.rows import not_finite
-from adresponse.serve.accesslog import AccessLog
-from adresponse.serve.answers import CODES, RequestError, error_body, predictions_body, some_predictions_body
-from adresponse.serve.holder import Holder, Served
-from adresponse.serve.metrics import Tally
-from adresponse.serve.options import Options
-from adresponse.serve.requests import CSV, JSON, PARQUET, Asked, Reader
+from adresponse.serving.accesslog import AccessLog
+from adresponse.serving.answers import CODES, RequestError, error_body, predictions_body, some_predictions_body
+from adresponse.serving.holder import Holder, Served
+from adresponse.serving.metrics import Tally
+from adresponse.serving.options import Options
+from adresponse.serving.requests import CSV, JSON, PARQUET, Asked, Reader
 
 __all__ = ["App", "create_app"]
 
@@ -376,7 +376,7 @@ class App:
     # --- the other paths
 
     async def _page(self, x: Exchange) -> Answer:
-        from adresponse.serve import routes
+        from adresponse.serving import routes
 
         page = routes.ROUTES.get(x.path)
         if page is None:
@@ -432,7 +432,7 @@ def _tick(app: weakref.ref[App], loop: asyncio.AbstractEventLoop) -> None:
 
 @cache
 def _paths() -> frozenset[str]:
-    from adresponse.serve.routes import ROUTES
+    from adresponse.serving.routes import ROUTES
 
     return frozenset(ROUTES)
 

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from adresponse.serve.holder import Holder
+from adresponse.serving.holder import Holder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

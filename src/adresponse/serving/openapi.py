@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from adresponse.serve.answers import CODES
-from adresponse.serve.holder import Served
-from adresponse.serve.options import Options
-from adresponse.serve.requests import CSV, JSON, PARQUET
+from adresponse.serving.answers import CODES
+from adresponse.serving.holder import Served
+from adresponse.serving.options import Options
+from adresponse.serving.requests import CSV, JSON, PARQUET
 
 __all__ = ["document"]
 

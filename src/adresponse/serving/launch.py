@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adresponse.errors import ConfigError, DeploymentError, ModelError
-from adresponse.serve.listening import listen, say, url_of
-from adresponse.serve.options import Options
-from adresponse.serve.pointer import Pointed
-from adresponse.serve.supervise import Worker, environment
+from adresponse.serving.listening import listen, say, url_of
+from adresponse.serving.options import Options
+from adresponse.serving.pointer import Pointed
+from adresponse.serving.supervise import Worker, environment
 
 __all__ = ["Endpoint", "background", "serve_mlflow"]
 

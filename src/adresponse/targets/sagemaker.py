@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from adresponse.deploy.answers import read_answers
-from adresponse.deploy.intent import Intent, Step, hide
 from adresponse.errors import ConfigError, DeploymentError, did_you_mean
+from adresponse.targets.answers import read_answers
+from adresponse.targets.intent import Intent, Step, hide
 
 if TYPE_CHECKING:
     from adresponse.verification import Answered
