@@ -2,6 +2,9 @@
 
     python bench/serve.py [FOLDER] [--seconds 3] [--cases one,split] [--uri models:/NAME@ALIAS]
 
+MLflow's server is measured twice: on the same version, which answers by its formula there too, and on the same fitted
+pipeline as ``mlflow.sklearn.save_model`` stores it, which is what a version was before it carried a formula.
+
 FOLDER is a stored model as a version's download looks; without one, a model of the built-in three-channel table is trained.
 Both servers run with their logs on and with ``gc.freeze()``, without which MLflow's slowest answers are mostly garbage
 collection. The load comes from this process over raw sockets that stay open, for a fixed time a case. Ends with a table.
@@ -46,6 +49,16 @@ from mlflow.pyfunc.scoring_server.app import app
 gc.collect()
 gc.freeze()
 uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]))
+"""
+ORDINARY = """
+import sys, mlflow.sklearn
+from mlflow.models import ModelSignature, get_model_info
+source, target = sys.argv[1:]
+inputs = get_model_info(source).signature
+mlflow.sklearn.save_model(
+    mlflow.sklearn.load_model(source), target, serialization_format="skops", pip_requirements=["mlflow"],
+    signature=ModelSignature(inputs.inputs, inputs.outputs),
+)
 """
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
@@ -239,9 +252,39 @@ def trained(folder: Path) -> Path:
 
 
 def same(ours: bytes, theirs: bytes, name: str) -> bool:
-    if name != "csv":
-        return ours == theirs
+    """Equal to the byte, or in CSV, and against scikit-learn's sums, to 1e-12."""
+    if ours == theirs:
+        return True
     return np.allclose(json.loads(ours)["predictions"], json.loads(theirs)["predictions"], rtol=1e-12, atol=0)
+
+
+def compare(
+    ours: dict[str, Measured],
+    our_start: float,
+    our_memory: tuple[float, float],
+    folder: Path,
+    chosen: dict[str, tuple[bytes, str]],
+    seconds: float,
+    work: Path,
+) -> None:
+    """Measure MLflow's server on a folder, and print it beside ours."""
+    port = free_port()
+    command = [sys.executable, "-c", THEIRS, str(port)]
+    with started(command, port, work / "theirs.log", __pyfunc_model_path__=str(folder)) as (pid, _):
+        theirs, their_memory = measure(pid, port, chosen, seconds)
+    port = free_port()
+    with started(theirs_command(str(folder), port), port, work / "start.log") as (_, their_start):
+        pass
+    heads = ("case", "ours/s", "mlflow/s", "ratio", "cpu us", "", "ratio", "p50 ms", "", "p99 ms", "", "ratio")
+    print(f"{heads[0]:10}", *(f"{h:>8}" for h in heads[1:]), "equal")
+    for name in chosen:
+        a, b = ours[name], theirs[name]
+        rates = f"{a.rate:8.0f} {b.rate:8.0f} {a.rate / b.rate:8.1f} {a.work:8.0f} {b.work:8.0f} {b.work / a.work:8.1f}"
+        times = f"{a.p50:8.2f} {b.p50:8.1f} {a.p99:8.2f} {b.p99:8.1f} {b.p99 / a.p99:8.1f}"
+        print(f"{name:10} {rates} {times} {same(a.answer, b.answer, name)}")
+    print(f"cold start to the first 200: {our_start:.2f} s, {their_start:.2f} s, ratio {their_start / our_start:.1f}")
+    for when, a_mb, b_mb in zip(("idle", "after all"), our_memory, their_memory, strict=True):
+        print(f"memory of the worker, {when}: {a_mb:.0f} MB, {b_mb:.0f} MB, ratio {b_mb / a_mb:.1f}")
 
 
 def main() -> None:
@@ -262,23 +305,12 @@ def main() -> None:
         port = free_port()
         with started(ours_command(str(folder), port), port, work / "ours.log") as (pid, our_start):
             ours, our_memory = measure(pid, port, chosen, given.seconds)
-        port = free_port()
-        command = [sys.executable, "-c", THEIRS, str(port)]
-        with started(command, port, work / "theirs.log", __pyfunc_model_path__=str(folder)) as (pid, _):
-            theirs, their_memory = measure(pid, port, chosen, given.seconds)
-        port = free_port()
-        with started(theirs_command(str(folder), port), port, work / "start.log") as (_, their_start):
-            pass
-        heads = ("case", "ours/s", "mlflow/s", "ratio", "cpu us", "", "ratio", "p50 ms", "", "p99 ms", "", "ratio")
-        print(f"{heads[0]:10}", *(f"{h:>8}" for h in heads[1:]), "equal")
-        for name in chosen:
-            a, b = ours[name], theirs[name]
-            rates = f"{a.rate:8.0f} {b.rate:8.0f} {a.rate / b.rate:8.1f} {a.work:8.0f} {b.work:8.0f} {b.work / a.work:8.1f}"
-            times = f"{a.p50:8.2f} {b.p50:8.1f} {a.p99:8.2f} {b.p99:8.1f} {b.p99 / a.p99:8.1f}"
-            print(f"{name:10} {rates} {times} {same(a.answer, b.answer, name)}")
-        print(f"cold start to the first 200: {our_start:.2f} s, {their_start:.2f} s, ratio {their_start / our_start:.1f}")
-        for when, a_mb, b_mb in zip(("idle", "after all"), our_memory, their_memory, strict=True):
-            print(f"memory of the worker, {when}: {a_mb:.0f} MB, {b_mb:.0f} MB, ratio {b_mb / a_mb:.1f}")
+        ordinary = work / "ordinary"
+        subprocess.run([sys.executable, "-W", "ignore", "-c", ORDINARY, str(folder), str(ordinary)], check=True)
+        print("Beside MLflow's server on the same version")
+        compare(ours, our_start, our_memory, folder, chosen, given.seconds, work)
+        print("\nBeside MLflow's server on the same pipeline, stored by mlflow.sklearn")
+        compare(ours, our_start, our_memory, ordinary, chosen, given.seconds, work)
         if given.uri:
             registry(given.uri, work)
 

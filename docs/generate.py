@@ -128,7 +128,7 @@ def _value(field: FieldInfo) -> str:
         return "list of names"
     if "dict" in str(field.annotation):
         return "mapping"
-    names = {"str": "text", "int": "whole number", "float": "number", "Path": "folder"}
+    names = {"str": "text", "int": "whole number", "float": "number", "Path": "folder", "bool": "`true` or `false`"}
     return names[kinds[0].__name__] + _limits(field.metadata)
 
 
