@@ -24,6 +24,8 @@ from adresponse.cli import main
 from adresponse.errors import ConfigError, DifferenceError, StoreError, TamperedModelError
 from stored_example import one_channel, stored, three_channels
 
+SAID = "The local endpoint gave back every prediction and every score of the 40 held-out rows, within 1e-09 of the evaluation."
+
 
 def command(*arguments: str) -> Result:
     return CliRunner().invoke(main, [*arguments])
@@ -37,8 +39,10 @@ def made(tmp_path_factory: pytest.TempPathFactory, made_store: Path) -> Path:
     shutil.copy(made_store, folder / "mlflow.db")
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
-    adresponse.run()
+    done = command("run", "-q")
     patch.undo()
+    assert done.exit_code == 0, done.stderr
+    assert SAID in " ".join(done.stdout.split())
     return folder
 
 
@@ -58,15 +62,12 @@ def client(folder: Path) -> mlflow.MlflowClient:
 def test_run_deploys_verifies_and_says_so_everywhere(here: Path) -> None:
     version = client(here).get_model_version_by_alias("sales-response", "champion")
     run = client(here).get_run(version.run_id)
-    said = (
-        "The local endpoint gave back every prediction and every score of the 40 held-out rows, within 1e-09 of the evaluation."
-    )
     for tags in (version.tags, run.data.tags):
         assert tags["adresponse.verified"] == "true"
-        assert tags["adresponse.verification"] == said
+        assert tags["adresponse.verification"] == SAID
     report = (here / "adresponse-output" / "sales-response-report.html").read_text("utf-8")
     assert '<section id="verification"' in report
-    assert said in report
+    assert SAID in report
 
 
 def test_the_verification_is_a_run_of_its_own_with_mlflows_scores(here: Path) -> None:

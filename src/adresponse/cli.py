@@ -184,7 +184,11 @@ def main() -> None:
 @_with(TABLE, FITTING)
 @click.option("--name", help="The model's name in the registry. [default: <target>-response]")
 @click.option("--out", metavar="DIR", help="Folder for the report. [default: adresponse-output]")
-@click.option("--no-verify", "verify", flag_value=False, type=bool, help="Do not try the model behind a local endpoint.")
+@click.option(
+    "--verify/--no-verify",
+    default=None,
+    help="Try the model behind a local endpoint before it is registered. [default: verify]",
+)
 @_with(MANNERS)
 @_telling
 def run(table: str | None, manners: Manners, **given: Any) -> Told:
