@@ -222,7 +222,12 @@ def compare(
             differences[f"{name} ends ({words.percent(rows.level)})"] = _difference(found, expected)
     checks = [_version(version, answered.version)]
     checks += [
-        Check(f"{name} of {words.count(len(rows.X), 'row')}", f"within {TOLERANCE:g}", f"{d:.1e}", d <= TOLERANCE)
+        Check(
+            f"{name} of {words.count(len(rows.X), 'row')}",
+            f"within {TOLERANCE:g}",
+            f"{d:.1e}" if d else "no difference",
+            d <= TOLERANCE,
+        )
         for name, d in differences.items()
     ]
     size = float(np.abs(rows.observed).mean())
