@@ -217,6 +217,7 @@ class Load:
     answers: list[tuple[int, str, float | None]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)  # requests that were sent and not answered
     unreachable: int = 0  # connections that were refused: nothing was sent, nothing is lost
+    untaken: int = 0  # connections that the kernel made and no worker took, as the last of them closed the door
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Load:
@@ -232,8 +233,10 @@ class Load:
 
     def _client(self) -> None:
         connection = connect(self.url)
+        fresh = True
         while not self._stop.is_set():
             if connection.sock is None:
+                fresh = True
                 try:
                     connection.connect()
                 except OSError:
@@ -242,8 +245,12 @@ class Load:
                     continue
             try:
                 self.answers.append(ask(connection, 10.0))
+                fresh = False
             except (OSError, http.client.HTTPException) as error:
-                self.lost.append(f"{type(error).__name__}: {error}")
+                if fresh and isinstance(error, ConnectionResetError):
+                    self.untaken += 1
+                else:
+                    self.lost.append(f"{type(error).__name__}: {error}")
                 connection.close()
         connection.close()
 

@@ -38,6 +38,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 PROBES = ("/ping", "/health", "/ready", "/version")
 PAGES = ("/", "/docs", "/docs/page.css", "/docs/page.js")  # the same for every model, so they need no token
 TICK = 0.2  # seconds between writing the log, and looks for requests that take too long
+HEARD = 32  # times the largest body that too large a one is listened to before the connection is closed
 SLICE = 50_000  # rows answered at once; others get their turn between slices
 KEPT_KINDS = 256  # different values of a header that are remembered
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -172,6 +173,7 @@ class App:
 
     async def _answer(self, x: Exchange, number: int, scope: Scope, receive: Receive) -> Answer:
         host = token = kind = length = coding = given_id = None
+        waits = False
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value if host is None else b"?"
@@ -185,6 +187,8 @@ class App:
                 given_id = value
             elif name == b"content-encoding":
                 coding = value
+            elif name == b"expect":
+                waits = True  # for a word before it sends the body
         if given_id is not None and REQUEST_ID.fullmatch(given_id):
             x.request_id = given_id.decode()
         else:
@@ -213,7 +217,7 @@ class App:
                 raise RequestError(
                     415, "", "A body with a Content-Encoding is not taken; send it as it is.", reason="content type"
                 )
-            body = await self._body(x, length, receive)
+            body = await self._body(x, length, waits, receive)
             x.size = len(body)
             x.reading = False
             return await self._invocations(x, wanted, body)
@@ -262,34 +266,32 @@ class App:
             self._kinds[given] = kind
         return kind
 
-    async def _body(self, x: Exchange, length: bytes | None, receive: Receive) -> bytes:
+    async def _body(self, x: Exchange, length: bytes | None, waits: bool, receive: Receive) -> bytes:
+        """The body; one that is too large is heard out within bounds, so that its sender reads why it is refused."""
         limit = self.options.max_body
-        if length is not None and length.isdigit() and int(length) > limit:
-            raise self._too_large(int(length))
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            if len(body) > limit:
-                raise self._too_large(len(body))
-            return body
-        parts, size = [body], len(body)
-        while message.get("more_body"):
+        declared = int(length) if length is not None and length.isdigit() else 0
+        if declared > limit and waits:
+            raise self._too_large([CLOSE])
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _Gone
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
-                raise self._too_large(size)
-        return b"".join(parts)
+            part: bytes = message.get("body", b"")
+            more = bool(message.get("more_body"))
+            size += len(part)
+            if max(size, declared) <= limit:
+                parts.append(part)
+            elif size > HEARD * limit:
+                raise self._too_large([CLOSE])
+        if max(size, declared) > limit:
+            raise self._too_large([])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _too_large(self, size: int) -> RequestError:
+    def _too_large(self, headers: Headers) -> RequestError:
         limit = self.options.max_body
-        # a client that sends a little too much is heard out, so that it reads why; the rest of a flood is not awaited
-        close = [CLOSE] if size > 4 * limit else []
-        return RequestError(413, "", f"The body has more than {limit} bytes; send fewer rows at once.", close, "body size")
+        return RequestError(413, "", f"The body has more than {limit} bytes; send fewer rows at once.", headers, "body size")
 
     # --- the answer
 
