@@ -64,7 +64,7 @@ def print_doctor(found: dict[str, Any]) -> None:
     console.print(f"Store {_safe(found['store']['uri'])}\n  {_safe(found['store']['state'])}")
     console.print("Optional parts")
     for part, there in found["optional"].items():
-        console.print(f"  {part:<26}{'there' if there else 'not there'}")
+        console.print(f"  {part:<32}{'there' if there else 'not there'}")
 
 
 def print_run(made: Run) -> None:

@@ -421,7 +421,9 @@ def doctor() -> dict[str, Any]:
             return "missing"
 
     uri = store.resolve(config_file.tracking_uri(), Path.cwd())
-    packages = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "matplotlib", "pyarrow")
+    packages = (
+        "mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "matplotlib", "pyarrow", "duckdb", "msgspec", "uvicorn",
+    )  # fmt: skip
     return {
         "python": platform.python_version(),
         "packages": {"adresponse": __version__, **{p: of(p) for p in packages}},
@@ -429,6 +431,9 @@ def doctor() -> dict[str, Any]:
         "optional": {
             "polars frames": find_spec("polars") is not None,
             "MLflow Projects with uv": shutil.which("uv") is not None,
-            "containers (docker)": shutil.which("docker") is not None,
+            "containers (docker or podman)": any(map(shutil.which, ("docker", "podman"))),
+            "Spark (pyspark and Java)": find_spec("pyspark") is not None and shutil.which("java") is not None,
+            "SageMaker (boto3)": find_spec("boto3") is not None,
+            "Azure ML (azure-ai-ml)": of("azure-ai-ml") != "missing",
         },
     }
