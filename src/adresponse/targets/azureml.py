@@ -11,13 +11,14 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from adresponse.errors import ConfigError, DeploymentError, did_you_mean
+from adresponse.errors import ConfigError, DeploymentError
 from adresponse.stored import Stored
 from adresponse.targets.answers import read_answers
+from adresponse.targets.given import read_given
 from adresponse.targets.intent import Intent, Step, hide
 
 if TYPE_CHECKING:
@@ -84,12 +85,7 @@ class Settings:
         ConfigError
             If a name is not known or missing, or a value does not fit; the sentence names it.
         """
-        known = {f.name: f for f in fields(cls)}
-        read: dict[str, Any] = {}
-        for key, value in given.items():
-            if key not in known:
-                raise ConfigError(f"The setting {key!r} is not known to Azure's deployment.{did_you_mean(key, known)}")
-            read[key] = _read(key, str(known[key].type), value)
+        read = read_given(cls, given, "Azure")
         for key in ("subscription_id", "resource_group", "workspace_name"):
             if key not in read:
                 raise ConfigError(f"The setting {key!r} is missing; Azure Machine Learning needs it.")
@@ -341,27 +337,6 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 def _azure_name(model: str) -> str:
     """The model's name as Azure takes it: letters, digits and ``._-``."""
     return re.sub(r"[^a-zA-Z0-9._-]+", "-", model).strip("-.")[:255] or "response-model"
-
-
-def _read(key: str, kind: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if kind == "int":
-        try:
-            return int(value)
-        except ValueError:
-            raise ConfigError(f"{key}={value!r} is no whole number.") from None
-    return _object(key, value) if kind.startswith("dict") else value
-
-
-def _object(key: str, value: str) -> dict[str, Any]:
-    try:
-        found = json.loads(value)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ConfigError(f'{key} is no JSON object; write {key}=\'{{"name": "value"}}\'.')
-    return found
 
 
 def _refuse_name(name: str) -> None:

@@ -7,7 +7,6 @@ refused. The model is deployed from the folder that was opened and found whole, 
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from adresponse.errors import ConfigError, DeploymentError, did_you_mean
 from adresponse.targets.answers import read_answers
+from adresponse.targets.given import read_given
 from adresponse.targets.intent import Intent, Step, hide
 
 if TYPE_CHECKING:
@@ -114,13 +114,7 @@ class Settings:
         ConfigError
             If a name is not known, or a value does not fit; the sentence names it.
         """
-        known = {f.name: f for f in fields(cls)}
-        read: dict[str, Any] = {"region_name": region}
-        for key, value in (given or {}).items():
-            if key not in known:
-                raise ConfigError(f"The setting {key!r} is not known to SageMaker's deployment.{did_you_mean(key, known)}")
-            read[key] = _read(key, str(known[key].type), value)
-        return cls(**read)
+        return cls(**{"region_name": region, **read_given(cls, given or {}, "SageMaker")})
 
     @property
     def target(self) -> str:
@@ -304,36 +298,6 @@ def _tags_of(settings: Settings, model: str, version: str, digest: str) -> dict[
 
 def _tags(settings: Settings, model: str, version: str, digest: str) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in _tags_of(settings, model, version, digest).items()]
-
-
-def _read(key: str, kind: str, value: Any) -> Any:
-    """A value as its setting takes it."""
-    if not isinstance(value, str):
-        return value
-    if kind == "int":
-        return _whole(key, value)
-    if kind == "bool":
-        if value.lower() not in ("true", "false"):
-            raise ConfigError(f"{key}={value!r} is neither true nor false.")
-        return value.lower() == "true"
-    return _object(key, value) if kind.startswith("dict") else value
-
-
-def _whole(key: str, value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise ConfigError(f"{key}={value!r} is no whole number.") from None
-
-
-def _object(key: str, value: str) -> dict[str, Any]:
-    try:
-        found = json.loads(value)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ConfigError(f'{key} is no JSON object; write {key}=\'{{"name": "value"}}\'.')
-    return found
 
 
 def _refuse_name(name: str) -> None:
