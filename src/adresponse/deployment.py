@@ -256,14 +256,14 @@ def serve(
             return _serve_folder(found.stored.folder, options, workers, engine)
 
     def find() -> supervise.Found:
-        now = registry.locate(store, model)
+        now = registry.locate(store, located.uri)
         return supervise.Found(now.version, now.name, now.digest)
 
     def fetch(found: supervise.Found, folder: Path) -> tuple[Path, str | None]:
         pinned = f"models:/{found.name}/{found.version}" if found.version else located.pinned
         return registry.fetch(store, registry.locate(store, pinned), folder), found.digest
 
-    moves = model is None or "@" in model
+    moves = "@" in located.uri
     return supervise.run(supervise.Followed(find, fetch), options, workers, poll if moves else 0.0)
 
 
@@ -406,16 +406,9 @@ def try_out(stored: Stored, name: str, store: Store, experiment_id: str, run_id:
     from adresponse.serving import launch
 
     with launch.background(stored.folder, version=stored.model_id, name=name) as endpoint:
-        verified = _judged(
-            _ask_url(endpoint.url, ""),
-            "The local endpoint",
-            stored,
-            stored.model_id,
-            store,
-            experiment_id,
-            run_id,
-        )
-    return verified[0]
+        ask = _ask_url(endpoint.url, "")
+        found, _ = _judged(ask, "The local endpoint", stored, stored.model_id, store, experiment_id, run_id)
+    return found
 
 
 def verify(
