@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,8 @@ def test_an_output_that_is_there_is_kept_unless_replaced(on: SparkSession, three
         ),
         ({"TV": [True], "Radio": [1.0], "Newspaper": [1.0]}, RowsError, "Column 'TV' holds boolean, not numbers"),
         ({"TV": [1.0], "Radio": [1.0], "Newspaper": [1.0], "lower": [0]}, ConfigError, "a column 'lower' already"),
+        # Spark does not tell Error from error, and would replace the user's column
+        ({"TV": [1.0], "Radio": [1.0], "Newspaper": [1.0], "Error": ["x"]}, ConfigError, "a column 'Error' already"),
     ],
 )
 def test_columns_that_do_not_fit_are_refused_before_the_job(
@@ -212,3 +215,37 @@ def test_from_the_command_line_on_the_cluster(on: SparkSession, tmp_path: Path) 
     assert json.loads(done.stdout)["rows"] == 2
     found = pd.read_parquet(out)
     np.testing.assert_array_equal(found["prediction"], one_channel().estimator.predict(found[["TV"]].astype(float)))
+
+
+def test_an_answer_too_large_to_be_a_number_is_an_error(on: SparkSession, three: Stored) -> None:
+    steep = tuple(replace(term, coefficient=1e6) for term in three.formula.terms)
+    model = replace(three, formula=replace(three.formula, terms=steep))
+    rows = pd.DataFrame({"TV": [1.7e308, 1.0], "Radio": [1.0, 1.0], "Newspaper": [1.0, 1.0]})
+    found = spark.with_predictions(on.createDataFrame(rows).coalesce(1), model, 0.9).toPandas()
+    assert found["error"].iloc[0].startswith("The prediction is too large to be a number")
+    assert found[["prediction", "lower", "upper"]].iloc[0].isna().all()
+    assert found["prediction"].iloc[1] == expected(model, found.iloc[1:])["prediction"].iloc[0]
+
+
+def test_an_output_at_an_address_is_kept_until_the_new_one_is_whole(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    out = tmp_path / "scored.parquet"
+    random_rows(5).to_parquet(tmp_path / "spend.parquet")
+    spark.predict(three, tmp_path / "spend.parquet", out.as_uri())
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    with pytest.raises(ConfigError, match="exists already; give --force"):
+        spark.predict(three, tmp_path / "spend.parquet", out.as_uri())
+    bad_frame(on).write.parquet(str(tmp_path / "bad.parquet"))
+    with pytest.raises(RowsError, match="6 rows break"):
+        spark.predict(three, tmp_path / "bad.parquet", out.as_uri(), overwrite=True)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert not list(tmp_path.glob(".adresponse-*.spark"))
+    random_rows(7).to_parquet(tmp_path / "more.parquet")
+    spark.predict(three, tmp_path / "more.parquet", out.as_uri(), overwrite=True)
+    assert len(pd.read_parquet(out)) == 7
+
+
+def test_other_columns_of_a_text_file_keep_their_text(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    (tmp_path / "spend.csv").write_text("shop,TV,Radio,Newspaper\n007,100,2,3.5\n010,1,2,3\n")
+    spark.predict(three, tmp_path / "spend.csv", tmp_path / "scored.csv")
+    (part,) = (tmp_path / "scored.csv").glob("part-*.csv")
+    assert pd.read_csv(part, dtype=str)["shop"].tolist() == ["007", "010"]

@@ -12,7 +12,8 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +34,7 @@ ERROR = "error"
 NUMERIC = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
 FORMATS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 HELP = "install adresponse[spark] and a Java runtime (17 or newer)"
+TOO_LARGE = "The prediction is too large to be a number; give values nearer to those of the table."
 WHOLE = 1e15  # below this, a whole number is shown without a point
 
 
@@ -129,7 +131,22 @@ def with_predictions(frame: DataFrame, stored: Stored, level: float | None = Non
         formula.spread.finite_quantile(as_level(level))
     _refuse_columns(frame, formula)
     found = prediction_columns(formula, level) if formula.closed else _piped(frame, stored, level)
-    return frame.withColumns({**found, ERROR: error_column(formula)})
+    return frame.withColumns(_finite(found, error_column(formula)))
+
+
+def _finite(answers: dict[str, Column], error: Column) -> dict[str, Column]:
+    """The answers and the error; a row with an answer beyond what a double can hold has an error alone."""
+    from pyspark.sql import functions as fn
+
+    infinite = reduce(lambda some, one: some | one, (_no_number(c) for c in answers.values()))
+    kept = {name: fn.when(~infinite, column) for name, column in answers.items()}
+    return {**kept, ERROR: fn.coalesce(error, fn.when(infinite, fn.lit(TOO_LARGE)))}
+
+
+def _no_number(value: Column) -> Column:
+    from pyspark.sql import functions as fn
+
+    return fn.isnan(value) | (fn.abs(value) == fn.lit(float("inf")))
 
 
 def _refuse_columns(frame: DataFrame, formula: Formula) -> None:
@@ -139,7 +156,7 @@ def _refuse_columns(frame: DataFrame, formula: Formula) -> None:
             raise missing_column(name, kinds)
         if not kinds[name].startswith(NUMERIC):
             raise RowsError(f"Column {name!r} holds {kinds[name]}, not numbers; cast it to double.")
-    if taken := [n for n in (*ANSWERS, ERROR) if n in kinds]:
+    if taken := [n for n in kinds if n.casefold() in (*ANSWERS, ERROR)]:  # Spark would replace a column named Error
         raise ConfigError(f"The table has a column {taken[0]!r} already; rename it, since the answers take that name.")
 
 
@@ -208,9 +225,9 @@ def predict(
     progress(0.0)
     with _session(master) as session, _speaking():
         session.sparkContext.setJobDescription(f"adresponse: predictions of version {version or stored.model_id}")
-        frame = _read(session, str(source))
+        frame = _read(session, str(source), stored.formula.contract.features)
         answered = with_predictions(frame, stored, level)
-        with _beside(str(output), overwrite) as target:
+        with _beside(session, str(output), overwrite) as target:
             found = _write(answered, stored.formula, target, FORMATS.get(Path(str(output)).suffix.lower(), "parquet"), on_error)
             if found["errors"] and on_error == "fail":
                 raise _refusal(int(found["errors"]), str(found["first"]))
@@ -252,24 +269,29 @@ def _refusal(count: int, first: str) -> RowsError:
     )
 
 
-def _read(session: SparkSession, source: str) -> DataFrame:
+def _read(session: SparkSession, source: str, features: Sequence[str]) -> DataFrame:
+    from pyspark.sql.types import StringType
+
     suffix = Path(source).suffix.lower()
     if suffix in (".csv", ".tsv"):
         separator = "\t" if suffix == ".tsv" else ","
-        return session.read.option("header", "true").option("inferSchema", "true").option("sep", separator).csv(source)
+        text = session.read.option("header", "true").option("sep", separator)
+        found = text.option("inferSchema", "true").csv(source).schema
+        for column in found:
+            if column.name not in features:  # 007 is no 7
+                column.dataType = StringType()
+        return text.schema(found).csv(source)
     if "/" not in source and not suffix and not Path(source).exists() and session.catalog.tableExists(source):
         return session.table(source)
     return session.read.parquet(source)
 
 
 @contextlib.contextmanager
-def _beside(output: str, overwrite: bool) -> Iterator[str]:
-    """A hidden folder beside the output that takes its place if all went well, and is gone if not.
-
-    A file system that Spark alone reaches (an address) is written to directly: it has no renaming in one step.
-    """
+def _beside(session: SparkSession, output: str, overwrite: bool) -> Iterator[str]:
+    """A hidden folder beside the output that takes its place if all went well, and is gone if not."""
     if "://" in output:
-        yield output
+        with _beside_at(session, output, overwrite) as target:
+            yield target
         return
     path = Path(output).expanduser().absolute()
     if path.exists() and not overwrite:
@@ -289,6 +311,25 @@ def _beside(output: str, overwrite: bool) -> Iterator[str]:
         part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _beside_at(session: SparkSession, output: str, overwrite: bool) -> Iterator[str]:
+    """The same on a file system that Spark reaches, through Hadoop's own client of it."""
+    jvm: Any = session.sparkContext._jvm
+    configured = session.sparkContext._jsc.hadoopConfiguration()
+    path = jvm.org.apache.hadoop.fs.Path(output)
+    system = path.getFileSystem(configured)
+    if system.exists(path) and not overwrite:
+        raise ConfigError(f"The output {output} exists already; give --force to replace it, or another name.")
+    part = jvm.org.apache.hadoop.fs.Path(path.getParent(), f".adresponse-{uuid.uuid4().hex}.spark")
+    try:
+        yield str(part.toString())
+        system.delete(path, True)
+        if not system.rename(part, path):
+            raise DeploymentError(f"The output {output} could not be put in its place; see whether it may be written.")
+    finally:
+        system.delete(part, True)
 
 
 @contextlib.contextmanager
