@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -57,8 +61,6 @@ def expected(model: Stored, rows: pd.DataFrame, level: float | None = None) -> p
 
 
 def test_the_executors_are_processes_of_their_own(on: SparkSession) -> None:
-    import os
-
     pids = set(on.sparkContext.parallelize(range(8), 8).map(lambda _: os.getpid()).collect())
     assert on.sparkContext.master.startswith("spark://127.0.0.1:")
     assert os.getpid() not in pids
@@ -204,6 +206,39 @@ def test_a_model_without_closed_formula_is_asked_through_its_pipeline(on: SparkS
     np.testing.assert_array_equal(found.loc[good.to_numpy(), ["prediction", "lower", "upper"]], answers)
     assert found["error"].iloc[3] == "Column 'TV Spend (k$)': -1 is negative, and spend is 0 or more."
     assert pd.isna(found["prediction"].iloc[3])
+
+
+def test_what_a_killed_job_left_is_swept_and_a_running_jobs_part_is_not(
+    on: SparkSession, three: Stored, tmp_path: Path
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    key = hashlib.sha256(b"scored.parquet").hexdigest()[:12]
+    left, other = (tmp_path / f".adresponse-{key}-{pid}.spark" for pid in (dead.pid, os.getppid()))
+    left.mkdir()
+    other.mkdir()
+    random_rows(5).to_parquet(tmp_path / "spend.parquet")
+    spark.predict(three, tmp_path / "spend.parquet", tmp_path / "scored.parquet")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([other.name, "scored.parquet", "spend.parquet"])
+
+
+def test_a_master_that_is_not_the_active_sessions_is_refused(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not that of the Spark session that is active"):
+        spark.predict(three, tmp_path / "a.parquet", tmp_path / "b.parquet", master="spark://127.0.0.1:1")
+
+
+def test_without_java_or_pyspark_the_part_to_install_is_named(
+    three: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(SparkSession, "getActiveSession", lambda: None)
+        patch.setattr(spark.shutil, "which", lambda name: None)
+        patch.delenv("JAVA_HOME", raising=False)
+        with pytest.raises(ConfigError, match=r"needs Java, which is not there; install adresponse\[spark\] and a Java"):
+            spark.predict(three, tmp_path / "a.parquet", tmp_path / "b.parquet")
+    monkeypatch.setitem(sys.modules, "pyspark.sql", None)
+    with pytest.raises(ConfigError, match="needs pyspark, which is not installed"):
+        spark.predict(three, tmp_path / "a.parquet", tmp_path / "b.parquet")
 
 
 def test_from_the_command_line_on_the_cluster(on: SparkSession, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ class _Parquet:
             return array
         try:
             return array.cast(field.type)
-        except (pa.ArrowException, NotImplementedError):
+        except pa.ArrowException:
             raise TableError(
                 f"Column {field.name!r} holds {array.type} from row {self._rows + 1} on and {field.type} before, and a "
                 f"Parquet column has one type; write .csv or .xlsx."

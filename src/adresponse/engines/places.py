@@ -13,7 +13,7 @@ from pathlib import Path
 
 from adresponse.errors import ConfigError, TableError
 
-__all__ = ["FILES", "Table", "is_url", "output_of", "parquet_files", "part_beside", "refuse_output", "refuse_same"]
+__all__ = ["FILES", "Table", "is_alive", "is_url", "output_of", "parquet_files", "part_beside", "refuse_output", "refuse_same"]
 
 FILES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx")
 
@@ -109,7 +109,7 @@ def part_beside(path: Path) -> Iterator[Path]:
     part = path.with_name(f".adresponse-{key}-{os.getpid()}.part")
     try:
         for left in path.parent.glob(f".adresponse-{key}-*.part"):
-            if not _alive(left):
+            if not is_alive(left):
                 left.unlink(missing_ok=True)
         part.touch()
         yield part
@@ -123,7 +123,8 @@ def part_beside(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _alive(part: Path) -> bool:
+def is_alive(part: Path) -> bool:
+    """Whether the process that writes this part, whose number its name ends with, is still there."""
     number = part.stem.rpartition("-")[2]
     if not number.isdigit():
         return True

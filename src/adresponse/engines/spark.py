@@ -18,6 +18,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from adresponse.engines.places import is_alive
 from adresponse.engines.scored import Beyond, Scored
 from adresponse.errors import AdresponseError, ConfigError, DeploymentError, RowsError, TableError
 from adresponse.formula import Formula
@@ -300,7 +301,8 @@ def _beside(session: SparkSession, output: str, overwrite: bool) -> Iterator[str
         raise ConfigError(f"The output {output} cannot be written: the folder {path.parent} does not exist; make it first.")
     key = hashlib.sha256(path.name.encode()).hexdigest()[:12]
     for left in path.parent.glob(f".adresponse-{key}-*.spark"):
-        shutil.rmtree(left, ignore_errors=True)
+        if not is_alive(left):
+            shutil.rmtree(left, ignore_errors=True)
     part = path.with_name(f".adresponse-{key}-{os.getpid()}.spark")
     try:
         yield part.as_uri()
@@ -340,6 +342,11 @@ def _session(master: str | None) -> Iterator[SparkSession]:
     except ImportError:
         raise ConfigError(f"The engine spark needs pyspark, which is not installed; {HELP}.") from None
     if (active := SparkSession.getActiveSession()) is not None:
+        if master not in (None, active.sparkContext.master):
+            raise ConfigError(
+                f"master={master!r} is not that of the Spark session that is active, {active.sparkContext.master}; "
+                "leave it out, or stop the session."
+            )
         yield active
         return
     if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
