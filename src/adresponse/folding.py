@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold, RepeatedKFold, TimeSeriesSplit
 
-__all__ = ["Fold", "Folding", "share_tested"]
+__all__ = ["Fold", "Folding", "first_of_last", "share_tested"]
 
 Rows = NDArray[np.int64]
 Fold = tuple[Rows, Rows]
@@ -76,3 +78,11 @@ def _rows_of(periods: Rows, fit: Rows, predict: Rows) -> Fold:
 def share_tested(folds: list[Fold]) -> float:
     """Mean of ``n_test / n_train`` over the folds."""
     return float(np.mean([len(test) / len(train) for train, test in folds]))
+
+
+def first_of_last(dates: NDArray[Any], share: float) -> int:
+    """Where the last rows begin, as many as the share asks for, where a period stays in one piece.
+
+    ``dates`` are those of the rows, in order.
+    """
+    return int(np.searchsorted(dates, dates[len(dates) - max(math.ceil(len(dates) * share), 1)]))

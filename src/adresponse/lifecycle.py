@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -280,8 +279,9 @@ def _split(table: AdTable, settings: Settings) -> tuple[NDArray[np.int64], NDArr
 
         train, test = train_test_split(rows, test_size=settings.test_size, random_state=settings.seed)
     else:
-        dates = table.frame[table.contract.date].to_numpy()
-        cut = int(np.searchsorted(dates, dates[len(rows) - max(math.ceil(len(rows) * settings.test_size), 1)]))
+        from adresponse.folding import first_of_last
+
+        cut = first_of_last(table.frame[table.contract.date].to_numpy(), settings.test_size)
         train, test = rows[:cut], rows[cut:]
     periods = _periods(table)
     kept, what = (len(train), "rows") if periods is None else (len(np.unique(periods[train])), "periods")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import getpass
+import hashlib
 import io
 import json
 import math
@@ -13,6 +14,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from adresponse import __version__, words
+from adresponse.growing import to_parquet
 
 if TYPE_CHECKING:
     from adresponse.evaluate import Evaluation, Score
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from adresponse.verification import Verification
 
 __all__ = [
+    "ROWS_FILE",
+    "ROWS_TAG",
     "candidate_note",
     "dictionary",
     "files",
@@ -39,6 +43,8 @@ __all__ = [
 ]
 
 KEY_SCORES = ("mae", "rmse", "mape", "r2")
+ROWS_FILE = "rows.parquet"  # of the run: the rows that the version stands on
+ROWS_TAG = "adresponse.rows"  # of the version: SHA-256 of that file
 NOTE_LENGTH = 5000  # MLflow's servers before 3.0 refuse a longer tag
 VALUE_LENGTH = 500  # what every backend of MLflow takes as a param
 
@@ -130,6 +136,7 @@ def version_tags(study: Study) -> dict[str, str]:
         "adresponse.data_digest": study.table.digest,
         "adresponse.basis": study.evaluation.basis,
         "adresponse.package": __version__,
+        ROWS_TAG: hashlib.sha256(to_parquet(study.table.frame, study.test)).hexdigest(),
         **{f"adresponse.{name}": f"{value:.6g}" for name, value in shown.items() if value is not None},
     }
 
@@ -247,6 +254,7 @@ def files(
     return {
         "report.html": report_html,
         "settings.yaml": config_text,
+        ROWS_FILE: to_parquet(study.table.frame, study.test),
         **{f"{name}.json": to_json(value) for name, value in values.items()},
         **{f"figures/{_file(name)}.svg": image for name, image in figures.items()},
         **{f"tables/{name}.csv": to_csv(rows) for name, rows in tables.items()},

@@ -14,7 +14,9 @@ from adresponse.schema import Contract
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["AdTable", "builtin_names", "read", "read_builtin"]
+    from adresponse.reading.raw import Raw
+
+__all__ = ["AdTable", "builtin_names", "read", "read_all", "read_builtin"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,35 @@ def read(
     with open_source(source, query=query, sql_table=sql_table, sheet=sheet) as opened:
         got = read_source(opened, asked, settings)
         return AdTable(got.frame, got.contract, opened.label, got.digest, got.rows_read, got.findings)
+
+
+def read_all(
+    source: object,
+    *,
+    date: str | None = None,
+    decimal: Literal[".", ","] | None = None,
+    query: str | None = None,
+    sql_table: str | None = None,
+    sheet: str | None = None,
+    max_rows: int = 1_000_000,
+) -> Raw:
+    """All columns of a table as they are, whether they keep a contract or not.
+
+    Parameters
+    ----------
+    source, decimal, query, sql_table, sheet
+        As :func:`read` takes them.
+    date : str, optional
+        A column that is read as dates where it is there, whatever its name.
+    max_rows : int
+        Only the first rows are read, at most this many.
+    """
+    _check_settings("refuse", decimal, max_rows)
+    from adresponse.reading.raw import read_raw
+    from adresponse.reading.sources import open_source
+
+    with open_source(source, query=query, sql_table=sql_table, sheet=sheet) as opened:
+        return read_raw(opened, date=date, decimal=decimal, max_rows=max_rows)
 
 
 def _names(names: Iterable[str] | None) -> tuple[str, ...] | None:

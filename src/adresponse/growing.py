@@ -1,0 +1,229 @@
+"""On which rows does a challenger stand: those of the champion, and what has come since?
+
+A row that was held out stays unseen while the table grows, so that champion and challenger can be scored on the same
+rows, none of which either has learnt from. Without dates a row's side follows from a hash of its key; with dates the
+last periods are held out, and never one that the champion was fitted on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adresponse.errors import TableError
+from adresponse.folding import first_of_last
+from adresponse.schema import Contract
+from adresponse.table import AdTable, read
+
+__all__ = ["DEFAULT_SHARE", "Grown", "Kept", "grow", "row_keys", "to_parquet"]
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+SIDE = "held_out"
+DEFAULT_SHARE = 0.2  # of the new rows, where the champion was fitted on all of its own
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The rows that a version stands on.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The contract's columns, in the order in which the model was fitted on them.
+    held_out : ndarray of bool of shape (n_rows,)
+        Which of them the model has not seen.
+    """
+
+    frame: pd.DataFrame
+    held_out: Mask
+
+    @classmethod
+    def read(cls, content: bytes, contract: Contract) -> Kept:
+        """What ``to_parquet`` wrote.
+
+        Raises
+        ------
+        TableError
+            If the file does not hold the contract's columns.
+        """
+        frame = pd.read_parquet(io.BytesIO(content))
+        names = [c.name for c in contract.columns]
+        if list(frame.columns[:-1]) != names:
+            raise TableError("The rows that the version keeps do not have the columns of its contract; run the study again.")
+        return cls(frame[names], frame.iloc[:, -1].to_numpy(dtype=bool))
+
+
+def to_parquet(frame: pd.DataFrame, test: Rows) -> bytes:
+    """A version's rows as a Parquet file: the contract's columns, and last whether a row was held out."""
+    held_out = np.zeros(len(frame), dtype=bool)
+    held_out[test] = True
+    side = SIDE
+    while side in frame:
+        side += "_"
+    written = io.BytesIO()
+    frame.assign(**{side: held_out}).to_parquet(written, index=False)
+    return written.getvalue()
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A table of old and new rows, and which of them a challenger learns from.
+
+    Parameters
+    ----------
+    table : AdTable
+        The champion's rows, revised where a new row has the same key, and the new ones.
+    train, test : ndarray of int
+        Positions to fit on, and positions that neither the champion nor the challenger learns from.
+    added, repeated, revised : int
+        New rows; rows that were there already; rows whose key was there with other values.
+    outside : int
+        Rows left out because they lie before the window.
+    """
+
+    table: AdTable
+    train: Rows
+    test: Rows
+    added: int
+    repeated: int
+    revised: int
+    outside: int = 0
+
+
+def grow(kept: Kept, arrivals: Sequence[AdTable], *, share: float, window: int | None = None) -> Grown:
+    """Old rows and new ones as one table, each with its side.
+
+    Parameters
+    ----------
+    kept : Kept
+        The champion's rows.
+    arrivals : sequence of AdTable
+        New tables of the same contract, the earliest first. A row whose key is known takes the place of the old one:
+        its date and market, where these tell all rows of the champion apart, else all of its values.
+    share : float
+        Share of rows held out; 0 where the champion was fitted on all rows, of which the new ones then give
+        ``DEFAULT_SHARE``.
+    window : int, optional
+        Keep only this many of the last periods, or of the last rows where there are no dates.
+    """
+    contract = arrivals[-1].contract
+    names = [c.name for c in contract.columns]
+    by = _key_columns(kept.frame, contract)
+    merged, unseen, counts = kept.frame, kept.held_out, Counter[str]()
+    for arrived in arrivals:
+        merged, unseen, found = _merged(merged, unseen, arrived.frame[names], by, share or DEFAULT_SHARE)
+        counts += found
+    merged, unseen, outside = _within(merged, unseen, contract, window)
+    table = _as_table(merged, arrivals[-1])
+    unseen = unseen[table.frame.index.to_numpy() - 1]
+    if contract.date is not None:
+        unseen = _last_unseen(table, kept, share or DEFAULT_SHARE)
+    return Grown(
+        table,
+        np.flatnonzero(~unseen),
+        np.flatnonzero(unseen),
+        counts["added"],
+        counts["repeated"],
+        counts["revised"],
+        outside,
+    )
+
+
+def _key_columns(frame: pd.DataFrame, contract: Contract) -> list[str]:
+    """Date and market where they tell all rows apart, else every column."""
+    by = [name for name in (contract.date, contract.market) if name is not None]
+    return by if by and not frame.duplicated(by).any() else list(frame.columns)
+
+
+def row_keys(frame: pd.DataFrame, by: Sequence[str]) -> list[bytes]:
+    """SHA-256 of each row's values in the columns ``by``: the same for the same values, on every machine."""
+    parts = [_bytes_of(frame[name]) for name in by]
+    return [hashlib.sha256(b"".join(cells)).digest() for cells in zip(*parts, strict=True)]
+
+
+def _bytes_of(column: pd.Series[Any]) -> list[bytes]:
+    if column.dtype.kind == "M":
+        column = column.astype("datetime64[us]").astype("int64")
+    if column.dtype.kind in "iuf":
+        numbers = column.to_numpy() + 0  # -0.0 is 0.0
+        values = numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()
+        return [values[i : i + 8] for i in range(0, len(values), 8)]
+    texts = [str(value).encode() for value in column]
+    return [len(text).to_bytes(8, "little") + text for text in texts]
+
+
+def _merged(
+    old: pd.DataFrame, unseen: Mask, new: pd.DataFrame, by: list[str], share: float
+) -> tuple[pd.DataFrame, Mask, Counter[str]]:
+    """Old rows with the new ones taken in."""
+    whole = list(new.columns)
+    counts = Counter[str]()
+    if len(by) == len(whole):
+        left = Counter(row_keys(old, by))
+        fresh = np.zeros(len(new), dtype=bool)
+        for i, key in enumerate(row_keys(new, by)):
+            left[key] -= 1
+            fresh[i] = left[key] < 0
+        counts["repeated"] = int((~fresh).sum())
+    else:
+        new = new.drop_duplicates(by, keep="last")
+        place = {key: i for i, key in enumerate(row_keys(old, by))}
+        at = np.array([place.get(key, -1) for key in row_keys(new, by)], dtype=np.int64)
+        fresh = at < 0
+        known, where = new[~fresh], at[~fresh]
+        same = np.array([a == b for a, b in zip(row_keys(known, whole), row_keys(old.iloc[where], whole), strict=True)], bool)
+        counts["repeated"], counts["revised"] = int(same.sum()), int((~same).sum())
+        old = old.copy()
+        for name in whole:
+            values = old[name].to_numpy(copy=True)
+            values[where] = known[name].to_numpy()
+            old[name] = values
+    added = new[fresh]
+    counts["added"] = len(added)
+    sides = np.array([int.from_bytes(key[:8]) < share * 2**64 for key in row_keys(added, by)], dtype=bool)
+    return pd.concat([old, added], ignore_index=True), np.concatenate([unseen, sides]), counts
+
+
+def _within(frame: pd.DataFrame, unseen: Mask, contract: Contract, window: int | None) -> tuple[pd.DataFrame, Mask, int]:
+    if window is None:
+        return frame, unseen, 0
+    if contract.date is None:
+        inside = np.arange(len(frame)) >= len(frame) - window
+    else:
+        periods = np.unique(frame[contract.date].to_numpy())
+        inside = frame[contract.date].to_numpy() >= periods[max(len(periods) - window, 0)]
+    return frame[inside], unseen[inside], int((~inside).sum())
+
+
+def _as_table(frame: pd.DataFrame, like: AdTable) -> AdTable:
+    """The rows read once more, so that they keep the contract and have the digest of their content."""
+    contract = like.contract
+    table = read(
+        frame.reset_index(drop=True),
+        target=contract.target,
+        channels=contract.channels,
+        controls=contract.controls,
+        date=contract.date,
+        market=contract.market,
+        max_rows=max(len(frame), 1),
+    )
+    return replace(table, contract=contract, source=like.source, findings=like.findings)
+
+
+def _last_unseen(table: AdTable, kept: Kept, share: float) -> Mask:
+    """The last periods, as many as the share asks for, and none that the champion was fitted on."""
+    date = str(table.contract.date)
+    dates = table.frame[date].to_numpy()
+    unseen = dates >= dates[first_of_last(dates, share)]
+    if not kept.held_out.all():
+        unseen &= dates > kept.frame[date].to_numpy()[~kept.held_out].max()
+    return np.asarray(unseen)

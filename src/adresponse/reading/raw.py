@@ -1,0 +1,99 @@
+"""What do all columns of a source hold, whatever a contract says of them?
+
+A table that may have broken its contract has to be looked at before it can be refused well. Nothing is refused here but
+a source that is no table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from adresponse.reading import cells, dates, numerals, roles
+from adresponse.reading.source import Source
+
+__all__ = ["Raw", "read_raw"]
+
+Kind = Literal["number", "text", "date", "flag", "empty"]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """All columns of a source as they are.
+
+    Parameters
+    ----------
+    label : str
+        Where it was read from, for people.
+    kinds : dict of str to {"number", "text", "date", "flag", "empty"}
+        What most cells of a column are, in the source's order.
+    frame : pandas.DataFrame
+        Numbers as float64 and dates as datetime64, missing where a cell is none; everything else as text. The index is
+        the number of each data row, from 1.
+    unread : dict of str to int
+        Cells of a number or date column that say something else.
+    """
+
+    label: str
+    kinds: dict[str, Kind]
+    frame: pd.DataFrame
+    unread: dict[str, int]
+
+
+def read_raw(source: Source, *, date: str | None, decimal: numerals.Decimal | None, max_rows: int) -> Raw:
+    """The first ``max_rows`` rows of all columns; ``date`` names the column that is read as dates, where it is there."""
+    wanted = [i for i, name in enumerate(source.names) if name]
+    names = [source.names[i] for i in wanted]
+    columns = _columns(source, wanted, max_rows)
+    text = [a for name, a in zip(names, columns, strict=True) if cells.is_text(a) and not roles.names_a_date(name)]
+    mark = decimal or numerals.decide(numerals.evidence(a for a in text if roles.holds_numbers(a)), source.separator) or "."
+    kinds: dict[str, Kind] = {}
+    values: dict[str, Any] = {}
+    unread = {}
+    for name, array in zip(names, columns, strict=True):
+        look = roles.look(name, array, mark)
+        kinds[name] = "date" if look.writes_dates or (name == date and look.kind != "empty") else look.kind
+        values[name], given = _read(array, kinds[name], mark, source.separator)
+        if lost := int((given & pd.isna(values[name])).sum()):
+            unread[name] = lost
+    height = len(columns[0]) if columns else 0
+    return Raw(source.label, kinds, pd.DataFrame(values, index=pd.RangeIndex(1, height + 1)), unread)
+
+
+def _columns(source: Source, wanted: list[int], max_rows: int) -> list[Any]:
+    blocks: list[Any] = []
+    height = 0
+    for block in source.blocks(wanted):
+        blocks.append(block)
+        height += len(block[0]) if len(block) else 0
+        if height >= max_rows:
+            break
+    return [_joined([block[i] for block in blocks]).slice(0, max_rows) for i in range(len(wanted))]
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Blocks of one column as one array; of one type, or all as text."""
+    if not parts:
+        return pa.nulls(0)
+    if len({part.type for part in parts}) > 1:
+        parts = [cells.array_of(part.to_pylist()).cast(pa.string()) for part in parts]
+    return pa.concat_arrays(parts)
+
+
+def _read(array: Any, kind: Kind, mark: numerals.Decimal, separator: str) -> tuple[Any, Any]:
+    """The column's values, and which cells say something."""
+    given = ~np.asarray(array.is_null())
+    if cells.is_text(array):
+        given = ~np.asarray(numerals.missing_as_null(array).is_null())
+    if kind == "number":
+        return cells.to_numbers(array, mark)[0], given
+    if kind == "date":
+        known = numerals.missing_as_null(array).unique().drop_null().to_pylist() if cells.is_text(array) else []
+        order = dates.order_of(islice(known, 10_000), separator)
+        return cells.to_dates(array, order is not None and order.day_first)[0], given
+    return pd.Series(cells.to_markets(array), dtype="str").to_numpy(), given
