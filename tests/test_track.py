@@ -147,7 +147,7 @@ def test_every_file_is_there_and_none_is_a_pickle(logged: Logged) -> None:
     jsons = ("profile", "evaluation", "leaderboard", "findings", "gate", "recommendation", "contract")
     tables = ("coefficients", "leaderboard", "numbers", "predictions")
     assert names == {
-        "report.html", "settings.yaml", "figures/scatter_TV.svg",
+        "report.html", "settings.yaml", "rows.parquet", "figures/scatter_TV.svg",
         *(f"{n}.json" for n in jsons), *(f"tables/{n}.csv" for n in tables),
     }  # fmt: skip
     stored = [p for p in logged.artifacts.parents[1].rglob("*") if p.is_file()]
