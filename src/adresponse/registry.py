@@ -1,4 +1,4 @@
-"""Which versions of a model are there, and which of them is trusted?"""
+"""Which versions of a model are there, which of them is trusted, are its files there, and who uses it?"""
 
 from __future__ import annotations
 
@@ -7,22 +7,44 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adresponse import record
 from adresponse.errors import StoreError, did_you_mean
+from adresponse.mutex import LOCK
 from adresponse.store import LoggedModel, Store, error_code
 
 if TYPE_CHECKING:
     from adresponse.study import Study
     from adresponse.verification import Verification
 
-__all__ = ["CHAMPION", "Located", "Version", "champion", "fetch", "locate", "register", "tag", "versions"]
+__all__ = [
+    "CHAMPION",
+    "MANIFEST_TAG",
+    "Located",
+    "Version",
+    "aliases",
+    "champion",
+    "deployed",
+    "fetch",
+    "locate",
+    "missing_files",
+    "models",
+    "register",
+    "tag",
+    "take_back",
+    "uses",
+    "versions",
+    "withdrawn",
+]
 
 CHAMPION = "champion"
 MODEL_VERSIONS = "mlflow.modelVersions"
 MANIFEST_TAG = "adresponse.manifest"  # SHA-256 of the stored model's manifest
+DEPLOYED_TAG = "adresponse.deployed."  # followed by where; its value is since when
+NEEDED_FILES = ("MLmodel", "manifest.json")
 
 
 @dataclass(frozen=True)
@@ -51,10 +73,16 @@ class Located:
     digest: str | None
 
 
-def register(store: Store, study: Study, model: LoggedModel, run_id: str, verification: Verification | None = None) -> Version:
-    """A new version of the study's model; a validated one becomes ``champion``, a rejected one leaves it as it is.
-
-    The alias moves last. Where anything fails before, the version is taken away again.
+def register(
+    store: Store,
+    study: Study,
+    model: LoggedModel,
+    run_id: str,
+    verification: Verification | None = None,
+    *,
+    promote: bool = True,
+) -> Version:
+    """A new version of the study's model; where anything fails, it is taken away again.
 
     Parameters
     ----------
@@ -68,34 +96,46 @@ def register(store: Store, study: Study, model: LoggedModel, run_id: str, verifi
         The run that it comes from.
     verification : Verification, optional
         What the deployed model answered; becomes tags of the version.
+    promote : bool
+        Move ``champion`` to a validated version at the end, without lock and history; False leaves that to ``promotion``.
     """
-    made_name = _registered_model(store, study)
+    _registered_model(store, study)
     try:
         made = _create(store, study, model, run_id, record.verification_tags(verification))
     except BaseException:
-        _forget_empty(store, study.name, made_name)
+        _forget_empty(store, study.name)
         raise
+    version = _version(study.name, str(made.version), study.gate.status, promote and study.gate.status == "VALIDATED")
     try:
         _link(store, model, run_id, made)
-        trusted = study.gate.status == "VALIDATED"
-        if trusted:
-            store.call("set_registered_model_alias", study.name, CHAMPION, str(made.version))
+        if version.champion:
+            store.call("set_registered_model_alias", study.name, CHAMPION, version.version)
     except BaseException:
-        _take_back(store, study.name, str(made.version), run_id, model)
-        _forget_empty(store, study.name, made_name)
+        take_back(store, version, model, run_id)
         raise
-    return _version(study.name, str(made.version), study.gate.status, trusted)
+    return version
 
 
-def _registered_model(store: Store, study: Study) -> bool:
-    """Make the registered model where it is missing; True where this call made it."""
+def take_back(store: Store, version: Version, model: LoggedModel, run_id: str) -> None:
+    """Delete a version of a run that failed, and a model that has no other; what cannot be reached any more is left."""
+    with contextlib.suppress(StoreError):
+        store.call("delete_model_version", version.name, version.version)
+    with contextlib.suppress(StoreError):
+        store.call("delete_tag", run_id, "adresponse.model_version")
+    with contextlib.suppress(StoreError):
+        store.call("delete_logged_model_tag", model.model_id, MODEL_VERSIONS)
+    _forget_empty(store, version.name)
+
+
+def _registered_model(store: Store, study: Study) -> None:
+    """Make the registered model where it is missing."""
     tags = {
         "adresponse.target": study.table.contract.target,
         "adresponse.features": str(len(study.table.contract.features)),
     }
     try:
         store.call("get_registered_model", study.name)
-        return False
+        return
     except StoreError as e:
         if error_code(e) != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -104,8 +144,6 @@ def _registered_model(store: Store, study: Study) -> bool:
     except StoreError as e:
         if error_code(e) != "RESOURCE_ALREADY_EXISTS":
             raise
-        return False
-    return True
 
 
 def _create(store: Store, study: Study, model: LoggedModel, run_id: str, verified: dict[str, str]) -> Any:
@@ -128,22 +166,12 @@ def _link(store: Store, model: LoggedModel, run_id: str, made: Any) -> None:
     store.call("set_logged_model_tags", model.model_id, {MODEL_VERSIONS: named})
 
 
-def _take_back(store: Store, name: str, version: str, run_id: str, model: LoggedModel) -> None:
-    """Delete a version of a run that failed; what cannot be reached any more is left."""
+def _forget_empty(store: Store, name: str) -> None:
+    """Delete a registered model of ours that has no version, unless another process has put one in it."""
     with contextlib.suppress(StoreError):
-        store.call("delete_model_version", name, version)
-    with contextlib.suppress(StoreError):
-        store.call("delete_tag", run_id, "adresponse.model_version")
-    with contextlib.suppress(StoreError):
-        store.call("delete_logged_model_tag", model.model_id, MODEL_VERSIONS)
-
-
-def _forget_empty(store: Store, name: str, made: bool) -> None:
-    """Delete the registered model that this call made, unless another process has put a version in it."""
-    if not made:
-        return
-    with contextlib.suppress(StoreError):
-        if not store.call("search_model_versions", _named(name), max_results=1):
+        registered = store.call("get_registered_model", name)
+        ours = "adresponse.target" in registered.tags
+        if ours and not store.call("search_model_versions", _named(name), max_results=1):
             store.call("delete_registered_model", name)
 
 
@@ -186,7 +214,22 @@ def _only_model(store: Store) -> str:
 
 
 def _names(store: Store) -> list[str]:
-    return [m.name for m in store.call("search_registered_models", max_results=100)]
+    return [m.name for m in models(store)]
+
+
+def models(store: Store) -> list[Any]:
+    """All registered models as MLflow gives them, by name; the queue of the lock is none."""
+    return [m for m in _paged(store, "search_registered_models") if m.name != LOCK]
+
+
+def _paged(store: Store, method: str, *args: Any) -> list[Any]:
+    found, token = [], None
+    while True:
+        page = store.call(method, *args, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def _not_there(store: Store, uri: str, name: str, error: StoreError) -> StoreError:
@@ -215,6 +258,60 @@ def tag(store: Store, located: Located, tags: Mapping[str, str]) -> None:
         store.call("set_model_version_tag", located.name, located.version, key, value)
 
 
+def aliases(store: Store, name: str) -> dict[str, str]:
+    """Which version each alias of a model names; none where the model is not registered."""
+    try:
+        registered = store.call("get_registered_model", name)
+    except StoreError as e:
+        if error_code(e) == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+    return {alias: str(version) for alias, version in registered.aliases.items()}
+
+
+def missing_files(store: Store, name: str, version: str) -> tuple[str, ...]:
+    """Which of the files that every stored model has cannot be found for a version; all of them where its folder is gone."""
+    with store.speaking(), store.current():
+        import mlflow.artifacts
+
+        try:
+            found = mlflow.artifacts.list_artifacts(artifact_uri=f"models:/{name}/{version}") or []
+        except (OSError, ValueError):
+            found = []
+    there = {str(item.path).rpartition("/")[2] for item in found}
+    return tuple(needed for needed in NEEDED_FILES if needed not in there)
+
+
+# --- who uses a version
+
+
+def deployed(store: Store, located: Located, where: str) -> None:
+    """Note that a deployment (``sagemaker sales``, ``azureml sales``) answers with this version, and no other."""
+    withdrawn(store, located.name, where, but=located.version)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    store.call("set_model_version_tag", located.name, located.version, _deployed_tag(where), now)
+
+
+def withdrawn(store: Store, name: str, where: str, but: str = "") -> None:
+    """Note that a deployment is gone, or answers with another version now."""
+    for version in _all(store, name):
+        if _deployed_tag(where) in version.tags and str(version.version) != but:
+            store.call("delete_model_version_tag", name, str(version.version), _deployed_tag(where))
+
+
+def uses(store: Store, name: str, version: str) -> tuple[str, ...]:
+    """The deployments that were noted to answer with a version."""
+    found = store.call("get_model_version", name, version)
+    return tuple(sorted(key.removeprefix(DEPLOYED_TAG) for key in found.tags if key.startswith(DEPLOYED_TAG)))
+
+
+def _deployed_tag(where: str) -> str:
+    return DEPLOYED_TAG + re.sub(r"[^\w.:/ -]", "_", where, flags=re.ASCII)[:200]
+
+
+# --- which versions
+
+
 def champion(store: Store, name: str) -> Version | None:
     """The version that the alias ``champion`` names, or None."""
     return next((v for v in versions(store, name) if v.champion), None)
@@ -234,13 +331,7 @@ def versions(store: Store, name: str) -> list[Version]:
 
 
 def _all(store: Store, name: str) -> list[Any]:
-    found, token = [], None
-    while True:
-        page = store.call("search_model_versions", _named(name), page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
+    return _paged(store, "search_model_versions", _named(name))
 
 
 def _named(name: str) -> str:
