@@ -43,7 +43,7 @@ from adresponse import record
 from adresponse.errors import StoreError
 from adresponse.store import CALM, Store, error_code
 
-__all__ = ["LOCK", "BusyError", "Lease", "LeaseLostError", "Ticket", "gone", "held", "process_tags", "queue", "who"]
+__all__ = ["LOCK", "BusyError", "Lease", "LeaseLostError", "Ticket", "ended", "held", "process_tags", "queue", "who"]
 
 LOCK = "adresponse-lock"
 ABOUT = (
@@ -200,14 +200,14 @@ def queue(store: Store, name: str | None = None) -> tuple[Ticket, ...]:
     return tuple(t for t in tickets if name is None or t.name == name)
 
 
-def gone(ticket: Ticket) -> bool:
-    """Whether its process is known to have ended: it ran on this very machine, and is not there any more."""
-    place, pid, start = _split(ticket.process)
+def ended(process: str) -> bool:
+    """Whether a process, as ``process_tags`` tells it, is known to have ended: it ran on this machine, and is not there."""
+    place, pid, start = _split(process)
     return bool(place) and place == _place() and bool(start) and _start(int(pid)) != start
 
 
 def process_tags() -> dict[str, str]:
-    """Which process this is, for whoever finds what it left: ``boot:namespace/number/start``; others as ``gone`` reads it."""
+    """Which process this is, for whoever finds what it left: ``boot:namespace/number/start``."""
     return {"adresponse.process": f"{_place()}/{os.getpid()}/{_start(os.getpid())}"}
 
 
@@ -270,7 +270,7 @@ def _wait(lease: Lease, owner: str, deadline: float, patience: float, waiting: C
         if lease.number not in (t.number for t in tickets):
             return False
         before = [t for t in tickets if t.number < lease.number and t.owner != owner]
-        dead = [t for t in before if gone(t) or _silent_for(t, seen) > GRACE * t.lease]
+        dead = [t for t in before if ended(t.process) or _silent_for(t, seen) > GRACE * t.lease]
         for ticket in dead:
             _delete(lease.store, ticket.number)
         if len(dead) == len(before):

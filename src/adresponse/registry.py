@@ -81,6 +81,7 @@ def register(
     verification: Verification | None = None,
     *,
     promote: bool = True,
+    tags: Mapping[str, str] | None = None,
 ) -> Version:
     """A new version of the study's model; where anything fails, it is taken away again.
 
@@ -98,10 +99,12 @@ def register(
         What the deployed model answered; becomes tags of the version.
     promote : bool
         Move ``champion`` to a validated version at the end, without lock and history; False leaves that to ``promotion``.
+    tags : mapping, optional
+        Further tags of the version.
     """
     _registered_model(store, study)
     try:
-        made = _create(store, study, model, run_id, record.verification_tags(verification))
+        made = _create(store, study, model, run_id, {**record.verification_tags(verification), **(tags or {})})
     except BaseException:
         _forget_empty(store, study.name)
         raise
@@ -117,9 +120,16 @@ def register(
 
 
 def take_back(store: Store, version: Version, model: LoggedModel, run_id: str) -> None:
-    """Delete a version of a run that failed, and a model that has no other; what cannot be reached any more is left."""
-    with contextlib.suppress(StoreError):
+    """Delete a version of a run that failed, and a model that has no other; what cannot be reached any more is left.
+
+    A version that an alias names stays, since whoever loads it by that name would find nothing.
+    """
+    try:
+        if version.version in aliases(store, version.name).values():
+            return
         store.call("delete_model_version", version.name, version.version)
+    except StoreError:
+        return
     with contextlib.suppress(StoreError):
         store.call("delete_tag", run_id, "adresponse.model_version")
     with contextlib.suppress(StoreError):
@@ -146,14 +156,14 @@ def _registered_model(store: Store, study: Study) -> None:
             raise
 
 
-def _create(store: Store, study: Study, model: LoggedModel, run_id: str, verified: dict[str, str]) -> Any:
+def _create(store: Store, study: Study, model: LoggedModel, run_id: str, more: Mapping[str, str]) -> Any:
     with store.current():  # an SQL registry looks the model up in MLflow's global store
         return store.call(
             "create_model_version",
             study.name,
             model.uri,
             run_id=run_id,
-            tags={**record.version_tags(study), MANIFEST_TAG: model.digest, **verified},
+            tags={**record.version_tags(study), MANIFEST_TAG: model.digest, **more},
             description=record.note(study),
             model_id=model.model_id,
         )
