@@ -1,0 +1,328 @@
+"""What does spend bring over the periods of a plan, and how sure is that?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from adresponse.curves import Response, Shape, saturate, saturation_slope
+from adresponse.errors import ModelError
+
+__all__ = ["Estimate", "Forecast", "Outlook", "Precision"]
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Precision:
+    """How sure the figures of a least-squares fit are, where the curves' shapes are taken as known.
+
+    Parameters
+    ----------
+    covariance : array-like of shape (1 + n_channels, 1 + n_channels)
+        Of the base sales per period and of the coefficients, in the order of the responses.
+    degrees : float
+        Degrees of freedom of the residuals.
+    """
+
+    covariance: ArrayLike
+    degrees: float
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What a fitted model knows about the periods to be planned.
+
+    Parameters
+    ----------
+    responses : tuple of Response
+        One for each channel.
+    base : array-like of shape (n_periods,)
+        Sales of each period planned that no spend brings, in the target's unit. Its length is the horizon; 1 where there
+        are no dates.
+    today : mapping of str to float
+        What each channel gets per period now, in the table's unit.
+    seen : mapping of str to (float, float)
+        Lowest and highest spend per period among the rows fitted.
+    before : mapping of str to sequence of float
+        Spend of the periods before the first one planned, oldest first; it is carried over. Empty: none was spent.
+    draws : sequence of sequence of Response
+        Alternatives that the fit allows, such as a bootstrap's: of shape (n_draws, n_channels), channels and shapes as in
+        ``responses``.
+    draw_bases : array-like of shape (n_draws, n_periods) or (n_draws,)
+        The base that goes with each draw, per period or in all; empty: as ``base`` in each.
+    precision : Precision or None
+        Used where there are no draws.
+    sold, money : str
+        The two units in words, ``thousand units`` and ``thousand dollars``; empty where they are not known.
+
+    Raises
+    ------
+    ModelError
+        If the parts do not fit each other.
+    """
+
+    responses: tuple[Response, ...]
+    base: ArrayLike
+    today: Mapping[str, float]
+    seen: Mapping[str, tuple[float, float]]
+    before: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    draws: Sequence[Sequence[Response]] = ()
+    draw_bases: ArrayLike = ()
+    precision: Precision | None = None
+    sold: str = ""
+    money: str = ""
+
+    def __post_init__(self) -> None:
+        names = [(r.channel, r.shape) for r in self.responses]
+        if not names or len({c for c, _ in names}) < len(names):
+            raise ModelError("A plan needs a response for each channel, and each channel once; fit the model again.")
+        for what, given in {"today's spend": self.today, "the range seen": self.seen}.items():
+            if missing := [c for c, _ in names if c not in given]:
+                raise ModelError(f"{what.capitalize()} of {missing[0]} is not known; give it with the responses.")
+        if any([(r.channel, r.shape) for r in draw] != names for draw in self.draws):
+            raise ModelError("A draw has other channels or shapes than the fit; draw them from the same model.")
+        if self.precision is not None and np.shape(self.precision.covariance) != (1 + len(names),) * 2:
+            raise ModelError(f"The covariance needs {1 + len(names)} rows and columns: the base, then each channel.")
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return tuple(r.channel for r in self.responses)
+
+    @property
+    def periods(self) -> int:
+        """The horizon."""
+        return len(np.atleast_1d(np.asarray(self.base, dtype=float)))
+
+    @cached_property
+    def within(self) -> Forecast:
+        """Sales within the horizon."""
+        return Forecast.of(self, tail=False)
+
+    @cached_property
+    def beyond(self) -> Forecast:
+        """Sales within the horizon, and those after it that its spend still brings, as if nothing were spent then."""
+        return Forecast.of(self, tail=True)
+
+    def forecast(self, tail: bool) -> Forecast:
+        return self.beyond if tail else self.within
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A figure that is linear in base and coefficients: its value, its value in each draw, and its gradient.
+
+    Parameters
+    ----------
+    value : float
+    drawn : ndarray of shape (n_draws,)
+    gradient : ndarray of shape (1 + n_channels,)
+        By the base per period and by each coefficient.
+    """
+
+    value: float
+    drawn: Vector
+    gradient: Vector
+
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(self.value + other.value, self.drawn + other.drawn, self.gradient + other.gradient)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        return self + other.times(-1.0)
+
+    def times(self, factor: float) -> Estimate:
+        return Estimate(self.value * factor, self.drawn * factor, self.gradient * factor)
+
+    def plus(self, constant: float) -> Estimate:
+        return Estimate(self.value + constant, self.drawn + constant, self.gradient)
+
+
+@dataclass(frozen=True, eq=False)
+class _Channel:
+    """A channel's curve over the horizon, for the fit (first row) and each draw.
+
+    Spend is even, so that of an amount ``x`` in period ``k`` there works ``rate_k x + carried_k``.
+
+    Parameters
+    ----------
+    shape : Shape
+    half, slope, coefficient : ndarray of shape (1 + n_draws,)
+    weights : ndarray of shape (1 + n_draws, n_lags)
+    rate, carried : ndarray of shape (1 + n_draws, n_terms)
+    times : ndarray of shape (n_terms,)
+        How many periods are alike.
+    """
+
+    shape: Shape
+    half: Vector
+    slope: Vector
+    coefficient: Vector
+    weights: Vector
+    rate: Vector
+    carried: Vector
+    times: Vector
+
+    @classmethod
+    def of(cls, drawn: Sequence[Response], before: Sequence[float], periods: int, tail: bool) -> _Channel:
+        lags = max(len(r.weights) for r in drawn)
+        weights = np.zeros((len(drawn), lags))
+        for row, response in zip(weights, drawn, strict=True):
+            row[: len(response.weights)] = response.weights
+        alike = min(periods, lags)  # from there on, every period has the whole window inside the horizon
+        at = np.concatenate([np.arange(alike), np.arange(periods, periods + lags - 1 if tail else periods)])
+        times = np.where(at == alike - 1, periods - alike + 1.0, 1.0)
+        sums = np.concatenate([np.zeros((len(drawn), 1)), np.cumsum(weights, axis=1)], axis=1)
+        rate = (sums[:, np.minimum(at + 1, lags)] - sums[:, np.maximum(at + 1 - periods, 0)]) / periods
+        carried = worked(np.zeros(int(at[-1]) + 1), before, weights)[:, at]
+        numbers = np.array([(r.half, r.slope, r.coefficient) for r in drawn]).T
+        return cls(drawn[0].shape, numbers[0], numbers[1], numbers[2], weights, rate, carried, times)
+
+    def response(self, amounts: ArrayLike, rows: slice = slice(None)) -> Vector:
+        """Response summed over the horizon, before the coefficient; shape (n_rows, n_amounts)."""
+        return np.asarray(saturate(self.shape, self._working(amounts, rows), *self._parameters(rows)) @ self.times)
+
+    def response_slope(self, amounts: ArrayLike, rows: slice = slice(None)) -> Vector:
+        """Its derivative by the amount; shape (n_rows, n_amounts)."""
+        slopes = saturation_slope(self.shape, self._working(amounts, rows), *self._parameters(rows))
+        rate = self.rate[rows, None, :]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.where(rate > 0, slopes * rate, 0.0) @ self.times)
+
+    def response_of(self, series: ArrayLike, before: Sequence[float], tail: bool) -> Vector:
+        """Response to a spend of each period, summed over the horizon; shape (1 + n_draws,)."""
+        spend = np.concatenate([np.asarray(series, dtype=float), np.zeros(self.weights.shape[1] - 1 if tail else 0)])
+        works = worked(spend, before, self.weights)
+        return np.asarray(saturate(self.shape, works, self.half[:, None], self.slope[:, None]).sum(axis=1))
+
+    def _working(self, amounts: ArrayLike, rows: slice) -> Vector:
+        spent = np.atleast_1d(np.asarray(amounts, dtype=float))
+        return np.asarray(spent[None, :, None] * self.rate[rows, None, :] + self.carried[rows, None, :])
+
+    def _parameters(self, rows: slice) -> tuple[Vector, Vector]:
+        return self.half[rows, None, None], self.slope[rows, None, None]
+
+
+def worked(series: Vector, before: Sequence[float], weights: Vector) -> Vector:
+    """Spend after carry-over, for several carry-overs at once (see ``curves.carry_over``).
+
+    Parameters
+    ----------
+    series : ndarray of shape (n_periods,)
+    before : sequence of float
+        Spend of the periods before, oldest first.
+    weights : ndarray of shape (n_rows, n_lags)
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_periods)
+    """
+    lags = weights.shape[1]
+    known = np.asarray(before, dtype=float)[max(len(before) - lags + 1, 0) :]
+    whole = np.concatenate([np.zeros(lags - 1 - len(known)), known, series])
+    return np.asarray(weights[:, ::-1] @ sliding_window_view(whole, lags).T)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """An outlook made ready to be asked many times.
+
+    Parameters
+    ----------
+    outlook : Outlook
+    tail : bool
+        Whether sales after the horizon count.
+    curves : tuple of _Channel
+        In the order of the responses.
+    """
+
+    outlook: Outlook
+    tail: bool
+    curves: tuple[_Channel, ...]
+    base: Estimate
+
+    @classmethod
+    def of(cls, outlook: Outlook, tail: bool) -> Forecast:
+        curves = tuple(
+            _Channel.of([r, *(draw[i] for draw in outlook.draws)], outlook.before.get(r.channel, ()), outlook.periods, tail)
+            for i, r in enumerate(outlook.responses)
+        )
+        return cls(outlook, tail, curves, _base(outlook))
+
+    def value(self, channel: int) -> Callable[[Vector], Vector]:
+        """Sales of the fit by amount, for amounts of shape (n,)."""
+        curve, fit = self.curves[channel], slice(0, 1)
+        return lambda x: np.asarray(curve.coefficient[0] * curve.response(x, fit)[0].reshape(np.shape(x)))
+
+    def slope(self, channel: int) -> Callable[[Vector], Vector]:
+        """Marginal sales of the fit by amount, for amounts of shape (n,)."""
+        curve, fit = self.curves[channel], slice(0, 1)
+        return lambda x: np.asarray(_times(curve.coefficient[:1], curve.response_slope(x, fit))[0].reshape(np.shape(x)))
+
+    def sales(self, channel: int, amount: float | Sequence[float]) -> Estimate:
+        """Sales that a channel brings: for an amount spent evenly, or for the spend of each period."""
+        curve = self.curves[channel]
+        if isinstance(amount, Sequence):
+            before = self.outlook.before.get(self.outlook.channels[channel], ())
+            return self._estimate(channel, curve.response_of(amount, before, self.tail))
+        return self._estimate(channel, curve.response(amount)[:, 0])
+
+    def marginal(self, channel: int, amount: float) -> Estimate:
+        """What one more unit of money, spent evenly, brings on a channel."""
+        return self._estimate(channel, self.curves[channel].response_slope(amount)[:, 0])
+
+    def along(self, channel: int, amounts: ArrayLike) -> tuple[Vector, Vector]:
+        """Sales and marginal sales of the fit and of each draw, each of shape (1 + n_draws, n_amounts)."""
+        curve = self.curves[channel]
+        return _times(curve.coefficient, curve.response(amounts)), _times(curve.coefficient, curve.response_slope(amounts))
+
+    def all_sales(self, amounts: Sequence[float | Sequence[float]]) -> Estimate:
+        """Base and every channel together."""
+        return sum((self.sales(i, x) for i, x in enumerate(amounts)), start=self.base)
+
+    def interval(self, estimate: Estimate, level: float) -> tuple[float | None, float | None]:
+        """Between what the figure lies at ``level``; None where the fit does not tell."""
+        if len(estimate.drawn):
+            with np.errstate(invalid="ignore"):
+                low, high = np.quantile(estimate.drawn, [(1 - level) / 2, (1 + level) / 2])
+        elif self.outlook.precision is not None:
+            covariance = np.asarray(self.outlook.precision.covariance, dtype=float)
+            variance = float(estimate.gradient @ covariance @ estimate.gradient)
+            reach = stats.t.ppf((1 + level) / 2, self.outlook.precision.degrees) * math.sqrt(max(variance, 0.0))
+            low, high = estimate.value - reach, estimate.value + reach
+        else:
+            return None, None
+        return _finite(low), _finite(high)
+
+    def _estimate(self, channel: int, response: Vector) -> Estimate:
+        gradient = np.zeros(1 + len(self.curves))
+        gradient[1 + channel] = response[0]
+        sales = _times(self.curves[channel].coefficient, response)
+        return Estimate(float(sales[0]), sales[1:], gradient)
+
+
+def _base(outlook: Outlook) -> Estimate:
+    draws, total = len(outlook.draws), float(np.sum(np.asarray(outlook.base, dtype=float)))
+    given = np.asarray(outlook.draw_bases, dtype=float)
+    drawn = given.reshape(draws, -1).sum(axis=1) if given.size else np.full(draws, total)
+    gradient = np.zeros(1 + len(outlook.responses))
+    gradient[0] = outlook.periods
+    return Estimate(total, drawn, gradient)
+
+
+def _times(coefficient: Vector, response: Vector) -> Vector:
+    """Product by row, where nothing times an infinite slope is nothing."""
+    coefficient = coefficient.reshape(-1, *[1] * (response.ndim - 1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(coefficient == 0, 0.0, coefficient * response))
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,556 @@
+"""How is a budget best spread over the channels, what does it bring, and how sure is that?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import brentq
+
+from adresponse import words
+from adresponse.amounts import settled
+from adresponse.errors import ConfigError, did_you_mean
+from adresponse.horizon import Estimate, Forecast, Outlook
+from adresponse.optimum import Split, best_split
+from adresponse.wishes import Limits, Wish, limits_of, total_of
+
+__all__ = ["Binding", "ChannelPlan", "Extrapolation", "Plan", "best_plan", "score"]
+
+Amounts = Sequence[float | Sequence[float]]
+ON_TARGET = 1e-11  # share by which a target may be missed before the amounts are rounded up
+TOTALS_TRIED = 64  # between which the highest total of a target ROI is looked for, where curves are not concave
+MOST_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A bound that holds the plan back: without it, another split would be better, or nothing else is possible.
+
+    Parameters
+    ----------
+    name : str
+        A channel, channels of a group, or ``total``.
+    end : str
+        ``low`` or ``high``.
+    at : float
+        The bound, for the whole horizon.
+    rule : str
+        What set it: ``bound``, ``range seen``, ``lock``, ``group``, ``no spend``, ``total`` or ``cap``.
+    sentence : str
+    """
+
+    name: str
+    end: str
+    at: float
+    rule: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """A channel whose planned spend per period lies outside the range seen, and by what share of that range's width."""
+
+    channel: str
+    spend: float
+    seen_low: float
+    seen_high: float
+    share: float | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ChannelPlan:
+    """One channel of a plan. Amounts are for the whole horizon; sales in the target's unit.
+
+    Parameters
+    ----------
+    channel : str
+    today, spend, change : float
+        Today's spend over as many periods, the plan's, and the difference.
+    low, high : float
+        Between what the amount had to lie.
+    seen_low, seen_high : float
+        The range seen, times the periods.
+    sales, sales_today : float
+        What the plan's spend and today's bring on this channel, over what no spend within the horizon would bring.
+    roi, roi_low, roi_high : float or None
+        ``sales / spend``; None where nothing is spent, and intervals where the fit tells none.
+    marginal, marginal_low, marginal_high : float or None
+        Sales of one more unit of spend; None where the curve rises without limit at no spend.
+    straight : bool
+        Whether the curve is a straight line.
+    """
+
+    channel: str
+    today: float
+    spend: float
+    change: float
+    low: float
+    high: float
+    seen_low: float
+    seen_high: float
+    sales: float
+    sales_today: float
+    roi: float | None
+    roi_low: float | None
+    roi_high: float | None
+    marginal: float | None
+    marginal_low: float | None
+    marginal_high: float | None
+    straight: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A budget, channel by channel, what it brings, and how sure that is.
+
+    All amounts are for the whole horizon, spent evenly in it unless a table gave each period.
+
+    Parameters
+    ----------
+    goal : str
+        ``total``, ``profit``, ``target_sales``, ``target_roi``, ``target_marginal_roi`` or ``score``.
+    periods : int
+        The horizon.
+    spend : dict of str to float
+    total : float
+        ``math.fsum`` of the amounts.
+    sales, low, high : float
+        Sales expected over the horizon, base included, with their interval: how sure the fit is of the expectation. What
+        single periods scatter around it is not in it.
+    gain, gain_low, gain_high : float
+        ``sales`` less the sales predicted for today's spend at the same dates by the same rules. The interval takes the
+        difference within each draw, so that what both have in common cancels.
+    level : float
+        Of all intervals.
+    today_total, today_sales : float
+        Today's spend over as many periods, and the sales predicted for it.
+    roi, roi_low, roi_high : float or None
+        Sales brought by the plan's spend, per unit of it.
+    margin, profit, profit_low, profit_high : float or None
+        ``margin * sales - total``.
+    after : float
+        Sales that the plan's spend still brings after the horizon; part of ``sales`` where ``tail``.
+    tail : bool
+    channels : tuple of ChannelPlan
+    binding : tuple of Binding
+    extrapolates : tuple of Extrapolation
+    sentence : str
+    notes : tuple of str
+    """
+
+    goal: str
+    periods: int
+    spend: dict[str, float]
+    total: float
+    sales: float
+    low: float | None
+    high: float | None
+    gain: float
+    gain_low: float | None
+    gain_high: float | None
+    level: float
+    today_total: float
+    today_sales: float
+    roi: float | None
+    roi_low: float | None
+    roi_high: float | None
+    margin: float | None
+    profit: float | None
+    profit_low: float | None
+    profit_high: float | None
+    after: float
+    tail: bool
+    channels: tuple[ChannelPlan, ...]
+    binding: tuple[Binding, ...]
+    extrapolates: tuple[Extrapolation, ...]
+    sentence: str
+    notes: tuple[str, ...] = ()
+
+
+def best_plan(outlook: Outlook, wish: Wish) -> Plan:
+    """The plan that grants a wish best: a global optimum within the bounds.
+
+    Raises
+    ------
+    ConfigError
+        If the wish names an unknown channel, contradicts itself, or cannot be met.
+    """
+    limits = limits_of(outlook, wish)
+    low, high = total_of(outlook, wish, limits)
+    split = _GOALS[wish.goal](outlook, wish, limits, low, high)
+    fixed = low if low == high else None
+    if wish.cap is not None and split.amounts.sum() >= wish.cap * (1 - ON_TARGET):
+        fixed = wish.cap
+    amounts = settled(limits.problem, split.amounts, fixed, upward=wish.goal == "target_sales")
+    amounts = _today_if_better(outlook, wish, limits, amounts, fixed)
+    return _described(outlook, wish, amounts, limits)
+
+
+def score(outlook: Outlook, spend: Mapping[str, float | Sequence[float]], wish: Wish | None = None) -> Plan:
+    """What a given plan brings, by the same rules as ``best_plan``.
+
+    Parameters
+    ----------
+    outlook : Outlook
+    spend : mapping of str to float or sequence of float
+        For each channel the amount for the whole horizon, spent evenly, or the spend of each period.
+    wish : Wish or None
+        Its margin, level and tail count.
+
+    Raises
+    ------
+    ConfigError
+        If a channel is unknown or missing, an amount is no number of at least 0, or the periods are not the horizon's.
+    """
+    _refuse_odd(outlook, spend)
+    return _described(outlook, wish or Wish(), [spend[c] for c in outlook.channels], None)
+
+
+def _refuse_odd(outlook: Outlook, spend: Mapping[str, float | Sequence[float]]) -> None:
+    for channel, amount in spend.items():
+        if channel not in outlook.channels:
+            raise ConfigError(
+                f"The plan names {channel!r}, which is no channel of the model.{did_you_mean(channel, outlook.channels)} "
+                f"Channels: {', '.join(outlook.channels)}."
+            )
+        each = amount if isinstance(amount, Sequence) else (amount,)
+        if odd := [x for x in each if not (math.isfinite(x) and x >= 0)]:
+            raise ConfigError(f"{channel}={odd[0]:g} must be a finite number of at least 0.")
+        if isinstance(amount, Sequence) and len(amount) != outlook.periods:
+            raise ConfigError(
+                f"The plan gives {channel} in {words.count(len(amount), 'period')}, but the horizon has {outlook.periods}; "
+                "give one row a period."
+            )
+    if missing := [c for c in outlook.channels if c not in spend]:
+        raise ConfigError(f"The plan has no amount for {words.listing(missing)}; give each channel one, 0 for none.")
+
+
+def _most_sales(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: float) -> Split:
+    return _split(limits, low, high)
+
+
+def _most_profit(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: float) -> Split:
+    return _split(limits, low, high, price=1 / (wish.margin or 1.0))
+
+
+def _to_marginal(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: float) -> Split:
+    return _split(limits, low, high, price=wish.target_marginal_roi or 0.0)
+
+
+def _to_sales(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: float) -> Split:
+    """The least total whose best split reaches the target: sales rise with the total allowed, so it is a root."""
+    target = wish.target_sales or 0.0
+    base = outlook.forecast(wish.tail).base.value
+    most = _split(limits, low, high)
+    if most.value + base < target * (1 - ON_TARGET):
+        within = f"a total of {high:g}" if wish.cap is not None else "these bounds"
+        raise ConfigError(
+            f"target_sales={target:g} cannot be reached within {within}: the most is {most.value + base:g}, at a spend of "
+            f"{float(most.amounts.sum()):g}; lower the target or widen the bounds."
+        )
+    if _split(limits, low, low).value + base >= target:
+        return _split(limits, low, low)
+
+    def short(total: float) -> float:
+        return _split(limits, low, total).value + base - target
+
+    top = float(most.amounts.sum())
+    root = top if short(top) <= 0 else float(brentq(short, low, top, xtol=1e-12 * top, rtol=1e-14))
+    for _ in range(MOST_STEPS):
+        if root >= top or short(root) >= 0:
+            break
+        root = min(top, root + 1e-12 * top)
+    return _split(limits, low, root)
+
+
+def _to_roi(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: float) -> Split:
+    """The highest total whose best split still has the ROI asked for."""
+    target = wish.target_roi or 0.0
+    idle = _idle(outlook, wish)
+
+    def spare(total: float, fine: bool = True) -> float:
+        return _split(limits, total, total, fine=fine).value - idle - target * total
+
+    dearest = _split(limits, low, high, price=target)
+    if dearest.value < idle - ON_TARGET * abs(idle):
+        _refuse_roi(outlook, wish, limits, low, high, target)
+    if spare(high) >= 0:
+        return _split(limits, high, high)
+    start = float(dearest.amounts.sum())
+    totals = [start, high] if _concave(outlook) else [float(t) for t in np.linspace(start, high, TOTALS_TRIED)]
+    enough = max(i for i, total in enumerate(totals) if i == 0 or spare(total, fine=False) >= 0)
+    if spare(totals[enough]) <= 0:
+        return dearest
+    root = float(brentq(spare, totals[enough], totals[enough + 1], xtol=1e-12 * high, rtol=1e-14))
+    return _split(limits, root, root)
+
+
+def _refuse_roi(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: float, target: float) -> None:
+    """Say the highest ROI that can be had, found by Dinkelbach's iteration (1967)."""
+    idle, ratio = _idle(outlook, wish), 0.0
+    for _ in range(MOST_STEPS):
+        found = _split(limits, max(low, ON_TARGET * high), high, price=ratio)
+        spent = float(found.amounts.sum())
+        again = (found.value + ratio * spent - idle) / spent
+        if again <= ratio * (1 + ON_TARGET):
+            break
+        ratio = again
+    raise ConfigError(
+        f"target_roi={target:g} cannot be reached within these bounds: the highest is {ratio:g}, at a spend of {spent:g}; "
+        "lower the target or move the bounds."
+    )
+
+
+_GOALS = {
+    "total": _most_sales,
+    "profit": _most_profit,
+    "target_sales": _to_sales,
+    "target_roi": _to_roi,
+    "target_marginal_roi": _to_marginal,
+}
+
+
+def _split(limits: Limits, low: float, high: float, price: float = 0.0, fine: bool = True) -> Split:
+    found = best_split(limits.problem, low, high, price, fine)
+    if found is None:
+        raise ConfigError(f"No split between {low:g} and {high:g} keeps all bounds; move them or the groups.")
+    return found
+
+
+def _idle(outlook: Outlook, wish: Wish) -> float:
+    """Sales over the base that earlier spend alone brings."""
+    forecast = outlook.forecast(wish.tail)
+    return math.fsum(forecast.sales(i, 0.0).value for i in range(len(outlook.channels)))
+
+
+def _concave(outlook: Outlook) -> bool:
+    return all(r.concave for r in outlook.responses)
+
+
+def _today_if_better(outlook: Outlook, wish: Wish, limits: Limits, amounts: list[float], fixed: float | None) -> list[float]:
+    """Today's split where rounding alone makes the plan differ from it."""
+    today = _today(outlook)
+    if wish.goal != "total" or math.fsum(today) != fixed or not _allowed(limits, today):
+        return amounts
+    forecast = outlook.forecast(wish.tail)
+    return today if forecast.all_sales(today).value >= forecast.all_sales(amounts).value else amounts
+
+
+def _allowed(limits: Limits, amounts: list[float]) -> bool:
+    problem = limits.problem
+    inside = all(a <= x <= b for x, a, b in zip(amounts, problem.low, problem.high, strict=True))
+    return inside and all(g.low <= math.fsum(amounts[i] for i in g.members) <= g.high for g in problem.groups)
+
+
+def _today(outlook: Outlook) -> list[float]:
+    return [outlook.today[c] * outlook.periods for c in outlook.channels]
+
+
+def _described(outlook: Outlook, wish: Wish, amounts: Amounts, limits: Limits | None) -> Plan:
+    """Everything a plan says, from its amounts."""
+    forecast = outlook.forecast(wish.tail)
+    sums = [math.fsum(x) if isinstance(x, Sequence) else float(x) for x in amounts]
+    today = _today(outlook)
+    sales, sales_today = forecast.all_sales(amounts), forecast.all_sales(today)
+    idle = forecast.all_sales([0.0] * len(sums))
+    total = math.fsum(sums)
+    gain = sales - sales_today
+    roi = None if total == 0 else (sales - idle).times(1 / total)
+    profit = None if wish.margin is None else sales.times(wish.margin).plus(-total)
+    low, high = _ends(forecast, sales, wish.level)
+    gain_low, gain_high = _ends(forecast, gain, wish.level)
+    roi_low, roi_high = _ends(forecast, roi, wish.level)
+    profit_low, profit_high = _ends(forecast, profit, wish.level)
+    plan = Plan(
+        goal="score" if limits is None else wish.goal,
+        periods=outlook.periods,
+        spend=dict(zip(outlook.channels, sums, strict=True)),
+        total=total,
+        sales=sales.value,
+        low=low,
+        high=high,
+        gain=gain.value,
+        gain_low=gain_low,
+        gain_high=gain_high,
+        level=wish.level,
+        today_total=math.fsum(today),
+        today_sales=sales_today.value,
+        roi=_value(roi),
+        roi_low=roi_low,
+        roi_high=roi_high,
+        margin=wish.margin,
+        profit=_value(profit),
+        profit_low=profit_low,
+        profit_high=profit_high,
+        after=_after(outlook, amounts),
+        tail=wish.tail,
+        channels=tuple(_channel(forecast, wish, limits, i, amounts[i], sums[i], today[i]) for i in range(len(sums))),
+        binding=() if limits is None else tuple(_bindings(outlook, wish, limits, sums, total)),
+        extrapolates=tuple(_extrapolations(outlook, amounts)),
+        sentence="",
+    )
+    return replace(plan, sentence=_sentence(outlook, plan), notes=tuple(_notes(outlook, wish, plan, limits)))
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return None if estimate is None or not math.isfinite(estimate.value) else estimate.value
+
+
+def _ends(forecast: Forecast, estimate: Estimate | None, level: float) -> tuple[float | None, float | None]:
+    known = estimate is not None and math.isfinite(estimate.value)
+    return forecast.interval(estimate, level) if estimate is not None and known else (None, None)
+
+
+def _channel(
+    forecast: Forecast, wish: Wish, limits: Limits | None, i: int, amount: float | Sequence[float], spent: float, today: float
+) -> ChannelPlan:
+    outlook = forecast.outlook
+    channel, periods = outlook.channels[i], outlook.periods
+    idle = forecast.sales(i, 0.0)
+    brought, marginal = forecast.sales(i, amount) - idle, forecast.marginal(i, spent)
+    roi = None if spent == 0 else brought.times(1 / spent)
+    roi_low, roi_high = _ends(forecast, roi, wish.level)
+    marginal_low, marginal_high = _ends(forecast, marginal, wish.level)
+    seen_low, seen_high = (edge * periods for edge in outlook.seen[channel])
+    return ChannelPlan(
+        channel=channel,
+        today=today,
+        spend=spent,
+        change=spent - today,
+        low=0.0 if limits is None else float(limits.problem.low[i]),
+        high=math.inf if limits is None else float(limits.problem.high[i]),
+        seen_low=seen_low,
+        seen_high=seen_high,
+        sales=brought.value,
+        sales_today=(forecast.sales(i, today) - idle).value,
+        roi=_value(roi),
+        roi_low=roi_low,
+        roi_high=roi_high,
+        marginal=_value(marginal),
+        marginal_low=marginal_low,
+        marginal_high=marginal_high,
+        straight=outlook.responses[i].shape == "linear",
+    )
+
+
+def _after(outlook: Outlook, amounts: Amounts) -> float:
+    """What the plan's spend brings after the horizon, over what earlier spend alone brings there."""
+    nothing = [0.0] * len(amounts)
+    with_tail, within = outlook.beyond, outlook.within
+    brought = with_tail.all_sales(amounts).value - with_tail.all_sales(nothing).value
+    return brought - (within.all_sales(amounts).value - within.all_sales(nothing).value)
+
+
+def _bindings(outlook: Outlook, wish: Wish, limits: Limits, amounts: list[float], total: float) -> Iterator[Binding]:
+    for i, channel in enumerate(outlook.channels):
+        low, high = float(limits.problem.low[i]), float(limits.problem.high[i])
+        by_low, by_high = limits.rules[channel]
+        if by_low == "lock":
+            yield Binding(channel, "high", high, "lock", f"{channel} is locked at today's {words.number(high)}.")
+        elif amounts[i] == high:
+            yield Binding(channel, "high", high, by_high, f"{channel} is at its highest, {words.number(high)} ({by_high}).")
+        elif amounts[i] == low:
+            yield Binding(channel, "low", low, by_low, f"{channel} is at its lowest, {words.number(low)} ({by_low}).")
+    for group, together in zip(limits.problem.groups, wish.groups, strict=True):
+        spent = math.fsum(amounts[i] for i in group.members)
+        for end, bound in (("high", group.high), ("low", group.low)):
+            if spent == bound and bound > 0:
+                said = f"{together.name} together are at their {end}est, {words.number(bound)} (group)."
+                yield Binding(together.name, end, bound, "group", said)
+                break
+    if wish.cap is not None and total == wish.cap:
+        yield Binding("total", "high", wish.cap, "cap", f"The total is at its cap, {words.number(wish.cap)}.")
+
+
+def _extrapolations(outlook: Outlook, amounts: Amounts) -> Iterator[Extrapolation]:
+    for channel, amount in zip(outlook.channels, amounts, strict=True):
+        low, high = outlook.seen[channel]
+        each = list(amount) if isinstance(amount, Sequence) else [amount / outlook.periods]
+        furthest = max(each, key=lambda x: max(x - high, low - x))
+        out = max(furthest - high, low - furthest)
+        if out > ON_TARGET * max(abs(high), abs(furthest)):
+            share = out / (high - low) if high > low else None
+            by = "" if share is None else f", by {words.percent(share)} of its width"
+            yield Extrapolation(
+                channel,
+                furthest,
+                low,
+                high,
+                share,
+                f"{channel}: {words.number(furthest)} a period lies {'above' if furthest > high else 'below'} the range seen, "
+                f"{words.span(low, high)}{by}; the curve is not known there.",
+            )
+
+
+def _sentence(outlook: Outlook, plan: Plan) -> str:
+    parts = words.listing([f"{c} {words.number(x)}" for c, x in plan.spend.items()])
+    over = "" if plan.periods == 1 else f" over {words.count(plan.periods, 'period')}"
+    more = "more" if plan.gain >= 0 else "less"
+    return (
+        f"Spend {_with(plan.total, outlook.money)}{over}: {parts}. Expected sales: {_with(plan.sales, outlook.sold)}"
+        f"{_interval(plan.low, plan.high, plan.level)}, {words.number(abs(plan.gain))} {more} than today's split of "
+        f"{words.number(plan.today_total)}{_interval(plan.gain_low, plan.gain_high, plan.level)}."
+    )
+
+
+def _with(value: float, unit: str) -> str:
+    return f"{words.number(value)} {unit}".strip()
+
+
+def _interval(low: float | None, high: float | None, level: float) -> str:
+    return "" if low is None or high is None else f" ({words.percent(level)} interval {words.span(low, high)})"
+
+
+def _notes(outlook: Outlook, wish: Wish, plan: Plan, limits: Limits | None) -> Iterator[str]:
+    yield from _straight(plan, limits)
+    if plan.gain_low is not None and plan.gain_high is not None and plan.gain_low <= 0 <= plan.gain_high and plan.gain != 0:
+        yield "The interval of the gain holds 0: the data does not tell this plan from today's split."
+    if unclear := [c.channel for c in plan.channels if _unclear(c)]:
+        yield f"No clear return can be shown for {words.listing(unclear)}: the interval of one more unit's sales holds 0."
+    if plan.goal == "target_marginal_roi" and not any(_free(c) for c in plan.channels):
+        yield f"No channel brings {words.number(wish.target_marginal_roi)} per unit inside its bounds: each is at a bound."
+    if plan.goal == "total" and wish.margin is not None and _last_unit(plan) < 1 / wish.margin:
+        yield (
+            f"At a margin of {words.number(wish.margin)} the last unit brings {words.number(wish.margin * _last_unit(plan))}, "
+            "less than it costs: ask for the highest profit, without a total."
+        )
+    if plan.after > 0 and not plan.tail:
+        yield (
+            f"After the horizon this spend still brings {_with(plan.after, outlook.sold)}, which is not counted "
+            "(tail=True counts it)."
+        )
+    yield "Curves are fitted to what went together; that spend causes sales, only an experiment shows."
+
+
+def _straight(plan: Plan, limits: Limits | None) -> Iterator[str]:
+    lines = [c for c in plan.channels if c.straight]
+    if not lines:
+        return
+    if limits is not None and len(lines) == len(plan.channels):
+        yield (
+            "With straight lines every unit goes to the channel that brings most, until its bound binds: there is no best "
+            "split inside the bounds."
+        )
+    elif limits is not None:
+        yield f"{words.listing([c.channel for c in lines])} is a straight line, which has no best amount of its own."
+    for c in lines:
+        yield (
+            f"One more unit on {c.channel} brings {words.number(c.marginal)}"
+            f"{_interval(c.marginal_low, c.marginal_high, plan.level)}, however much is spent."
+        )
+
+
+def _unclear(c: ChannelPlan) -> bool:
+    return c.marginal_low is not None and c.marginal_high is not None and c.marginal_low <= 0 <= c.marginal_high
+
+
+def _free(c: ChannelPlan) -> bool:
+    return c.low < c.spend < c.high
+
+
+def _last_unit(plan: Plan) -> float:
+    """Sales of the last unit spent: the lowest marginal return of a channel that could get less."""
+    return min((c.marginal for c in plan.channels if c.spend > c.low and c.marginal is not None), default=math.inf)
