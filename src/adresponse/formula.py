@@ -1,8 +1,8 @@
 """The fitted model as numbers: read, write, evaluate.
 
 A fitted response model is a closed formula. Each version carries it as ``formula.json``: exact floats that a person can
-read, and all that a server, a batch job or a cluster needs to answer. This file needs numpy alone and goes with every
-stored model (see ``stored.py``).
+read, and all that a server, a batch job or a cluster needs to answer. This file needs numpy alone, and that for arrays only;
+it goes with every stored model (see ``stored.py``).
 
 The order of operations is part of the formula. For features ``x_j``, in the contract's order::
 
@@ -19,8 +19,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
-
-import numpy as np
 
 from .errors import AdresponseError, ConfigError, ModelError, RowsError
 from .rows import Vector, as_level, not_finite
@@ -62,6 +60,8 @@ class Spread:
 
     def scale(self, predicted: Vector) -> Vector:
         """Half-width of the interval before the quantile, shape (n_rows,), in the target's unit."""
+        import numpy as np
+
         return np.asarray(np.maximum(self.intercept + self.slope * predicted, self.floor))
 
     def quantile(self, level: float) -> float:
@@ -177,6 +177,8 @@ class Formula:
         RowsError
             If the level cannot be given, or a prediction is not finite.
         """
+        import numpy as np
+
         with np.errstate(over="ignore", invalid="ignore"):
             found = self.predict(columns) if predicted is None else predicted
             answers = {"prediction": found}
@@ -188,11 +190,11 @@ class Formula:
                 raise not_finite(int(np.argmin(np.isfinite(values))) + 1)
         return answers
 
-    def beyond(self, columns: Sequence[Vector]) -> dict[str, tuple[float, float]]:
+    def beyond(self, columns: Sequence[Vector | Sequence[float]]) -> dict[str, tuple[float, float]]:
         """The features with values outside the range fitted, and the lowest and highest value given."""
         found = {}
         for (name, (low, high)), x in zip(self.ranges.items(), columns, strict=True):
-            least, most = float(np.min(x)), float(np.max(x))
+            least, most = (min(x), max(x)) if isinstance(x, Sequence) else (float(x.min()), float(x.max()))
             if least < low or most > high:
                 found[name] = (least, most)
         return found

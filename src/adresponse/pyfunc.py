@@ -10,8 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .errors import AdresponseError, ModelError, RowsError, TamperedModelError
 from .formula import Formula
 from .rows import Vector, check
@@ -46,6 +44,7 @@ class ResponseModel:
         return self.formula.answer(columns, level, None if self.formula.closed else self._ask_pipeline(columns))
 
     def _ask_pipeline(self, columns: list[Vector]) -> Vector:
+        import numpy as np
         import pandas as pd
 
         if self._pipeline is None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import numpy as np
 
 from adresponse.errors import AdresponseError
 from adresponse.rows import Vector
@@ -92,8 +91,7 @@ def predictions_body(answers: Mapping[str, Vector]) -> bytes:
 
 def _plain(values: Vector) -> bool:
     """Whether msgspec and Python write all of these alike."""
-    least, most = np.minimum.reduce(values), np.maximum.reduce(values)
-    if least >= LOW and most < HIGH:
+    if values.min() >= LOW and values.max() < HIGH:
         return True
-    size = np.abs(values)
+    size = abs(values)
     return bool(((size >= LOW) & (size < HIGH) | (size == 0)).all())

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from adresponse.errors import AdresponseError, RowsError
 from adresponse.formula import Formula
 from adresponse.rows import not_finite
@@ -334,7 +332,7 @@ class App:
 
     def _beyond(self, x: Exchange, formula: Formula, asked: Asked) -> Headers:
         """A warning header for values outside the ranges fitted, or a refusal."""
-        found = formula.beyond(asked.vectors())
+        found = formula.beyond(asked.values())
         if not found:
             return ()
         if self.options.beyond == "refuse":
@@ -456,7 +454,7 @@ def _few(formula: Formula, asked: Asked) -> bytes:
     return some_predictions_body(answers)
 
 
-_LARGEST = float(np.finfo(np.float64).max)
+_LARGEST = sys.float_info.max
 
 
 async def _in_slices(formula: Formula, asked: Asked) -> bytes:

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -19,11 +20,10 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from adresponse.errors import RowsError, did_you_mean
 from adresponse.formula import Formula
-from adresponse.rows import Vector, as_level, check, missing_column, no_rows, refuse_bad_values, show
+from adresponse.rows import Vector, as_level, check, check_few, missing_column, no_rows, refuse_bad_values, show
 from adresponse.schema import Contract
 from adresponse.serving.answers import RequestError
 
@@ -31,11 +31,13 @@ __all__ = ["CSV", "FEW", "FORMS", "JSON", "PARQUET", "Asked", "Reader"]
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-FEW = 16  # rows up to which Python's floats are quicker than numpy's arrays
+FEW = 32  # rows up to which Python's floats are about as quick as numpy's arrays; numpy is loaded for more
+LONG = 2048  # bytes from which a table's numbers are read in one piece rather than row by row
 HEADERS_KEPT = 64  # different header lines of CSV that are remembered
 UNPACKED = 32  # how many times larger than the largest body a Parquet file may become
 DIGITS = b"0123456789 \t\r\n"  # what a list of row numbers holds beside its commas
 NUMERALS = b"0123456789.eE+- \t\r"  # what a line of numbers holds beside its commas
+BARE = bytes.maketrans(b"[]", b"  ")  # a table without its brackets
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 MISSING = {"", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "#na", "<na>"}  # what pandas takes for no value, case apart
 INFINITE = {"inf", "infinity"}
@@ -69,7 +71,15 @@ class Asked:
 
     def vectors(self) -> list[Vector]:
         """The features as arrays of shape (n_rows,), however many rows there are."""
-        return self.columns or [np.array(c, dtype=np.float64) for c in zip(*self.few, strict=True)]
+        if self.columns:
+            return self.columns
+        import numpy as np
+
+        return [np.array(c, dtype=np.float64) for c in zip(*self.few, strict=True)]
+
+    def values(self) -> Sequence[Sequence[float] | Vector]:
+        """The features' values, each of length n_rows."""
+        return self.columns or list(zip(*self.few, strict=True))
 
 
 class Reader:
@@ -116,7 +126,7 @@ class Reader:
             return self._checked(*found) if found else self._careful_json(body)
         if kind == CSV:
             table = self._quick_csv(body)
-            return self._checked(*table, None) if table else self._arrays(_csv_columns(body), None)
+            return self._checked(*table, None) if table else self._careful(_csv_columns(body), None)
         return self._parquet(body)
 
     def _checked(self, few: Sequence[Sequence[float]] | None, columns: Sequence[Vector], level: float | None) -> Asked:
@@ -127,15 +137,17 @@ class Reader:
             for row in few:
                 for x, (low, high) in zip(row, self._ranges, strict=True):
                     if not low <= x <= high:
-                        refuse_bad_values(self.contract, [np.array(c, dtype=np.float64) for c in zip(*few, strict=True)])
+                        refuse_bad_values(self.contract, list(zip(*few, strict=True)))
                         return Asked(few, [], level)
             return Asked(few, [], level, outside=False)
-        inside = all(low <= _least(x) and _most(x) <= high for x, (low, high) in zip(columns, self._ranges, strict=True))
+        inside = all(low <= x.min() and x.max() <= high for x, (low, high) in zip(columns, self._ranges, strict=True))
         if not inside:
             refuse_bad_values(self.contract, columns)
         return Asked([], list(columns), level, outside=not inside)
 
-    def _arrays(self, given: Mapping[str, Any], level: float | None) -> Asked:
+    def _careful(self, given: Mapping[str, Any], level: float | None) -> Asked:
+        if all(isinstance(values, list) and len(values) <= FEW for values in given.values()):
+            return Asked(list(zip(*check_few(self.contract, given), strict=True)), [], level)
         return Asked([], check(self.contract, given), level)
 
     def _careful_json(self, body: bytes) -> Asked:
@@ -143,7 +155,7 @@ class Reader:
         form, value, params = _one_form(given.value)
         level = _level(params)
         columns = {"dataframe_split": _split, "dataframe_records": _records}.get(form, _instances)(value, self.contract, form)
-        asked = self._arrays(columns, level)
+        asked = self._careful(columns, level)
         if given.constant:
             raise RequestError(400, "BAD_REQUEST", f"The body holds {given.constant}, which is no JSON; give finite numbers.")
         return asked
@@ -182,6 +194,7 @@ class Reader:
     # --- Parquet
 
     def _parquet(self, body: bytes) -> Asked:
+        import numpy as np
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -207,7 +220,7 @@ class Reader:
         known = {c.name for c in self.contract.columns}
         if meta.num_rows and set(names) <= known and all(getattr(v, "dtype", None) == np.float64 for v in vectors):
             return self._checked(None, vectors, None)  # type: ignore[arg-type]
-        return self._arrays(given, None)
+        return self._careful(given, None)
 
 
 # --- quick JSON
@@ -216,25 +229,64 @@ class Reader:
 _Table = tuple[Sequence[Sequence[float]] | None, Sequence[Vector]]
 """A few rows, or the columns of more; one of the two."""
 _numbers = msgspec.json.Decoder(list[float]).decode
-_least, _most = np.minimum.reduce, np.maximum.reduce
 
 
 def _table(numbers: bytes, height: int, width: int, picked: Sequence[int]) -> _Table | None:
     """A table of JSON numbers with commas between them, row by row, with the columns picked; None where they are others."""
     try:
-        flat = _numbers(b"[" + numbers + b"]")
+        flat = _numbers(b"[%b]" % numbers)
     except (msgspec.MsgspecError, ValueError):
         return None
     if len(flat) != height * width:
         return None
     if height <= FEW:
         return [[flat[start + i] for i in picked] for start in range(0, len(flat), width)], ()
-    table = np.fromiter(flat, np.float64, len(flat)).reshape(height, width)
-    return None, [np.ascontiguousarray(table[:, i]) for i in picked]
+    return None, _picked(flat, width, picked)
 
 
-def _column(values: Sequence[float]) -> Vector:
-    return np.fromiter(values, np.float64, len(values))
+def _picked(flat: Sequence[float], width: int, picked: Sequence[int]) -> list[Vector]:
+    """The columns picked of a table that is given row by row."""
+    import numpy as np
+
+    table = _vector(flat).reshape(-1, width)
+    return [np.ascontiguousarray(table[:, i]) for i in picked]
+
+
+def _vector(values: Sequence[float]) -> Vector:
+    """Python's floats as an array; ``struct`` copies them quicker than numpy does."""
+    import numpy as np
+
+    return np.frombuffer(struct.pack(f"{len(values)}d", *values), np.float64)
+
+
+@dataclass(slots=True)
+class _Long:
+    """A body of many rows in the split form: its numbers with commas between, how many rows, and the body without them."""
+
+    numbers: bytes
+    height: int
+    rest: bytes
+
+
+def _long(body: bytes, width: int) -> _Long | None:
+    """The same for rows that are plainly right, each a list of ``width`` numerals; else None."""
+    start, stop = body.find(b"[["), body.rfind(b"]]") + 1
+    if not (0 <= start < stop and body.endswith((b'"data": ', b'"data":'), 0, start)):
+        return None
+    rows = body[start + 1 : stop]
+    marks = rows.translate(None, NUMERALS)
+    one = b"[" + b"," * (width - 1) + b"],"
+    height = (len(marks) + 1) // len(one)
+    between = b"],[" if rows.startswith(b"],[", rows.find(b"]")) else b"], ["
+    if marks != (one * height)[:-1] or rows.count(between) != height - 1:
+        return None  # where nothing but a comma stands between two rows, each number is within its own
+    return _Long(rows.translate(BARE), height, body[:start] + b"[]" + body[stop + 1 :])
+
+
+def _getter(field: str) -> Callable[[Iterable[Any]], list[float]]:
+    """A function that takes one field of each record; made for the field, since reading by name costs twice the time."""
+    made: Callable[[Iterable[Any]], list[float]] = eval(f"lambda rows: [row.{field} for row in rows]", {})  # noqa: S307
+    return made
 
 
 def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float | None] | None] | None:
@@ -277,6 +329,7 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
     width = len(names)
     colons = width + sum(n.count(":") for n in names)
     getters = [attrgetter(f) for f in fields]
+    columns_of = [_getter(f) for f in fields]
     known_features = set(names)
     in_order = list(names)
     all_of = attrgetter(*fields)
@@ -292,15 +345,15 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
             if type(value[0]) is float:
                 if not single or (count <= FEW and not all(type(v) is float for v in value)):
                     return None
-                return (([(v,) for v in value], ()) if count <= FEW else (None, [_column(value)])), 0
+                return (([(v,) for v in value], ()) if count <= FEW else (None, [_vector(value)])), 0
             if count <= FEW:
                 few: list[Any] = [(all_of(v),) for v in value] if single else list(map(all_of, value))
                 return (few, ()), count * colons
-            return (None, [np.fromiter(map(get, value), np.float64, count) for get in getters]), count * colons
-        except (AttributeError, TypeError):  # numbers and records in one list
+            return (None, [_vector(values(value)) for values in columns_of]), count * colons
+        except (AttributeError, TypeError, struct.error):  # numbers and records in one list
             return None
 
-    def split_of(value: Any) -> tuple[_Table, int] | None:
+    def split_of(value: Any, long: _Long | None) -> tuple[_Table, int] | None:
         columns = value.columns
         if columns == in_order:
             picked: Sequence[int] = everything
@@ -309,7 +362,8 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
         else:
             return None
         data = value.data
-        if not (height := len(data)):
+        height = long.height if long else len(data)
+        if not height or (long and data):
             return None
         own = 2
         if value.index is not unset:
@@ -317,10 +371,12 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
             if bytes(value.index).translate(None, DIGITS) != b"[" + b"," * (height - 1) + b"]":
                 return None
         own += sum(n.count(":") for n in columns)
+        if long:
+            found = _table(long.numbers, height, width, picked)
+            return (found, own) if found else None
         if height <= FEW:
             return ((data if picked is everything else [[row[i] for i in picked] for row in data], ()), own)
-        table = np.fromiter(chain.from_iterable(data), np.float64, height * width).reshape(height, width)
-        return (None, [np.ascontiguousarray(table[:, i]) for i in picked]), own
+        return (None, _picked(list(chain.from_iterable(data)), width, picked)), own
 
     def table_of(value: Any) -> tuple[_Table, int] | None:
         given = [get(value) for get in getters]
@@ -329,18 +385,22 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
         if not all(type(v) is list for v in given) or len(set(map(len, given))) != 1 or not given[0]:
             return None
         few = len(given[0]) <= FEW
-        return ((list(zip(*given, strict=True)), ()) if few else (None, [_column(v) for v in given])), colons
+        return ((list(zip(*given, strict=True)), ()) if few else (None, [_vector(v) for v in given])), colons
 
     def quick(body: bytes) -> tuple[Any, Any, float | None] | None:
         if b"\\" in body:
             return None
+        if long := _long(body, width) if len(body) >= LONG else None:
+            body = long.rest
         try:
             asked = decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
         found, forms = None, 0
         if asked.dataframe_split is not unset:
-            found, forms = split_of(asked.dataframe_split), 1
+            found, forms = split_of(asked.dataframe_split, long), 1
+        elif long:
+            return None
         if asked.dataframe_records is not unset:
             found, forms = rows_of(asked.dataframe_records), forms + 1
         for value in (asked.instances, asked.inputs):
