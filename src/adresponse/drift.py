@@ -1,0 +1,381 @@
+"""Do the columns of the new rows lie where those of the rows fitted lay?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from adresponse import words
+from adresponse.findings import Finding
+from adresponse.schema import Contract
+
+__all__ = ["Bins", "ColumnDrift", "column_drift", "dependence", "drift", "holm", "psi", "rows_needed", "same_season"]
+
+Vector = NDArray[np.float64]
+BANDS = (0.1, 0.25)  # of PSI: below, little moved; above, much (Siddiqi 2006, p. 136)
+DECILES = 10
+POWER_Z = 0.42  # half a standard normal quantile of 0.8: near a shift D, the largest gap has a standard deviation of about 1/2
+YEAR_DAYS = 360
+SEASON_ROWS = 8
+LEAST_COUNTED = 4
+MOST_DEPENDENCE = 50.0
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Shares of the rows per bin, before and now; ``edges`` has one more entry than either."""
+
+    edges: tuple[float, ...]
+    before: tuple[float, ...]
+    now: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
+    """One column before and now, in its own unit.
+
+    Parameters
+    ----------
+    rows_before, rows_now : int
+        Rows compared; of the reference only those of the same season, where ``basis`` says so.
+    counted_before, counted_now : float
+        Rows that they are worth, since periods that follow each other are alike.
+    ks, p, p_adjusted : float
+        Largest gap between the two shares below a value (Kolmogorov-Smirnov), its p, and p after Holm's correction.
+    wasserstein, wasserstein_sd : float
+        How far values moved on average, in the column's unit and in standard deviations of the reference.
+    psi, psi_chance : float
+        Population stability index over the reference's deciles, and what chance alone gives on average for so few rows.
+    beyond : float
+        Share of new rows outside the range of the rows fitted.
+    status : {"drifted", "not found", "too few"}
+        ``not found`` is no proof that nothing drifted: ``detectable`` is the shift, in standard deviations, that would have
+        been found in four of five cases.
+    """
+
+    name: str
+    unit: str
+    basis: Literal["all rows", "same season"]
+    rows_before: int
+    rows_now: int
+    counted_before: float
+    counted_now: float
+    mean_before: float
+    mean_now: float
+    median_before: float
+    median_now: float
+    lowest: float
+    highest: float
+    ks: float
+    p: float
+    p_adjusted: float
+    level: float
+    wasserstein: float
+    wasserstein_sd: float
+    psi: float
+    psi_chance: float
+    beyond: float
+    detectable: float
+    status: Literal["drifted", "not found", "too few"]
+    bins: Bins
+    sentence: str
+
+
+def drift(
+    contract: Contract,
+    reference: pd.DataFrame,
+    new: pd.DataFrame,
+    *,
+    level: float,
+    psi_limit: float = BANDS[1],
+    min_rows: int = 20,
+) -> tuple[tuple[ColumnDrift, ...], tuple[Finding, ...]]:
+    """Every feature, and the target where it is known, before and now; and what is to be said about them.
+
+    Parameters
+    ----------
+    reference, new : DataFrame
+        The contract's columns; numbers float64, the target of ``new`` NaN where it is not known.
+    level : float
+        Chance to call any of the columns drifted where none did, over all of them (Holm 1979).
+    psi_limit : float
+        PSI from which a drift is serious enough to be looked at.
+    min_rows : int
+        New rows below which nothing is told of a column.
+    """
+    if not len(new):
+        return (), ()
+    before, season, findings = same_season(contract, reference, new)
+    names = [n for n in contract.features if n in reference]
+    if new[contract.target].notna().any():
+        names.append(contract.target)
+    ties = {n: dependence(contract, reference, n) for n in names}
+    ranges = {n: (float(reference[n].min()), float(reference[n].max())) for n in names}
+    found = [_measured(before[n], new[n], ties[n]) for n in names]
+    adjusted = holm([p for _, p in found])
+    columns = tuple(
+        column_drift(
+            contract, n, before[n], new[n], ranges[n], ks, p, p_adjusted, level, len(names), ties[n],
+            "same season" if season else "all rows", min_rows,
+        )
+        for n, (ks, p), p_adjusted in zip(names, found, adjusted, strict=True)
+    )  # fmt: skip
+    return columns, (*findings, *_findings(columns, psi_limit, max(ties.values())))
+
+
+def _measured(before: pd.Series, now: pd.Series, tie: float) -> tuple[float, float]:
+    """The Kolmogorov-Smirnov statistic and its p: exact for independent rows, else with the rows that they are worth."""
+    a, b = _known(before), _known(now)
+    exact = stats.ks_2samp(a, b)
+    if tie == 1.0:
+        return float(exact.statistic), float(exact.pvalue)
+    return float(exact.statistic), _ks_p(float(exact.statistic), len(a) / tie, len(b) / tie)
+
+
+def _ks_p(ks: float, before: float, now: float) -> float:
+    """Stephens' (1970) approximation of the tail: ``Q((sqrt(n) + 0.12 + 0.11 / sqrt(n)) D)``, ``n = n1 n2 / (n1 + n2)``."""
+    root = math.sqrt(before * now / (before + now))
+    return float(stats.kstwobign.sf((root + 0.12 + 0.11 / root) * ks))
+
+
+def _known(values: pd.Series) -> Vector:
+    numbers = values.to_numpy(dtype=float)
+    return np.asarray(numbers[np.isfinite(numbers)])
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P values adjusted for their number (Holm 1979): the k-th smallest of m times ``m - k + 1``, never falling."""
+    order = np.argsort(p, kind="stable")
+    adjusted, highest = [0.0] * len(p), 0.0
+    for k, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - k) * p[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def psi(before: Vector, now: Vector) -> tuple[float, int]:
+    """Population stability index ``sum (q - p) log(q / p)`` over the deciles of ``before``, and the number of bins.
+
+    A bin that is empty on one side counts as half a row there, so that the index stays finite.
+    """
+    inner = np.unique(np.quantile(before, np.linspace(0, 1, DECILES + 1)[1:-1]))
+    p, q = (_shares(values, inner) for values in (before, now))
+    return float(((q - p) * np.log(q / p)).sum()), len(inner) + 1
+
+
+def _shares(values: Vector, inner: Vector) -> Vector:
+    counts = np.bincount(np.searchsorted(inner, values, side="right"), minlength=len(inner) + 1)
+    counts = np.maximum(counts, 0.5)
+    return np.asarray(counts / counts.sum())
+
+
+def dependence(contract: Contract, frame: pd.DataFrame, name: str) -> float:
+    """How many rows in a row of time are worth one: ``(1 + r) / (1 - r)`` with the correlation r of neighbours, at least 1.
+
+    It is the factor by which the variance of a mean grows under first-order autocorrelation. Without dates rows are taken
+    as independent.
+    """
+    if contract.date is None or contract.date not in frame:
+        return 1.0
+    market = contract.market if contract.market in frame else None
+    ordered = frame.sort_values([contract.date] if market is None else [market, contract.date], kind="stable")
+    groups = None if market is None else ordered[market].to_numpy()
+    return tied(ordered[name].to_numpy(dtype=float), groups)
+
+
+def tied(values: Vector, groups: NDArray[np.object_] | None = None) -> float:
+    """The same for values in the order of time, one group (market) after another; 1 where r is within chance."""
+    known = np.isfinite(values)
+    values, groups = values[known], None if groups is None else groups[known]
+    if len(values) < LEAST_COUNTED or np.ptp(values) == 0:
+        return 1.0
+    pairs = np.ones(len(values) - 1, dtype=bool) if groups is None else groups[1:] == groups[:-1]
+    if pairs.sum() < LEAST_COUNTED:
+        return 1.0
+    centred = values - values.mean()
+    r = float((centred[1:] * centred[:-1])[pairs].mean() / (centred**2).mean())
+    if r < 2 / math.sqrt(pairs.sum()):
+        return 1.0
+    return min((1 + r) / max(1 - r, 1e-9), MOST_DEPENDENCE)
+
+
+def same_season(
+    contract: Contract, reference: pd.DataFrame, new: pd.DataFrame
+) -> tuple[pd.DataFrame, bool, tuple[Finding, ...]]:
+    """The reference rows of the months that the new rows fall in, where there is a year of them; else all, and why."""
+    date = contract.date
+    if date is None or date not in reference or date not in new or not len(new):
+        return reference, False, ()
+    dates = pd.DatetimeIndex(reference[date])
+    if (dates.max() - dates.min()).days < YEAR_DAYS:
+        return reference, False, (_no_season(int((dates.max() - dates.min()).days)),)
+    months = pd.DatetimeIndex(new[date]).month.unique()
+    inside = dates.month.isin(months)
+    if inside.all() or inside.sum() < SEASON_ROWS:
+        return reference, False, ()
+    return reference[inside], True, ()
+
+
+def _no_season(days: int) -> Finding:
+    return Finding(
+        "W013",
+        "note",
+        f"The rows fitted cover {days} days, less than a year, so a change of season cannot be told from drift.",
+        "Read a drift of columns with the season in mind, until a full year was fitted.",
+    )
+
+
+def rows_needed(before: float, level: float, shift_sd: float = 1.0) -> float:
+    """Rows for a shift of the mean by ``shift_sd`` standard deviations to be found in four of five cases; may be infinite.
+
+    For normal values the gap is ``D = 2 Phi(shift / 2) - 1``; the test rejects beyond ``K / sqrt(n)``, where K is the quantile
+    of Kolmogorov's distribution and ``n = n1 n2 / (n1 + n2)``, so ``n = ((K + 0.42) / D)^2`` are needed (see the bench).
+    """
+    gap = 2 * float(stats.norm.cdf(shift_sd / 2)) - 1
+    joint = ((float(stats.kstwobign.isf(level)) + POWER_Z) / gap) ** 2
+    return joint * before / (before - joint) if before > joint else math.inf
+
+
+def _detectable(before: float, now: float, level: float) -> float:
+    gap = (float(stats.kstwobign.isf(level)) + POWER_Z) / math.sqrt(before * now / (before + now))
+    return 2 * float(stats.norm.ppf((min(gap, 0.9999) + 1) / 2))
+
+
+def column_drift(
+    contract: Contract,
+    name: str,
+    before: pd.Series,
+    now: pd.Series,
+    fitted: tuple[float, float],
+    ks: float,
+    p: float,
+    p_adjusted: float,
+    level: float,
+    tests: int,
+    tie: float,
+    basis: Literal["all rows", "same season"],
+    min_rows: int,
+) -> ColumnDrift:
+    """One column in figures and in a sentence; ``tests`` columns share the level."""
+    a, b = _known(before), _known(now)
+    sd = float(a.std(ddof=1)) if len(a) > 1 else 0.0
+    moved = float(stats.wasserstein_distance(a, b))
+    index, bins = psi(a, b)
+    counted = len(a) / tie, len(b) / tie
+    needed = rows_needed(counted[0], level / tests) * tie
+    drifted = p_adjusted <= level and len(b) >= LEAST_COUNTED
+    status: Literal["drifted", "not found", "too few"] = (
+        "drifted" if drifted else "too few" if len(b) < max(min_rows, needed) else "not found"
+    )
+    relative = moved / sd if sd else math.inf if moved else 0.0
+    detectable = _detectable(*counted, level / tests)
+    unit = contract[name].unit
+    figures = (float(a.mean()), float(b.mean()))
+    return ColumnDrift(
+        name=name,
+        unit=unit,
+        basis=basis,
+        rows_before=len(a),
+        rows_now=len(b),
+        counted_before=counted[0],
+        counted_now=counted[1],
+        mean_before=figures[0],
+        mean_now=figures[1],
+        median_before=float(np.median(a)),
+        median_now=float(np.median(b)),
+        lowest=float(b.min()),
+        highest=float(b.max()),
+        ks=ks,
+        p=p,
+        p_adjusted=p_adjusted,
+        level=level,
+        wasserstein=moved,
+        wasserstein_sd=relative,
+        psi=index,
+        psi_chance=(bins - 1) * (1 / len(a) + 1 / len(b)),
+        beyond=float(((b < fitted[0]) | (b > fitted[1])).mean()),
+        detectable=detectable,
+        status=status,
+        bins=_bins(a, b),
+        sentence=_sentence(name, unit, status, figures, moved, relative, p_adjusted, len(b), max(min_rows, needed), detectable,
+                           tie, basis),
+    )  # fmt: skip
+
+
+def _bins(before: Vector, now: Vector) -> Bins:
+    edges = np.histogram_bin_edges(np.concatenate([before, now]), bins=12)
+    shares = [np.histogram(v, edges)[0] / len(v) for v in (before, now)]
+    return Bins(*(tuple(float(x) for x in v) for v in (edges, *shares)))
+
+
+def _sentence(
+    name: str,
+    unit: str,
+    status: str,
+    means: tuple[float, float],
+    moved: float,
+    relative: float,
+    p: float,
+    rows: int,
+    needed: float,
+    detectable: float,
+    tie: float,
+    basis: str,
+) -> str:
+    said = f" {unit}" if unit else ""
+    than = "the same season of the rows fitted" if basis == "same season" else "before"
+    worth = f"; as neighbouring periods are alike, they are worth {words.number(rows / tie, 2)} rows" if tie > 1 else ""
+    if status == "too few":
+        want = (
+            f"{math.ceil(needed):,} would be needed to see a shift of one standard deviation in four of five cases"
+            if math.isfinite(needed)
+            else "and the rows fitted are too few to see a shift of one standard deviation"
+        )
+        return f"{name}: {words.count(rows, 'row')}{worth} are too few rows to tell; {want}."
+    if status == "not found":
+        return (
+            f"{name}: no drift found in {words.count(rows, 'row')}{worth} ({words.p_value(p)}); a shift of "
+            f"{words.number(detectable, 2)} standard deviations would have been found in four of five cases."
+        )
+    return (
+        f"{name} lies elsewhere than {than}: mean {words.number(means[1])}{said} against {words.number(means[0])}, values "
+        f"moved by {words.number(moved, 3)}{said} or {words.number(relative, 2)} standard deviations on average "
+        f"({words.p_value(p)} over {words.count(rows, 'new row')}{worth})."
+    )
+
+
+def _findings(columns: Sequence[ColumnDrift], psi_limit: float, tie: float) -> list[Finding]:
+    found = []
+    for c in columns:
+        if c.status == "drifted":
+            much = c.psi - c.psi_chance > psi_limit or c.wasserstein_sd >= 0.5
+            size = "much" if much else "little"
+            found.append(
+                Finding(
+                    "W011",
+                    "review" if much else "note",
+                    f"{c.sentence} It moved {size} (PSI {c.psi:.2f}, of which chance gives {c.psi_chance:.2f}).",
+                    "Moved inputs alone do not make the relation wrong; look at errors and at the range fitted.",
+                )
+            )
+    few = [c for c in columns if c.status == "too few"]
+    if few:
+        found.append(Finding("W010", "note", " ".join(c.sentence for c in few), "Watch again when more rows are there."))
+    if tie > 1:
+        found.append(
+            Finding(
+                "W020",
+                "note",
+                f"Periods that follow each other are alike (up to {words.number(tie, 2)} of them are worth one independent "
+                "row), so rows count for less than their number.",
+                "Expect a change to be found later than in independent rows.",
+            )
+        )
+    return found
