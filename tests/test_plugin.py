@@ -29,7 +29,7 @@ import stored_example
 import tracked_example
 from adresponse import plugin
 from adresponse.errors import DeploymentError
-from adresponse.plugin import LocalClient, state_folder
+from adresponse.plugin import LocalClient
 from adresponse.serving import client as serve_client
 from adresponse.targets import local
 from adresponse.verification import EvaluationRows
@@ -230,7 +230,7 @@ def test_a_name_that_is_nearly_right_is_suggested(client: LocalClient, model: Pa
     ],
 )
 def test_where_the_records_are(target: str, environment: dict[str, str], folder: str) -> None:
-    assert state_folder(target, environment) == Path(folder)
+    assert local.state_folder(target, environment) == Path(folder)
 
 
 def test_mlflow_finds_the_target() -> None:

@@ -2,8 +2,8 @@
 
 ``adresponse.run("spend.csv", target="Sales", channels=["TV"])`` does in Python what ``adresponse run spend.csv --target
 Sales --channels TV`` does in a shell; the same holds for ``check``, ``explore``, ``compare``, ``predict``, ``serve``,
-``verify``, ``deploy`` and ``doctor``. ``load`` gives a stored model in process. Importing the package loads no other
-library; each function imports what it needs.
+``verify``, ``deploy``, ``watch``, ``retrain``, ``refresh``, ``promote``, ``rollback``, ``history`` and ``doctor``. ``load``
+gives a stored model in process. Importing the package loads no other library; each function imports what it needs.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from adresponse.deployment import deploy, load, predict, serve, verify
     from adresponse.lifecycle import check, compare, doctor, explore, fit, run
     from adresponse.table import AdTable, read, read_builtin
+    from adresponse.upkeep import compare_versions, delete_version, history, promote, refresh, retrain, rollback, watch
 
 __version__ = "0.1.0"
 
@@ -48,21 +49,31 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "compare_versions",
+    "delete_version",
     "deploy",
     "doctor",
     "explore",
     "fit",
+    "history",
     "load",
     "predict",
+    "promote",
     "read",
     "read_builtin",
+    "refresh",
+    "retrain",
+    "rollback",
     "run",
     "serve",
     "verify",
+    "watch",
 ]
 
 _HOME = dict.fromkeys(["check", "compare", "doctor", "explore", "fit", "run"], "adresponse.lifecycle")
 _HOME |= dict.fromkeys(["deploy", "load", "predict", "serve", "verify"], "adresponse.deployment")
+_UPKEEP = ["compare_versions", "delete_version", "history", "promote", "refresh", "retrain", "rollback", "watch"]
+_HOME |= dict.fromkeys(_UPKEEP, "adresponse.upkeep")
 _HOME |= dict.fromkeys(["AdTable", "read", "read_builtin"], "adresponse.table")
 
 

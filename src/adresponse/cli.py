@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from adresponse import __version__, console
-from adresponse.errors import AdresponseError
+from adresponse.errors import AdresponseError, ConfigError
 
 __all__ = ["main"]
 
@@ -100,6 +100,7 @@ class Told:
     value: Any
     show: Callable[[], None]
     refusal: AdresponseError | None = None
+    exit_code: int = 0
 
 
 def _telling(command: Callable[..., Told]) -> Command:
@@ -120,6 +121,8 @@ def _telling(command: Callable[..., Told]) -> Command:
             _print_json(told.value) if as_json else told.show()
             if told.refusal:
                 _refuse(told.refusal)
+            if told.exit_code:
+                sys.exit(told.exit_code)
 
     return wrapped
 
@@ -228,15 +231,31 @@ def explore(table: str | None, manners: Manners, **given: Any) -> Told:
     return Told(profile, lambda: console.print_profile(read.contract, profile))
 
 
-@main.command(cls=_Blankless, epilog=_example("adresponse compare spend.csv --target Sales --config adresponse.yaml"))
-@_with(TABLE, FITTING, MANNERS)
+@main.command(
+    cls=_Blankless,
+    epilog=_example("adresponse compare spend.csv --target Sales --config adresponse.yaml", "adresponse compare 3 4"),
+)
+@click.argument("what", nargs=-1, metavar="[TABLE | VERSION VERSION]")
+@click.option("--model", metavar="NAME", help="The registered model that the versions are of. [default: the only one]")
+@_with(TABLE[1:], FITTING, MANNERS)
 @_telling
-def compare(table: str | None, manners: Manners, **given: Any) -> Told:
-    """Compare the candidate models over the same folds of TABLE; nothing is tracked."""
+def compare(what: tuple[str, ...], model: str | None, manners: Manners, **given: Any) -> Told:
+    """Compare the candidate models over the same folds of TABLE, or two registered versions over the same rows.
+
+    Nothing is tracked. Two versions are scored afresh on the rows that neither has learnt from.
+    """
+    if len(what) > 2:
+        raise ConfigError(f"compare takes a table, or two versions; {len(what)} were given.")
+    if len(what) == 2:
+        from adresponse import upkeep
+
+        manners.progress("Scoring both versions")
+        found = upkeep.compare_versions(what[0], what[1], model=model, config=given["config"])
+        return Told(found, lambda: console.print_compared(found))
     from adresponse import lifecycle
 
     manners.progress("Comparing the candidates")
-    _, board = lifecycle.compare(table, **given)
+    _, board = lifecycle.compare(what[0] if what else None, **given)
     return Told(board, lambda: console.print_leaderboard(board))
 
 
@@ -330,6 +349,142 @@ def verify(model: str | None, config: tuple[tuple[str, str], ...], manners: Mann
     found = deployment.verify(model or None, progress=manners.progress, config=dict(config), **given)
     refusal = None if found.verification.passed else DifferenceError(found.verification.sentence)
     return Told(found, lambda: console.print_verified(found), refusal)
+
+
+CHAMPION_HELP = "models:/NAME@champion or models:/NAME/VERSION. [default: the champion of the only model]"
+ARRIVING: Options = [
+    click.argument("table"),
+    click.option("--model", metavar="MODEL", help=CHAMPION_HELP),
+    click.option("--config", metavar="FILE", help="YAML file with settings; see `adresponse init`."),
+    click.option("--out", metavar="DIR", help="Folder for the page or report. [default: adresponse-output]"),
+    click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark, where the numbers can be read either way."),
+    click.option("--sheet", metavar="NAME", help="Sheet of an Excel file. [default: the first]"),
+    click.option("--query", metavar="SQL", help="Query, where TABLE is a database URL."),
+    click.option("--sql-table", metavar="NAME", help="Table, where TABLE is a database URL."),
+]
+PATIENCE = click.option(
+    "--patience",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds to wait for others at the model.",
+)
+CHALLENGE: Options = [
+    click.option("--window", type=click.IntRange(1), help="Fit on this many of the last periods or rows. [default: all]"),
+    click.option(
+        "--mode", type=click.Choice(["off", "dry-run", "enforce"]), help="The gate against the champion. [default: enforce]"
+    ),
+    PATIENCE,
+]
+MOVING: Options = [
+    click.option("--model", metavar="NAME", help="The registered model. [default: the only one]"),
+    click.option("--why", default="", metavar="TEXT", help="The reason, for the history."),
+    PATIENCE,
+]
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse watch new.csv --model models:/sales-response@champion"))
+@_with(ARRIVING, MANNERS)
+@_telling
+def watch(table: str, manners: Manners, **given: Any) -> Told:
+    """Hold the new rows of TABLE against the champion: keep it, fit it again, or stop?
+
+    Exit code 0: keep. 10: retrain. 20: stop, the data is not fit to be scored.
+    """
+    from adresponse import upkeep
+
+    found = upkeep.watch(table, progress=manners.progress, **_given(given))
+    return Told(_shown(found), lambda: console.print_watched(found), exit_code=found.exit_code)
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse retrain new.csv --mode dry-run"))
+@_with(ARRIVING, CHALLENGE, MANNERS)
+@_telling
+def retrain(table: str, manners: Manners, **given: Any) -> Told:
+    """Fit a challenger on old rows and those of TABLE, and promote it if it passes the gate.
+
+    Exit code 0: promoted, or nothing new. 10: the challenger was not promoted.
+    """
+    from adresponse import upkeep
+
+    done = upkeep.retrain(table, progress=manners.progress, **_given(given))
+    return Told(_shown(done), lambda: console.print_refreshed(done), exit_code=done.exit_code)
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse refresh new.csv --quiet --json >> refresh.log"))
+@_with(ARRIVING, CHALLENGE, MANNERS)
+@_telling
+def refresh(table: str, manners: Manners, **given: Any) -> Told:
+    """Watch the new rows of TABLE, then retrain and promote if the verdict says so: the one line for cron.
+
+    Exit code 0: the champion is kept, or a new one promoted. 10: a new one was needed and none passed the gate. 20: the
+    data is not fit to be scored. The same file twice changes nothing.
+    """
+    from adresponse import upkeep
+
+    done = upkeep.refresh(table, progress=manners.progress, **_given(given))
+    return Told(_shown(done), lambda: console.print_refreshed(done), exit_code=done.exit_code)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that say something; how a table is read is told only where it was asked for."""
+    reading = ("decimal", "sheet", "query", "sql_table")
+    return {k: v for k, v in options.items() if v is not None or k not in reading}
+
+
+def _shown(found: Any) -> Any:
+    """A result with its exit code, for JSON."""
+    return {**vars(found), "exit_code": found.exit_code}
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse promote 4 --why 'agreed with the team'"))
+@click.argument("version")
+@click.option("--force", is_flag=True, help="Promote a version that the gate rejected; needs --why.")
+@_with(MOVING, MANNERS)
+@_telling
+def promote(version: str, manners: Manners, **given: Any) -> Told:
+    """Make VERSION champion: verified before and after, put back where anything fails, and kept in the history."""
+    from adresponse import upkeep
+
+    done = upkeep.promote(version, progress=manners.progress, **given)
+    return Told(done, lambda: console.print_promoted(done))
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse rollback --why 'sales fell'"))
+@_with(MOVING, MANNERS)
+@_telling
+def rollback(manners: Manners, **given: Any) -> Told:
+    """Make the version champion again that was it before; a second rollback goes one further back."""
+    from adresponse import upkeep
+
+    done = upkeep.rollback(progress=manners.progress, **given)
+    return Told(done, lambda: console.print_promoted(done))
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse history --json"))
+@click.option("--model", metavar="NAME", help="The registered model. [default: the only one]")
+@_with(MANNERS)
+@_telling
+def history(model: str | None, manners: Manners) -> Told:
+    """Print all that happened to a model: who moved the champion, when, from where to where, and why."""
+    from adresponse import upkeep
+
+    manners.progress("Reading the history")
+    events = upkeep.history(model=model)
+    return Told(events, lambda: console.print_history(events))
+
+
+@main.command(cls=_Blankless, epilog=_example("adresponse delete 2 --why 'fitted on a wrong file'"))
+@click.argument("version")
+@click.option("--force", is_flag=True, help="Delete it though `rollback` would go to it.")
+@_with(MOVING, MANNERS)
+@_telling
+def delete(version: str, manners: Manners, **given: Any) -> Told:
+    """Delete VERSION, unless an alias or a known deployment uses it."""
+    from adresponse import upkeep
+
+    event = upkeep.delete_version(version, progress=manners.progress, **given)
+    return Told(event, lambda: console.print_history([event]))
 
 
 ENDPOINT: Options = [

@@ -12,19 +12,27 @@ if TYPE_CHECKING:
     from adresponse.deployment import Verified
     from adresponse.engines.scored import Scored
     from adresponse.findings import Finding
+    from adresponse.journal import Event
     from adresponse.lifecycle import Run
+    from adresponse.promotion import Promoted
     from adresponse.table import AdTable
+    from adresponse.upkeep import Compared, Refreshed, Watched
 
 __all__ = [
     "bar",
     "print_check",
+    "print_compared",
     "print_deployed",
     "print_doctor",
+    "print_history",
     "print_leaderboard",
     "print_predicted",
     "print_profile",
+    "print_promoted",
+    "print_refreshed",
     "print_run",
     "print_verified",
+    "print_watched",
 ]
 
 SAID_ALOUD = ("D013", "D014", "D015", "D016", "D017")  # what reading decided for the user
@@ -208,3 +216,109 @@ def print_leaderboard(board: Any) -> None:
         rows.add_row("*" if row.chosen else "", _safe(row.name), _safe(row.title), *scores, _safe(row.verdict))
     console.print(rows)
     console.print(f"\n{_safe(board.sentence)}\n{_safe(board.tuning_sentence)}")
+
+
+VERDICTS = {"keep": "[green]keep[/]", "retrain": "[yellow]retrain[/]", "stop": "[bold red]stop[/]"}
+
+
+def print_watched(found: Watched) -> None:
+    """The verdict with its reasons, the columns, the tests and where the page lies."""
+    console = _console()
+    _print_watch(console, found)
+    console.print(f"\n  Page     {_safe(found.report)}\n  Run      {_safe(found.run_id)}")
+    if found.repeated:
+        console.print("  The same file was watched before; nothing new was tracked.")
+
+
+def _print_watch(console: Console, found: Watched) -> None:
+    from rich.table import Table
+
+    from adresponse.words import number
+
+    watch = found.watch
+    console.print(
+        f"[bold]{_safe(found.name)} version {_safe(found.version)}[/]: {VERDICTS[found.verdict]}. {_safe(watch.sentence)}"
+    )
+    for reason in watch.reasons:
+        console.print(f"  {_safe(reason)}")
+    if watch.columns:
+        rows = Table("column", "rows before", "now", "KS", "p (Holm)", "PSI", "moved by", "", box=None, pad_edge=False)
+        for column in rows.columns[1:7]:
+            column.justify = "right"
+        for c in watch.columns:
+            figures = (number(v, 3) for v in (c.ks, c.p_adjusted, c.psi, c.wasserstein))
+            rows.add_row(_safe(c.name), f"{c.rows_before:,}", f"{c.rows_now:,}", *figures, _safe(c.status))
+        console.print()
+        console.print(rows)
+    if watch.tests:
+        console.print("\n[bold]Does the model still hold[/]")
+        for test in watch.tests:
+            console.print(f"  {'[yellow]![/]' if test.found else '[green]✓[/]'} {_safe(test.sentence)}")
+    _print_findings(console, watch.findings)
+
+
+def print_refreshed(done: Refreshed) -> None:
+    """What a refresh did, rule by rule where a challenger was held against the champion."""
+    console = _console()
+    if done.watched is not None:
+        _print_watch(console, done.watched)
+        console.print()
+    if done.contest is not None:
+        console.print("[bold]Challenger against champion[/], on the same unseen rows")
+        for rule in done.contest.rules:
+            console.print(f"  {'[green]✓[/]' if rule.passed else '[bold red]✗[/]'} {_safe(rule.rule)}: {_safe(rule.found)}")
+        console.print()
+    console.print(f"[bold]{_safe(done.name)}[/]: {_safe(done.sentence)} Champion is version {_safe(done.champion)}.")
+    if done.report:
+        console.print(f"  Report   {_safe(done.report)}")
+
+
+def print_promoted(done: Promoted) -> None:
+    """Where champion is now, and what was found on the way."""
+    console = _console()
+    for event in done.settled:
+        console.print(
+            f"[yellow]review[/] Event {event.sequence}, {event.kind}: {event.state}. {_safe(event.outcome or event.why)}"
+        )
+    for sentence in done.skipped:
+        console.print(f"[yellow]review[/] {_safe(sentence)}")
+    if done.changed:
+        before = f"version {done.source}" if done.source else "none"
+        console.print(f"[bold]{_safe(done.name)}[/]: champion is version {done.target}; it was {before}.")
+    else:
+        console.print(f"[bold]{_safe(done.name)}[/]: version {done.target} is champion already; nothing was changed.")
+
+
+def print_history(events: Sequence[Event]) -> None:
+    """One line an event, the earliest first."""
+    from rich.table import Table
+
+    console = _console()
+    if not events:
+        console.print("Nothing has happened yet.")
+        return
+    rows = Table("", "when (UTC)", "what", "from", "to", "who", "why", box=None, pad_edge=False)
+    for e in events:
+        what = e.kind if e.state == "done" else f"{e.kind}, {e.state}"
+        why = f"{e.why} {e.outcome}".strip()
+        when = e.when.replace("T", " ").rstrip("Z")
+        rows.add_row(str(e.sequence), when, what, e.source, e.target, _safe(e.who), _safe(why))
+    console.print(rows)
+
+
+def print_compared(found: Compared) -> None:
+    """Two versions beside each other, and what the rules say of the second."""
+    from adresponse.words import count, number
+
+    console = _console()
+    console.print(
+        f"[bold]{_safe(found.name)}[/]: version {found.b} against version {found.a}, "
+        f"on {count(found.rows, 'row')} that neither has learnt from"
+    )
+    for rule in found.contest.rules:
+        console.print(f"  {'[green]✓[/]' if rule.passed else '[bold red]✗[/]'} {_safe(rule.rule)}: {_safe(rule.found)}")
+    console.print(f"  {_safe(found.contest.sentence)}")
+    for name, (a, b) in found.coefficients.items():
+        console.print(f"  {_safe(name)}: one more unit brings {number(a, 4)} (version {found.a}), {number(b, 4)} ({found.b})")
+    for key, (before, now) in found.settings.items():
+        console.print(f"  {_safe(key)}: {_safe(before)} (version {found.a}), {_safe(now)} ({found.b})")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from adresponse.errors import ConfigError, StoreError
+from adresponse.errors import ConfigError, DifferenceError, StoreError
 
 if TYPE_CHECKING:
     from adresponse.engines.scored import Scored
@@ -25,7 +25,19 @@ if TYPE_CHECKING:
     from adresponse.targets.sagemaker import Status as SageMakerStatus
     from adresponse.verification import Answered, EvaluationRows, Verification
 
-__all__ = ["Model", "Verified", "deploy", "load", "opened", "predict", "serve", "try_out", "verify"]
+__all__ = [
+    "Model",
+    "Verified",
+    "deploy",
+    "load",
+    "loading",
+    "opened",
+    "predict",
+    "serve",
+    "try_out",
+    "verify",
+    "verifying",
+]
 
 Progress = Callable[[str], None]
 Ask = Callable[["EvaluationRows"], "Answered"]
@@ -452,6 +464,28 @@ def verify(
         if found.located is not None and found.located.version:
             _tag(store, found.located, result, where)
         return Verified(found.uri, found.name, found.version, run_id, result)
+
+
+def loading(store: Store) -> Callable[[str], None]:
+    """A try that a model is whole: its files are fetched and held against the manifest."""
+    from adresponse import registry
+
+    def try_it(uri: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
+            from_registry(store, registry.locate(store, uri), Path(folder))
+
+    return try_it
+
+
+def verifying(progress: Progress = _silent) -> Callable[[str], None]:
+    """A try that a model answers what was evaluated, behind a local endpoint; raises where it does not."""
+
+    def try_it(uri: str) -> None:
+        found = verify(uri, progress=progress)
+        if not found.verification.passed:
+            raise DifferenceError(f"{uri}: {found.verification.sentence}")
+
+    return try_it
 
 
 def _asker(

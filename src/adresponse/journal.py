@@ -57,6 +57,8 @@ class Event:
         Why it was undone or abandoned, or who finished it.
     run_id : str
         The run of MLflow that is this event.
+    rows_run : str
+        The run that holds the rows that were taken in; empty where there are none.
     """
 
     sequence: int
@@ -70,6 +72,7 @@ class Event:
     state: State
     outcome: str
     run_id: str
+    rows_run: str = ""
 
 
 def read(store: Store, name: str) -> tuple[Event, ...]:
@@ -96,6 +99,7 @@ def append(
     why: str = "",
     digests: Mapping[str, str] | None = None,
     by: str | None = None,
+    rows_run: str = "",
     tags: Mapping[str, str] | None = None,
 ) -> Event:
     """Write the next event of the model whose lock is held; a promotion or rollback is ``started``, any other done.
@@ -108,6 +112,8 @@ def append(
         See ``Event``. A text that MLflow does not take is cut, and says so.
     by : str, optional
         Who does it; ``user@host`` of this process if left out.
+    rows_run : str, optional
+        The run that holds the rows that were taken in.
     tags : mapping, optional
         Further tags of the run, such as ``mlflow.parentRunId``.
     """
@@ -123,6 +129,7 @@ def append(
         "target": target,
         "why": why,
         "who": by or who(),
+        "rows_run": rows_run,
     }
     title = f"event {sequence}: {_title(kind, source, target)}"
     own = {
@@ -212,6 +219,7 @@ def _event(run: Any) -> Event:
         state=STATES.get(run.info.status, "started") if kind in INTENDED else "done",
         outcome=of["outcome"],
         run_id=run.info.run_id,
+        rows_run=said.get(f"{PREFIX}rows_run", ""),
     )
 
 

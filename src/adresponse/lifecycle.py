@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from adresponse.contest import Contest
     from adresponse.folding import Folding
+    from adresponse.mutex import Lease
     from adresponse.profile import Profile
+    from adresponse.registry import Version
+    from adresponse.store import LoggedModel, Store
     from adresponse.study import Study
     from adresponse.table import AdTable
     from adresponse.tune import Candidate, Leaderboard
     from adresponse.verification import Verification
 
-__all__ = ["Run", "check", "compare", "doctor", "explore", "fit", "read_table", "run", "ui"]
+__all__ = ["Published", "Run", "check", "compare", "doctor", "drawn", "explore", "fit", "publish", "read_table", "run"]
+__all__ += ["study_of", "ui", "writable", "write"]
 
 Progress = Callable[[str], None]
 REPEAT_ONCE_ROWS = 50_000  # beyond this, other folds give the same figures, and each repeat costs seconds
@@ -123,7 +129,7 @@ def compare(source: Any = None, *, config: str | Path | None = None, **given: An
 def fit(source: Any = None, *, config: str | Path | None = None, progress: Progress = _silent, **given: Any) -> Study:
     """A whole study without a store: everything up to the gate's decision and the recommendation."""
     settings = config_file.load(config, **given)
-    return _study(*_fit_table(source, settings, progress), settings, progress)
+    return study_of(*_fit_table(source, settings, progress), settings, progress)
 
 
 def run(
@@ -154,14 +160,21 @@ def run(
     AdresponseError
         A refusal in one sentence; nothing was written then, or the run is marked FAILED and has no version.
     """
-    from adresponse import store
+    from adresponse import mutex, store
 
     settings = config_file.load(config, **given)
-    _writable(settings.out)
+    writable(settings.out)
     uri = store.resolve(config_file.tracking_uri(), Path.cwd())
     table, findings = _fit_table(source, settings, progress)
     with store.prepare(uri, verbose) as preparing:  # a fresh store is made on another core meanwhile
-        return _publish(_study(table, findings, settings, progress), settings, preparing, progress)
+        study = study_of(table, findings, settings, progress)
+        progress("Drawing the figures")
+        figures = drawn(study)
+        progress("Opening the store")
+        opened = preparing.open()
+        lock = mutex.held(opened, study.name, waiting=progress, command="adresponse run")
+        made = publish(study, figures, settings, opened, lock, progress, run_id=config_file.project_run())
+    return _told(made, opened)
 
 
 def _fit_table(source: Any, settings: Settings, progress: Progress) -> tuple[AdTable, tuple[Finding, ...]]:
@@ -179,8 +192,24 @@ def _fit_table(source: Any, settings: Settings, progress: Progress) -> tuple[AdT
     return table, findings
 
 
-def _study(table: AdTable, found: tuple[Finding, ...], settings: Settings, progress: Progress) -> Study:
-    """Every step that needs no store."""
+def study_of(
+    table: AdTable,
+    found: tuple[Finding, ...],
+    settings: Settings,
+    progress: Progress,
+    sides: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> Study:
+    """Every step that needs no store.
+
+    Parameters
+    ----------
+    table, found, settings
+        What is studied, what checking it found, and how.
+    progress : callable
+        Called with the name of each step as it begins.
+    sides : pair of ndarray of int, optional
+        Positions to fit on and to hold out; drawn as the settings say where they are not given.
+    """
     progress("Exploring")
     from adresponse.gate import decide
     from adresponse.profile import Answer
@@ -190,7 +219,7 @@ def _study(table: AdTable, found: tuple[Finding, ...], settings: Settings, progr
 
     progress("Tuning and comparing")
     challengers = _challengers(settings)
-    train, test = _split(table, settings)
+    train, test = sides if sides is not None else _split(table, settings)
     folding = _folding(table, settings, train)
     leaderboard, chosen = _compare(table, train, challengers, folding)
 
@@ -294,31 +323,136 @@ def _split(table: AdTable, settings: Settings) -> tuple[NDArray[np.int64], NDArr
     return train, test
 
 
-def _publish(study: Study, settings: Settings, preparing: Any, progress: Progress) -> Run:
-    """Draw, track, write and register a finished study, in this order: a version exists only if all else does."""
-    from adresponse import registry, report, track
+@dataclass(frozen=True)
+class Published:
+    """A study on record: its run, its version, where its report lies, and what the deployed model answered.
 
-    progress("Drawing the figures")
-    figures = report.figures(study)
-    progress("Opening the store")
-    opened = preparing.open()
+    ``champion`` says whether the version became it.
+    """
+
+    study: Study
+    run_id: str
+    experiment_id: str
+    version: Version
+    champion: bool
+    report: Path
+    verification: Verification | None
+
+
+def drawn(study: Study) -> dict[str, bytes]:
+    """The study's figures, by name."""
+    from adresponse import report
+
+    return report.figures(study)
+
+
+def publish(
+    study: Study,
+    figures: dict[str, bytes],
+    settings: Settings,
+    opened: Store,
+    lock: AbstractContextManager[Lease],
+    progress: Progress,
+    *,
+    run_id: str | None = None,
+    contest: Contest | None = None,
+    tags: Mapping[str, str] | None = None,
+    why: str = "",
+    verify: Callable[[str], None] | None = None,
+) -> Published:
+    """Track, write and register a finished study, in this order, and promote it: a version exists only if all else does.
+
+    Parameters
+    ----------
+    study, figures, settings
+        What is put on record.
+    opened : Store
+        Where.
+    lock : context manager of Lease
+        The model's lock, taken once all but the version is made.
+    progress : callable
+        Called with the name of each step as it begins.
+    run_id : str, optional
+        A run of MLflow that is under way already, and is taken.
+    contest : Contest, optional
+        What the study's model was held against; decides, beside the gate, whether it becomes champion.
+    tags : mapping, optional
+        Further tags of run and version.
+    why : str, optional
+        The reason for the promotion, for the history.
+    verify : callable, optional
+        Tries the version before and after the promotion; without it, its files are held against the manifest.
+    """
+    from adresponse import report, track
+
     progress("Tracking the run")
-    title = f"run {Path(study.table.source).name}"
-    with track.start(opened, study.name, title, config_file.project_run()) as tracked:
+    title = f"{'run' if contest is None else 'retrain'} {Path(study.table.source).name}"
+    with track.start(opened, study.name, title, run_id) as tracked:
         with tracked.saving(study) as saved:
             progress("Deploying and verifying")
             verification = _verified(study, saved, opened, tracked) if settings.verify else None
-            page = report.page(study, figures, _tracked(study, tracked, opened), verification)
+            page = report.page(study, figures, _tracked(study, tracked, opened), verification, contest)
             progress("Logging it all")
-            model = tracked.log(study, saved, figures, page, _yaml(study.settings), verification)
-        written = _write(settings.out / f"{study.name}-report.html", page)
+            model = tracked.log(study, saved, figures, page, _yaml(study.settings), verification, contest, tags)
+        written = write(settings.out / f"{study.name}-report.html", page)
         progress("Registering the version")
-        version = registry.register(opened, study, model, tracked.run_id, verification)
+        with lock as lease:
+            promotes = study.gate.status == "VALIDATED" and (contest is None or contest.promotes)
+            version = _registered(lease, study, model, tracked.run_id, verification, tags or {})
+            if promotes:
+                _promoted(lease, study, version, model, tracked.run_id, why, verify)
+    return Published(study, tracked.run_id, tracked.experiment_id, version, promotes, written, verification)
+
+
+def _registered(
+    lease: Lease,
+    study: Study,
+    model: LoggedModel,
+    run_id: str,
+    verification: Verification | None,
+    tags: Mapping[str, str],
+) -> Version:
+    """The version, with the last event of the history that it knows of."""
+    from adresponse import journal, promotion, registry
+
+    promotion.settle(lease)
+    events = journal.read(lease.store, study.name)
+    known = {"adresponse.rows_up_to": str(events[-1].sequence if events else 0)}
+    return registry.register(lease.store, study, model, run_id, verification, tags={**known, **tags})
+
+
+def _promoted(
+    lease: Lease,
+    study: Study,
+    version: Version,
+    model: LoggedModel,
+    run_id: str,
+    why: str,
+    verify: Callable[[str], None] | None,
+) -> None:
+    """Make the version champion; where that fails, it is taken back."""
+    from adresponse import deployment, promotion, registry
+
+    try:
+        promotion.promote(
+            lease,
+            version.version,
+            verify=verify or deployment.loading(lease.store),
+            why=why or study.gate.sentence,
+            digests={"data": study.table.digest},
+        )
+    except BaseException:
+        registry.take_back(lease.store, version, model, run_id)
+        raise
+
+
+def _told(made: Published, opened: Store) -> Run:
+    study, version = made.study, made.version
     scores = {name: study.evaluation.score(name) for name in ("mae", "rmse", "mape", "r2")}
     shown = ("name", "estimate", "se", "t", "p", "low", "high")
     return Run(
-        run_id=tracked.run_id,
-        experiment_id=tracked.experiment_id,
+        run_id=made.run_id,
+        experiment_id=made.experiment_id,
         model_name=version.name,
         model_uri=version.uri,
         version=version.version,
@@ -326,12 +460,12 @@ def _publish(study: Study, settings: Settings, preparing: Any, progress: Progres
         metrics=scores,
         metrics_basis=study.evaluation.basis,
         coefficients=tuple({n: getattr(c, n) for n in shown} for c in study.linear.coefficients) if study.linear else (),
-        report=str(written),
+        report=str(made.report),
         findings=study.findings,
-        champion=version.champion,
+        champion=made.champion,
         store=opened.shown,
         study=study,
-        verification=verification,
+        verification=made.verification,
     )
 
 
@@ -376,7 +510,7 @@ def _yaml(settings: dict[str, Any]) -> str:
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
-def _writable(folder: Path) -> None:
+def writable(folder: Path) -> None:
     """Refuse an output folder that cannot be written, before any work is done."""
     nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     if not nearest.is_dir():
@@ -385,7 +519,7 @@ def _writable(folder: Path) -> None:
         raise ConfigError(f"out={str(folder)!r} cannot be written; name another folder with --out.")
 
 
-def _write(path: Path, text: str) -> Path:
+def write(path: Path, text: str) -> Path:
     """Write beside and rename, so that nobody ever sees half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

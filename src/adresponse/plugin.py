@@ -24,7 +24,7 @@ from adresponse.errors import AdresponseError, ConfigError, DeploymentError, did
 from adresponse.targets import local
 from adresponse.targets.local import Local, Wanted
 
-__all__ = ["LocalClient", "run_local", "state_folder", "target_help"]
+__all__ = ["LocalClient", "run_local", "target_help"]
 
 FLAVOR = "python_function"
 SHOWN = ("workers", "token_file", "allow_host")  # settings that a deployment is told with
@@ -56,7 +56,7 @@ class LocalClient(BaseDeploymentClient):  # type: ignore[misc]
 
     def __init__(self, target_uri: str) -> None:
         super().__init__(target_uri)
-        self.state = state_folder(target_uri, os.environ)
+        self.state = local.state_folder(target_uri, os.environ)
 
     def create_deployment(
         self, name: str, model_uri: str, flavor: str | None = None, config: Any = None, endpoint: str | None = None
@@ -159,17 +159,6 @@ def run_local(target: str, name: str, model_uri: str, flavor: str | None = None,
 def target_help() -> str:
     """What ``mlflow deployments help -t adresponse`` prints."""
     return HELP
-
-
-def state_folder(target_uri: str, environment: Mapping[str, str]) -> Path:
-    """Where the records of deployments are: named by the target, by the environment, or the user's own state folder."""
-    named = target_uri.partition(":")[2]
-    if named.strip("/"):
-        return Path(named)
-    if given := environment.get("ADRESPONSE_STATE"):
-        return Path(given)
-    home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "adresponse" / "deployments"
 
 
 def _wanted(before: Wanted, config: Mapping[str, Any] | None) -> Wanted:

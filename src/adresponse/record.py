@@ -17,6 +17,7 @@ from adresponse import __version__, words
 from adresponse.growing import to_parquet
 
 if TYPE_CHECKING:
+    from adresponse.contest import Contest
     from adresponse.evaluate import Evaluation, Score
     from adresponse.schema import Contract
     from adresponse.study import Study
@@ -231,6 +232,7 @@ def files(
     report_html: str,
     config_text: str,
     verification: Verification | None = None,
+    contest: Contest | None = None,
 ) -> dict[str, str | bytes]:
     """Every artifact of the run: its path and what it holds."""
     linear = study.linear.coefficients if study.linear else ()
@@ -245,6 +247,8 @@ def files(
     }
     if verification is not None:
         values["verification"] = verification
+    if contest is not None:
+        values["contest"] = contest
     tables: dict[str, Iterable[Any]] = {
         "coefficients": linear,
         "leaderboard": study.leaderboard.rows,

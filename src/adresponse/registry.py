@@ -80,7 +80,6 @@ def register(
     run_id: str,
     verification: Verification | None = None,
     *,
-    promote: bool = True,
     tags: Mapping[str, str] | None = None,
 ) -> Version:
     """A new version of the study's model; where anything fails, it is taken away again.
@@ -97,8 +96,6 @@ def register(
         The run that it comes from.
     verification : Verification, optional
         What the deployed model answered; becomes tags of the version.
-    promote : bool
-        Move ``champion`` to a validated version at the end, without lock and history; False leaves that to ``promotion``.
     tags : mapping, optional
         Further tags of the version.
     """
@@ -108,11 +105,9 @@ def register(
     except BaseException:
         _forget_empty(store, study.name)
         raise
-    version = _version(study.name, str(made.version), study.gate.status, promote and study.gate.status == "VALIDATED")
+    version = _version(study.name, str(made.version), study.gate.status, False)
     try:
         _link(store, model, run_id, made)
-        if version.champion:
-            store.call("set_registered_model_alias", study.name, CHAMPION, version.version)
     except BaseException:
         take_back(store, version, model, run_id)
         raise

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from adresponse.errors import ConfigError, did_you_mean
 
-__all__ = ["CONFIG_TEMPLATE", "ColumnMeaning", "Settings", "load", "project_run", "tracking_uri"]
+__all__ = ["CONFIG_TEMPLATE", "ColumnMeaning", "Settings", "load", "project_run", "state_folder", "tracking_uri"]
 
 CONFIG_TEMPLATE = """\
 # adresponse: what to fit, and how. Every line is optional; the command line wins over this file.
@@ -42,6 +42,9 @@ CONFIG_TEMPLATE = """\
 # gate: [all finite, beats baseline, r2 >= 0.5]                   # what a version must pass to become champion
 
 # verify: true                   # or false: do not start a local endpoint to see that the model answers what was evaluated
+
+# watch: {alpha: 0.05, min_rows: 20}          # how strictly new rows are looked at; see the how-to on watching
+# promotion: {mode: enforce}                  # or dry-run, off: when a challenger takes the champion's place
 
 # name: sales-response           # the model's name in the registry; without it, <target>-response
 # out: adresponse-output         # where the report is written
@@ -85,6 +88,8 @@ class Settings(BaseModel):
     challengers: tuple[str, ...] = ()
     gate: tuple[str, ...] = ("all finite", "beats baseline")
     verify: bool = True
+    watch: dict[str, Any] = Field(default_factory=dict)
+    promotion: dict[str, Any] = Field(default_factory=dict)
     name: str | None = None
     out: Path = Path("adresponse-output")
 
@@ -163,6 +168,13 @@ def _sentence(error: ValidationError, source: str) -> str:
 def tracking_uri() -> str | None:
     """``MLFLOW_TRACKING_URI`` where it is set and not blank."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def state_folder() -> Path:
+    """Where this user's local deployments are recorded."""
+    from adresponse.targets.local import state_folder as folder_of
+
+    return folder_of("", os.environ)
 
 
 def project_run() -> str | None:

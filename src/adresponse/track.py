@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import signal
 import tempfile
 import threading
@@ -24,9 +25,10 @@ from adresponse.verification import Verification
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
+    from adresponse.contest import Contest
     from adresponse.tune import LeaderboardRow
 
-__all__ = ["Run", "experiment_of", "start"]
+__all__ = ["Run", "add_file", "experiment_of", "file_of", "log_child", "log_step", "start"]
 
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # else MLflow's UI opens it in its GenAI view
@@ -53,6 +55,8 @@ class Run:
         report_html: str,
         config_text: str,
         verification: Verification | None = None,
+        contest: Contest | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> LoggedModel:
         """Everything that the study found: dataset, params, metrics, candidates, files, and the model itself.
 
@@ -68,10 +72,14 @@ class Run:
             The report, and the settings as YAML.
         verification : Verification, optional
             What the deployed model answered.
+        contest : Contest, optional
+            How it did against the champion.
+        tags : mapping, optional
+            Further tags of the run.
         """
         with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
-            _write_all(Path(folder), record.files(study, figures, report_html, config_text, verification))
-            self._log_values(study, saved.model_id, verification)
+            _write_all(Path(folder), record.files(study, figures, report_html, config_text, verification, contest))
+            self._log_values(study, saved.model_id, record.verification_tags(verification) | dict(tags or {}))
             self.store.call("log_artifacts", self.run_id, folder)
         self.store.call("log_model_artifacts", saved.model_id, str(saved.folder))
         self.store.call("finalize_logged_model", saved.model_id, "READY")
@@ -90,7 +98,7 @@ class Run:
                 self.store.call("finalize_logged_model", model.model_id, "FAILED")
             raise
 
-    def _log_values(self, study: Study, model_id: str, verification: Verification | None) -> None:
+    def _log_values(self, study: Study, model_id: str, more: Mapping[str, str]) -> None:
         from mlflow.entities import LoggedModelOutput, Param, RunTag
 
         data = _dataset(study)
@@ -98,7 +106,7 @@ class Run:
         self.store.call("log_outputs", self.run_id, [LoggedModelOutput(model_id, 0)])
         metrics = _metrics(record.metrics(study), model_id, data.dataset)
         params = [Param(k, v) for k, v in record.params(study).items() if k not in self.told]
-        tags = [RunTag(k, v) for k, v in (record.tags(study) | record.verification_tags(verification)).items()]
+        tags = [RunTag(k, v) for k, v in (record.tags(study) | dict(more)).items()]
         self.store.call("log_batch", self.run_id, metrics, params[:BATCH], tags)
         for rest in _batches(params[BATCH:]):
             self.store.call("log_batch", self.run_id, params=rest)
@@ -207,6 +215,85 @@ def experiment_of(store: Store, name: str) -> str:
         if key not in found.tags:
             store.call("set_experiment_tag", found.experiment_id, key, value)
     return str(found.experiment_id)
+
+
+# --- files, and runs that belong to another
+
+
+def file_of(store: Store, run_id: str, name: str) -> bytes:
+    """A file among a run's artifacts.
+
+    Raises
+    ------
+    StoreError
+        If the run has no such file.
+    """
+    with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
+        return Path(store.call("download_artifacts", run_id, name, folder)).read_bytes()
+
+
+def add_file(store: Store, run_id: str, name: str, content: bytes) -> None:
+    """Put one more file among a run's artifacts."""
+    with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
+        path = Path(folder, name)
+        path.write_bytes(content)
+        store.call("log_artifact", run_id, str(path))
+
+
+def log_child(
+    store: Store,
+    parent: str,
+    name: str,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    files: Mapping[str, str | bytes],
+) -> str:
+    """A finished run nested in another, with its metrics and files; the id. FAILED where not all of it could be written.
+
+    Parameters
+    ----------
+    store : Store
+        The opened store.
+    parent : str
+        Id of the run that it belongs to; it stands in the same experiment.
+    name : str
+        As MLflow shows it.
+    tags, metrics, files : mapping
+        What it holds; a metric that is not finite is left out.
+    """
+    from mlflow.entities import Metric
+
+    experiment_id = store.call("get_run", parent).info.experiment_id
+    own = {
+        "mlflow.parentRunId": parent,
+        "mlflow.user": record.user(),
+        "mlflow.source.name": "adresponse",
+        "adresponse.version": __version__,
+        **tags,
+    }
+    run_id = str(store.call("create_run", experiment_id, tags=own, run_name=name).info.run_id)
+    try:
+        now = _now()
+        for batch in _batches([Metric(record.metric_name(k), v, now, 0) for k, v in metrics.items() if math.isfinite(v)]):
+            store.call("log_batch", run_id, metrics=batch)
+        with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
+            _write_all(Path(folder), files)
+            store.call("log_artifacts", run_id, folder)
+        store.call("set_terminated", run_id, "FINISHED")
+    except BaseException:
+        with contextlib.suppress(StoreError):
+            store.call("set_terminated", run_id, "FAILED")
+        raise
+    return run_id
+
+
+def log_step(store: Store, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+    """Further values of metrics on a run that has ended, so that MLflow's UI draws them as a line over the steps."""
+    from mlflow.entities import Metric
+
+    now = _now()
+    for batch in _batches([Metric(record.metric_name(k), v, now, step) for k, v in metrics.items() if math.isfinite(v)]):
+        store.call("log_batch", run_id, metrics=batch)
 
 
 # --- the dataset

@@ -28,6 +28,7 @@ from adresponse.report.formats import (
 )
 
 if TYPE_CHECKING:
+    from adresponse.contest import Contest
     from adresponse.evaluate import Score
     from adresponse.models import Coefficient
     from adresponse.study import Study
@@ -530,6 +531,15 @@ def _verification(verification: Verification) -> Table:
     )
 
 
+def _contest(contest: Contest) -> Table:
+    return _table(
+        "Held against the champion on the same rows, which neither has learnt from",
+        ("Rule", "Found", "Decision"),
+        ((_sentence(r.rule), r.found, "passed" if r.passed else "failed") for r in contest.rules),
+        marked=(i for i, r in enumerate(contest.rules) if not r.passed),
+    )
+
+
 def _times(repeats: int) -> str:
     return "once" if repeats == 1 else f"repeated {repeats} times"
 
@@ -641,7 +651,13 @@ def _words_of(study: Study, tracked: Tracked, drawn: Iterable[str]) -> dict[str,
     }
 
 
-def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked, verification: Verification | None = None) -> str:
+def page(
+    study: Study,
+    figures: Mapping[str, bytes],
+    tracked: Tracked,
+    verification: Verification | None = None,
+    contest: Contest | None = None,
+) -> str:
     """The report as one HTML file that loads nothing from anywhere.
 
     Parameters
@@ -654,6 +670,8 @@ def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked, verificat
         Where it rests, and what to do with it.
     verification : Verification, optional
         What the deployed model answered.
+    contest : Contest, optional
+        How the model did against the champion on the same rows.
     """
     environment = _environment()
     return environment.get_template("report.html").render(
@@ -662,6 +680,7 @@ def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked, verificat
         study=study,
         tracked=tracked,
         verification=verification,
+        contest=contest,
         figures=_drawn(study, figures),
         tables={
             "dictionary": _dictionary(study),
@@ -676,6 +695,7 @@ def page(study: Study, figures: Mapping[str, bytes], tracked: Tracked, verificat
             "diagnostics": _diagnostics(study) if study.evaluation.diagnostics else None,
             "leaderboard": _leaderboard(study),
             "verification": _verification(verification) if verification else None,
+            "contest": _contest(contest) if contest else None,
         },
         **_words_of(study, tracked, figures),
     )

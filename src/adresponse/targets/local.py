@@ -19,14 +19,14 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from adresponse.errors import ConfigError, DeploymentError, did_you_mean
 
-__all__ = ["Local", "Wanted", "alive", "create", "delete", "find", "listing", "update"]
+__all__ = ["Local", "Wanted", "alive", "create", "delete", "find", "listing", "state_folder", "update"]
 
 RECORD = "deployment.json"
 LOG = "log"
@@ -157,6 +157,17 @@ def listing(state: Path) -> list[Local]:
 def alive(deployment: Local) -> bool:
     """Whether the process that was started still runs."""
     return _mark(deployment.pid) == deployment.started
+
+
+def state_folder(target_uri: str, environment: Mapping[str, str]) -> Path:
+    """Where the records of deployments are: named by the target, by the environment, or the user's own state folder."""
+    named = target_uri.partition(":")[2]
+    if named.strip("/"):
+        return Path(named)
+    if given := environment.get("ADRESPONSE_STATE"):
+        return Path(given)
+    home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "adresponse" / "deployments"
 
 
 # --- processes

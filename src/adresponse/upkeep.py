@@ -1,0 +1,897 @@
+"""A registered model while data comes in: watched, fitted anew, promoted, rolled back."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from adresponse import deployment, lifecycle, words
+from adresponse import settings as config_file
+from adresponse.errors import ConfigError, StoreError, TableError
+from adresponse.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from adresponse.contest import Contest
+    from adresponse.deployment import Model
+    from adresponse.growing import Grown, Kept
+    from adresponse.journal import Event
+    from adresponse.mutex import Lease
+    from adresponse.promotion import Promoted
+    from adresponse.registry import Located
+    from adresponse.store import Store
+    from adresponse.table import AdTable
+    from adresponse.watching import Watch
+
+__all__ = [
+    "Compared",
+    "Refreshed",
+    "Watched",
+    "compare_versions",
+    "delete_version",
+    "history",
+    "promote",
+    "refresh",
+    "retrain",
+    "rollback",
+    "watch",
+]
+
+Progress = Callable[[str], None]
+EXIT = {"keep": 0, "retrain": 10, "stop": 20}
+NEW_ROWS = "new-rows.parquet"  # of a watch's run: the rows that arrived
+FILE_TAG = "adresponse.file"  # SHA-256 of the content of the file that a version or a watch took in
+UP_TO_TAG = "adresponse.rows_up_to"  # of a version: the last event whose rows it stands on
+
+
+def _silent(step: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a watch found of which version, where it is kept, and whether it was there before.
+
+    ``exit_code`` is 0 to keep the champion, 10 to fit anew, 20 where the data is not fit to be scored.
+    """
+
+    verdict: Literal["keep", "retrain", "stop"]
+    sentence: str
+    name: str
+    version: str
+    model_uri: str
+    source: str
+    digest: str
+    run_id: str
+    report: str
+    repeated: bool
+    watch: Watch
+
+    @property
+    def exit_code(self) -> int:
+        """What ``adresponse watch`` ends with."""
+        return EXIT[self.verdict]
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh or a retraining did.
+
+    Parameters
+    ----------
+    action : {"nothing", "kept", "stopped", "retrained"}
+        Nothing where the file was taken in before.
+    sentence : str
+        All of it in words.
+    name, champion : str
+        The model, and the version that is champion now.
+    version : str
+        The challenger's version; empty where none was made.
+    promoted : bool
+        Whether it became champion.
+    watched : Watched or None
+        What the watch found, where one was made.
+    contest : Contest or None
+        How the challenger did against the champion.
+    rows : dict of str to int
+        ``added``, ``repeated``, ``revised``, ``fitted`` and ``held_out`` rows of the challenger.
+    report : str
+        Where the challenger's report lies.
+    event : Event or None
+        The last entry in the history.
+    """
+
+    action: Literal["nothing", "kept", "stopped", "retrained"]
+    sentence: str
+    name: str
+    champion: str
+    version: str = ""
+    promoted: bool = False
+    watched: Watched | None = None
+    contest: Contest | None = None
+    rows: dict[str, int] | None = None
+    report: str = ""
+    event: Event | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the champion stands well, 10 where a new one was needed and none was promoted, 20 where data is unfit."""
+        if self.action == "stopped":
+            return EXIT["stop"]
+        return EXIT["retrain"] if self.action == "retrained" and not self.promoted else EXIT["keep"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two versions over the same rows, which neither has learnt from."""
+
+    name: str
+    a: str
+    b: str
+    rows: int
+    contest: Contest
+    settings: dict[str, tuple[Any, Any]]
+    coefficients: dict[str, tuple[float | None, float | None]]
+
+
+# --- what a version stands on
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A version of the registry with what it stands on."""
+
+    store: Store
+    model: Model
+    run_id: str
+    tags: dict[str, str]
+    kept: Kept
+    settings: Settings
+    events: tuple[Event, ...]
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def version(self) -> str:
+        return self.model.version
+
+    @property
+    def contract(self) -> Any:
+        return self.model.stored.formula.contract
+
+    def predict(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Predicted sales of rows of the contract, shape (n_rows,)."""
+        from adresponse.pyfunc import ResponseModel
+
+        stored = self.model.stored
+        columns = [frame[name].to_numpy(dtype=float) for name in self.contract.features]
+        return ResponseModel(stored.formula, stored.folder).answer(columns)["prediction"]
+
+    def errors(self) -> NDArray[np.float64]:
+        """Observed less predicted for each kept row that the model had not seen, NaN for the others."""
+        import json
+
+        import numpy as np
+
+        from adresponse import track
+
+        frame, unseen = self.kept.frame, self.kept.held_out
+        found = np.full(len(frame), np.nan)
+        if unseen.any():
+            found[unseen] = (frame[self.contract.target].to_numpy() - self.predict(frame))[unseen]
+            return found
+        rows = json.loads(track.file_of(self.store, self.run_id, "evaluation.json"))["predicted"]
+        if len(rows) == len(frame):  # by cross-validation, each row once, in their order
+            found[:] = [row["observed"] - row["predicted"] for row in rows]
+        return found
+
+    def pending(self) -> list[AdTable]:
+        """The tables that came since the version was made and that it does not stand on, the earliest first."""
+        return [_arrived_before(self, event) for event in self._unread()]
+
+    def _unread(self) -> list[Event]:
+        up_to = int(self.tags.get(UP_TO_TAG, "0"))
+        later = [e for e in self.events if e.rows_run and e.state == "done" and e.sequence > up_to]
+        return [e for e in later if e.digests.get("file") != self.tags.get(FILE_TAG)]
+
+    def taken(self, digest: str) -> str:
+        """What is known of a file of this content: when it was taken in; empty where it was not."""
+        if self.tags.get(FILE_TAG) == digest:
+            return f"version {self.version} stands on it"
+        event = next((e for e in self.events if e.digests.get("file") == digest and e.state == "done"), None)
+        return "" if event is None else f"event {event.sequence} took it in at {event.when}"
+
+
+@contextlib.contextmanager
+def _standing(store: Store, model: str | None) -> Iterator[_Standing]:
+    from adresponse import journal, record, registry, track
+    from adresponse.growing import Kept
+
+    located = registry.locate(store, model)
+    if not located.version:
+        raise StoreError(f"{located.uri} is no registered version; give models:/NAME@champion or models:/NAME/VERSION.")
+    version = store.call("get_model_version", located.name, located.version)
+    tags = dict(version.tags)
+    with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
+        found = deployment.from_registry(store, located, Path(folder))
+        try:
+            content = track.file_of(store, version.run_id, record.ROWS_FILE)
+        except StoreError as error:
+            raise StoreError(
+                f"{located.pinned} keeps no rows to compare with ({error}); run the study again with this adresponse."
+            ) from error
+        if hashlib.sha256(content).hexdigest() != tags.get(record.ROWS_TAG):
+            raise StoreError(f"The rows of {located.pinned} are not those that it was registered with; run the study again.")
+        settings = _recipe(track.file_of(store, version.run_id, "settings.yaml"), found)
+        kept = Kept.read(content, found.stored.formula.contract)
+        yield _Standing(store, found, version.run_id, tags, kept, settings, journal.read(store, located.name))
+
+
+def _recipe(settings: bytes, model: Model) -> Settings:
+    """How the version was fitted, with the roles that were found then; how its file was read does not matter any more."""
+    import yaml
+
+    contract = model.stored.formula.contract
+    given = {k: v for k, v in yaml.safe_load(settings).items() if k not in ("decimal", "query", "sql_table", "sheet", "out")}
+    roles: dict[str, Any] = {
+        "name": model.name,
+        "target": contract.target,
+        "channels": contract.channels,
+        "controls": contract.controls,
+        "date": contract.date,
+        "market": contract.market,
+        "origin": contract.origin,
+        "columns": {c.name: {"means": c.means, "unit": c.unit} for c in contract.columns},
+    }
+    return Settings(**{**given, **roles})
+
+
+def _asked(settings: Settings, config: str | Path | None, given: Mapping[str, Any]) -> Settings:
+    """The version's recipe with what a config file or the caller says otherwise now."""
+    asked = config_file.load(config, **given)
+    said = {key: getattr(asked, key) for key in asked.model_fields_set}
+    return settings.model_copy(update={"out": asked.out, **said})
+
+
+# --- what arrives
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """A new file: all of its columns as they are, and as a table where it keeps the contract and sales are known."""
+
+    source: str
+    raw: pd.DataFrame
+    table: AdTable | None
+    digest: str
+    refusal: str = ""
+
+
+def _arrive(source: Any, contract: Any, reading: Mapping[str, Any]) -> _Arrival:
+    from adresponse.table import read, read_all
+
+    raw = read_all(source, date=contract.date, **reading)
+    roles: dict[str, Any] = {
+        "target": contract.target,
+        "channels": contract.channels,
+        "controls": contract.controls,
+        "date": contract.date,
+        "market": contract.market,
+    }
+    frame, target = raw.frame, contract.target
+    known = target in frame and frame[target].notna().any()
+    table, refusal = None, ""
+    if known:
+        try:
+            table = read(source, **roles, missing="drop", **reading)
+            table = replace(table, contract=contract)
+        except TableError as error:
+            refusal = str(error)
+    return _Arrival(raw.label, frame, table, table.digest if table is not None else _content_digest(frame), refusal)
+
+
+def _content_digest(frame: pd.DataFrame) -> str:
+    from adresponse.growing import row_keys
+
+    whole = hashlib.sha256("\0".join(frame.columns).encode())
+    for key in row_keys(frame, list(frame.columns)):
+        whole.update(key)
+    return whole.hexdigest()
+
+
+def _arrived_before(standing: _Standing, event: Event) -> AdTable:
+    from adresponse import track
+    from adresponse.growing import Kept
+    from adresponse.table import AdTable
+
+    content = track.file_of(standing.store, event.rows_run, NEW_ROWS)
+    frame = Kept.read(content, standing.contract).frame
+    return AdTable(frame, standing.contract, f"event {event.sequence}", event.digests["file"], len(frame))
+
+
+# --- watch
+
+
+def watch(
+    source: Any,
+    *,
+    model: str | None = None,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress = _silent,
+    **reading: Any,
+) -> Watched:
+    """Hold new rows against a version and the rows that it stands on: keep it, fit it again, or stop.
+
+    Each watch is a run of MLflow, nested in the version's. The same file twice is watched once.
+
+    Parameters
+    ----------
+    source : path, URL or DataFrame
+        The new rows; sales may be missing.
+    model : str, optional
+        ``models:/NAME@champion`` or ``models:/NAME/VERSION``; without it, the champion of the only registered model.
+    config : path, optional
+        YAML file with settings; its ``watch`` says what is tested how strictly.
+    out : path, optional
+        Folder of the page.
+    progress : callable
+        Called with the name of each step as it begins.
+    **reading
+        How the source is read: ``decimal``, ``sheet``, ``query``, ``sql_table``.
+    """
+    progress("Opening the model")
+    store = deployment.open_store()
+    with _standing(store, model) as standing:
+        settings = _asked(standing.settings, config, {"out": out})
+        lifecycle.writable(settings.out)
+        progress("Reading the new rows")
+        return _watched(standing, _arrive(source, standing.contract, reading), settings, progress)
+
+
+def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progress: Progress) -> Watched:
+    from adresponse import report, track
+    from adresponse.growing import to_parquet
+    from adresponse.watching import Champion, WatchRules
+    from adresponse.watching import watch as held_against
+
+    rules = WatchRules.build(settings.watch)
+    earlier = _watches(standing)
+    progress("Comparing")
+    champion = Champion(
+        standing.contract,
+        standing.kept.frame,
+        standing.predict,
+        standing.model.stored.formula.spread,
+        standing.errors(),
+        f"version {standing.version} of {standing.name}",
+    )
+    before = next((run for run in earlier if run.data.tags.get(FILE_TAG) == arrival.digest), None)
+    others = [run for run in earlier if before is None or run.info.start_time < before.info.start_time]
+    found = held_against(champion, arrival.raw, rules)
+    pending = standing.pending()
+    if found.verdict != "stop":
+        looks = [int(run.data.tags["adresponse.rows_with_sales"]) for run in others]
+        found = held_against(champion, _stream(pending, arrival), rules, _rising(looks))
+    page = report.watch_page(found)
+    path = lifecycle.write(settings.out / f"{standing.name}-watch.html", page)
+    run_id = before.info.run_id if before is not None else ""
+    if before is None:
+        progress("Tracking the watch")
+        metrics = _metrics(found)
+        files: dict[str, str | bytes] = {"watch.html": page, "watch.json": _json(found)}
+        if arrival.table is not None:
+            import numpy as np
+
+            files[NEW_ROWS] = to_parquet(arrival.table.frame, np.zeros(0, dtype=int))
+        tags = {
+            "adresponse.kind": "watch",
+            "adresponse.model": standing.name,
+            "adresponse.watched_version": standing.version,
+            "adresponse.verdict": found.verdict,
+            "adresponse.rows_with_sales": str(found.sizes.with_sales),
+            FILE_TAG: arrival.digest,
+            "mlflow.note.content": f"**{found.verdict}** {found.sentence}",
+        }
+        title = f"watch {len(earlier) + 1} of version {standing.version}: {found.verdict}"
+        run_id = track.log_child(standing.store, standing.run_id, title, tags, metrics, files)
+        track.log_step(standing.store, standing.run_id, {f"watch_{k}": v for k, v in metrics.items()}, len(earlier) + 1)
+    return Watched(
+        verdict=found.verdict,
+        sentence=found.sentence,
+        name=standing.name,
+        version=standing.version,
+        model_uri=standing.model.uri,
+        source=arrival.source,
+        digest=arrival.digest,
+        run_id=run_id,
+        report=str(path),
+        repeated=before is not None,
+        watch=found,
+    )
+
+
+def _stream(pending: list[AdTable], arrival: _Arrival) -> pd.DataFrame:
+    """All rows that came since the version was made, each once."""
+    import pandas as pd
+
+    if not pending:
+        return arrival.raw
+    frames = [t.frame for t in pending]
+    names = list(frames[0].columns)
+    contract = pending[0].contract
+    by = [n for n in (contract.date, contract.market) if n] or names
+    whole = pd.concat([*frames, arrival.raw.reindex(columns=[n for n in names if n in arrival.raw])], ignore_index=True)
+    return whole.drop_duplicates(by, keep="last").reset_index(drop=True)
+
+
+def _rising(looks: list[int]) -> list[int]:
+    """The looks at a growing stream; one that saw more than a later one was at other rows."""
+    kept: list[int] = []
+    for rows in reversed(looks):
+        if not kept or rows < kept[-1]:
+            kept.append(rows)
+    return kept[::-1]
+
+
+def _watches(standing: _Standing) -> list[Any]:
+    """The watches of this version so far, the earliest first."""
+    experiment = standing.store.call("get_run", standing.run_id).info.experiment_id
+    asked = f"tags.`adresponse.kind` = 'watch' and tags.`mlflow.parentRunId` = '{standing.run_id}'"
+    found = standing.store.call("search_runs", [experiment], asked, max_results=1000, order_by=["attributes.start_time ASC"])
+    return [run for run in found if run.info.status == "FINISHED"]
+
+
+def _metrics(found: Watch) -> dict[str, float]:
+    """What of a watch is drawn over time."""
+    values: dict[str, float | None] = {"rows": found.sizes.new}
+    for column in found.columns:
+        values |= {
+            f"ks_{column.name}": column.ks,
+            f"psi_{column.name}": column.psi,
+            f"wasserstein_{column.name}": column.wasserstein,
+        }
+    if found.errors is not None:
+        values |= {"mae": found.errors.mae_now, "mae_ratio": found.errors.ratio, "bias": found.errors.bias}
+        values |= {"coverage_90": found.errors.coverage.measured if found.errors.coverage else None}
+    if found.relation is not None:
+        values |= {f"slope_{s.name}": s.now for s in found.relation.slopes} | {"chow_p": found.relation.chow_p}
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def _json(value: Any) -> str:
+    from adresponse import record
+
+    return record.to_json(value)
+
+
+# --- retrain and refresh
+
+
+def retrain(
+    source: Any,
+    *,
+    model: str | None = None,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    window: int | None = None,
+    mode: Literal["off", "dry-run", "enforce"] | None = None,
+    patience: float = 600.0,
+    progress: Progress = _silent,
+    **reading: Any,
+) -> Refreshed:
+    """Fit a challenger on old and new rows with the champion's recipe, and promote it if it passes the gate.
+
+    Parameters
+    ----------
+    source : path, URL or DataFrame
+        The new rows, with sales. Rows that the champion stands on already are taken once.
+    model : str, optional
+        ``models:/NAME@champion``; without it, the champion of the only registered model.
+    config, out, progress, reading
+        As ``watch`` takes them; the config's ``promotion`` holds the rules of the gate.
+    window : int, optional
+        Fit on this many of the last periods only, or of the last rows where there are no dates.
+    mode : {"off", "dry-run", "enforce"}, optional
+        Whether the gate between champion and challenger is not asked, asked and not obeyed, or obeyed.
+    patience : float
+        Seconds to wait for another process that changes the same model.
+    """
+    with _turn(model, config, out, mode, patience, progress, "adresponse retrain") as (lease, standing, settings):
+        progress("Reading the new rows")
+        arrival = _arrive(source, standing.contract, reading)
+        if said := standing.taken(arrival.digest):
+            return _nothing(standing, said)
+        return _retrained(lease, standing, arrival, settings, window, None, progress)
+
+
+def refresh(
+    source: Any,
+    *,
+    model: str | None = None,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    window: int | None = None,
+    mode: Literal["off", "dry-run", "enforce"] | None = None,
+    patience: float = 600.0,
+    progress: Progress = _silent,
+    **reading: Any,
+) -> Refreshed:
+    """Watch new rows, and if the verdict says so, fit a challenger and promote it; one call for a scheduler.
+
+    Rows of a file after which the champion is kept are remembered, and taken in by the next challenger. The same file
+    twice changes nothing. Parameters are those of ``retrain``; sales may be missing.
+    """
+    with _turn(model, config, out, mode, patience, progress, "adresponse refresh") as (lease, standing, settings):
+        progress("Reading the new rows")
+        arrival = _arrive(source, standing.contract, reading)
+        if said := standing.taken(arrival.digest):
+            return _nothing(standing, said)
+        watched = _watched(standing, arrival, settings, progress)
+        if watched.verdict == "stop":
+            return Refreshed("stopped", watched.sentence, standing.name, standing.version, watched=watched)
+        if watched.verdict == "retrain" and arrival.table is not None:
+            return _retrained(lease, standing, arrival, settings, window, watched, progress)
+        event = _note(lease, "kept", standing, arrival, watched, watched.sentence)
+        return Refreshed("kept", watched.sentence, standing.name, standing.version, watched=watched, event=event)
+
+
+@contextlib.contextmanager
+def _turn(
+    model: str | None,
+    config: str | Path | None,
+    out: str | Path | None,
+    mode: str | None,
+    patience: float,
+    progress: Progress,
+    command: str,
+) -> Iterator[tuple[Lease, _Standing, Settings]]:
+    """The champion of a model, with the model's lock held and what earlier processes left settled."""
+    from adresponse import mutex, promotion, registry
+
+    progress("Opening the model")
+    store = deployment.open_store()
+    located = registry.locate(store, model)
+    _refuse_other_than_champion(located)
+    with mutex.held(store, located.name, waiting=progress, patience=patience, command=command) as lease:
+        promotion.settle(lease)
+        with _standing(store, f"models:/{located.name}@{registry.CHAMPION}") as standing:
+            settings = _asked(standing.settings, config, {"out": out})
+            if mode is not None:
+                settings = settings.model_copy(update={"promotion": {**settings.promotion, "mode": mode}})
+            lifecycle.writable(settings.out)
+            yield lease, standing, settings
+
+
+def _refuse_other_than_champion(located: Located) -> None:
+    if not located.uri.endswith("@champion"):
+        raise ConfigError(f"{located.uri}: a challenger is held against the champion; give models:/NAME@champion.")
+
+
+def _nothing(standing: _Standing, said: str) -> Refreshed:
+    sentence = f"Nothing to do: a file of this content was taken in before ({said})."
+    return Refreshed("nothing", sentence, standing.name, standing.version)
+
+
+def _note(
+    lease: Lease, kind: Literal["kept", "refresh"], standing: _Standing, arrival: _Arrival, watched: Watched | None, why: str,
+    target: str = "", rows_run: str = "",
+) -> Event:  # fmt: skip
+    """The entry in the history that a file was taken in, with the run that holds its rows."""
+    from adresponse import journal
+
+    run = rows_run or (watched.run_id if watched is not None and arrival.table is not None else "")
+    return journal.append(
+        lease,
+        kind,
+        source=standing.version,
+        target=target or standing.version,
+        why=why,
+        digests={"file": arrival.digest},
+        rows_run=run,
+        tags={"mlflow.parentRunId": standing.run_id},
+    )
+
+
+def _retrained(
+    lease: Lease,
+    standing: _Standing,
+    arrival: _Arrival,
+    settings: Settings,
+    window: int | None,
+    watched: Watched | None,
+    progress: Progress,
+) -> Refreshed:
+    from adresponse.checks import check, refuse_unfit
+    from adresponse.growing import grow
+
+    if arrival.table is None:
+        raise TableError(
+            arrival.refusal
+            or f"{arrival.source} has no {standing.contract.target!r}; a challenger is fitted on rows with sales."
+        )
+    if window is not None and window < 1:
+        raise ConfigError(f"window={window} keeps no rows; give 1 or more.")
+    grown = grow(standing.kept, [*standing.pending(), arrival.table], share=settings.test_size, window=window)
+    if not len(grown.test):
+        raise TableError(
+            f"{arrival.source} leaves no row that version {standing.version} has not learnt from, so no challenger can be "
+            "held against it; wait for newer rows."
+        )
+    progress("Checking old and new rows")
+    findings = check(grown.table)
+    refuse_unfit(findings)
+    study = lifecycle.study_of(grown.table, findings, settings, progress, (grown.train, grown.test))
+    progress("Holding it against the champion")
+    held = _held_against(standing, study, grown, settings)
+    progress("Drawing the figures")
+    figures = lifecycle.drawn(study)
+    why = held.sentence if watched is None else f"{watched.sentence} {held.sentence}"
+    made = lifecycle.publish(
+        study,
+        figures,
+        settings,
+        standing.store,
+        contextlib.nullcontext(lease),
+        progress,
+        contest=held,
+        tags={FILE_TAG: arrival.digest, "adresponse.challenged": standing.version},
+        why=why,
+        verify=deployment.verifying(),
+    )
+    rows_run = watched.run_id if watched is not None else _keep_rows(standing, arrival, made.run_id)
+    event = _note(lease, "refresh", standing, arrival, watched, why, made.version.version, rows_run)
+    said = "promoted" if made.champion else "not promoted"
+    return Refreshed(
+        "retrained",
+        f"Version {made.version.version} was fitted on {words.count(len(grown.train), 'row')} and {said}. {held.sentence}",
+        standing.name,
+        made.version.version if made.champion else standing.version,
+        made.version.version,
+        made.champion,
+        watched,
+        held,
+        {
+            "added": grown.added,
+            "repeated": grown.repeated,
+            "revised": grown.revised,
+            "fitted": len(grown.train),
+            "held_out": len(grown.test),
+        },
+        str(made.report),
+        event,
+    )
+
+
+def _keep_rows(standing: _Standing, arrival: _Arrival, run_id: str) -> str:
+    """Put the rows that arrived beside the challenger's own, where no watch holds them."""
+    import numpy as np
+
+    from adresponse import track
+    from adresponse.growing import to_parquet
+
+    assert arrival.table is not None  # noqa: S101
+    content = to_parquet(arrival.table.frame, np.zeros(0, dtype=int))
+    track.add_file(standing.store, run_id, NEW_ROWS, content)
+    return run_id
+
+
+def _held_against(standing: _Standing, study: Any, grown: Grown, settings: Settings) -> Contest:
+    rows = grown.table.frame.iloc[grown.test]
+    features = list(standing.contract.features)
+    return _contest(
+        standing,
+        rows,
+        "the challenger",
+        lambda frame: study.estimator.predict(frame[features]),
+        study.spread,
+        grown.table.frame.iloc[grown.train],
+        settings,
+    )
+
+
+def _contest(
+    champion: _Standing,
+    rows: pd.DataFrame,
+    name: str,
+    predict: Callable[[pd.DataFrame], Any],
+    spread: Any,
+    fitted: pd.DataFrame,
+    settings: Settings,
+) -> Contest:
+    """A model held against a version on rows that neither has learnt from; ``fitted`` gives the ranges of spend."""
+    import numpy as np
+
+    from adresponse.contest import Contender, ContestRules, contest, responses
+
+    return contest(
+        champion.contract,
+        rows[champion.contract.target].to_numpy(),
+        Contender(f"version {champion.version}", champion.predict(rows), champion.model.stored.formula.spread),
+        Contender(name, np.asarray(predict(rows), dtype=float), spread),
+        responses(champion.contract, fitted, predict),
+        ContestRules.build(settings.promotion),
+    )
+
+
+# --- promote, roll back, delete, look back
+
+
+def promote(
+    version: str,
+    *,
+    model: str | None = None,
+    why: str = "",
+    force: bool = False,
+    patience: float = 600.0,
+    progress: Progress = _silent,
+) -> Promoted:
+    """Make a version champion: verified before and after, and put back where anything fails.
+
+    Parameters
+    ----------
+    version : str
+        Its number, or ``models:/NAME/VERSION``.
+    model : str, optional
+        The registered model's name; without it, the only one.
+    why : str
+        The reason, for the history.
+    force : bool
+        Promote a version that the gate rejected; needs a reason.
+    patience : float
+        Seconds to wait for another process that changes the same model.
+    progress : callable
+        Called with the name of each step as it begins.
+    """
+    from adresponse import promotion
+
+    name, number = _named(version, model)
+    with _locked(name, patience, progress, "adresponse promote") as lease:
+        return promotion.promote(lease, number, verify=deployment.verifying(progress), why=why or "Asked for.", force=force)
+
+
+def rollback(*, model: str | None = None, why: str = "", patience: float = 600.0, progress: Progress = _silent) -> Promoted:
+    """Make the version champion again that was it before the present one; parameters are those of ``promote``."""
+    from adresponse import promotion
+
+    name, _ = _named(None, model)
+    with _locked(name, patience, progress, "adresponse rollback") as lease:
+        return promotion.rollback(lease, verify=deployment.verifying(progress), why=why or "Asked for.")
+
+
+def delete_version(
+    version: str,
+    *,
+    model: str | None = None,
+    why: str = "",
+    force: bool = False,
+    patience: float = 600.0,
+    progress: Progress = _silent,
+) -> Event:
+    """Delete a version that no alias and no known deployment uses; parameters are those of ``promote``."""
+    from adresponse import promotion
+
+    name, number = _named(version, model)
+    with _locked(name, patience, progress, "adresponse delete") as lease:
+        return promotion.delete_version(lease, number, in_use=_local_uses(name, number), why=why, force=force)
+
+
+def history(*, model: str | None = None) -> tuple[Event, ...]:
+    """All that happened to a model, in order: promotions, rollbacks, files taken in; see ``journal.Event``."""
+    from adresponse import journal
+
+    store = deployment.open_store()
+    return journal.read(store, _named(None, model)[0])
+
+
+def compare_versions(a: str, b: str, *, model: str | None = None, config: str | Path | None = None) -> Compared:
+    """Two versions scored afresh over the rows that neither has learnt from; ``b`` is held against ``a``.
+
+    Parameters
+    ----------
+    a, b : str
+        Version numbers, or ``models:/NAME/VERSION`` and ``models:/NAME@ALIAS``.
+    model : str, optional
+        The registered model's name, where numbers are given; without it, the only one.
+    config : path, optional
+        YAML file whose ``promotion`` holds the rules.
+    """
+    store = deployment.open_store()
+    with _standing(store, _uri(a, model)) as first, _standing(store, _uri(b, model)) as second:
+        if first.contract.features != second.contract.features or first.contract.target != second.contract.target:
+            raise ConfigError(f"{first.model.uri} and {second.model.uri} have different columns; there are no rows for both.")
+        rows = _unseen_by_both(first, second)
+        if rows.empty:
+            raise StoreError(f"{first.model.uri} and {second.model.uri} share no row that neither has learnt from.")
+        settings = _asked(first.settings, config, {})
+        held = _contest(
+            first,
+            rows,
+            f"version {second.version}",
+            second.predict,
+            second.model.stored.formula.spread,
+            second.kept.frame[~second.kept.held_out],
+            settings,
+        )
+        return Compared(
+            first.name, first.version, second.version, len(rows), held, _different(first, second), _coefficients(first, second)
+        )
+
+
+def _unseen_by_both(first: _Standing, second: _Standing) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    from adresponse.growing import row_keys
+
+    columns = [c.name for c in first.contract.columns if c.name in second.kept.frame]
+    held = pd.concat([s.kept.frame.loc[s.kept.held_out, columns] for s in (first, second)], ignore_index=True)
+    learnt = {k for s in (first, second) for k in row_keys(s.kept.frame.loc[~s.kept.held_out, columns], columns)}
+    keys = row_keys(held, columns)
+    once = {key: i for i, key in reversed(list(enumerate(keys))) if key not in learnt}
+    return held.iloc[np.sort(np.fromiter(once.values(), dtype=int, count=len(once)))]
+
+
+def _different(first: _Standing, second: _Standing) -> dict[str, tuple[Any, Any]]:
+    a, b = first.settings.plain(), second.settings.plain()
+    return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key) and key not in ("columns", "out")}
+
+
+def _coefficients(first: _Standing, second: _Standing) -> dict[str, tuple[float | None, float | None]]:
+    """What one more unit of each feature brings by either version, where it is a line."""
+    found: list[dict[str, float]] = []
+    for standing in (first, second):
+        formula = standing.model.stored.formula
+        found.append({term.column: term.coefficient * term.scale for term in formula.terms})
+    return {name: (found[0].get(name), found[1].get(name)) for name in {**found[0], **found[1]}}
+
+
+def _uri(version: str, model: str | None) -> str:
+    if version.startswith("models:/"):
+        return version
+    name, number = _named(version, model)
+    return f"models:/{name}/{number}"
+
+
+def _named(version: str | None, model: str | None) -> tuple[str, str]:
+    """Name and version number from what a user gave: a number and a name, or a URI."""
+    from adresponse import registry
+
+    given = version or ""
+    if given.startswith("models:/"):
+        located = registry.locate(deployment.open_store(), given)
+        return located.name, located.version
+    if version is not None and not given.isdigit():
+        raise ConfigError(f"{version!r} is no version; give its number, or models:/NAME/VERSION.")
+    if model and not model.startswith("models:/"):
+        return model, given
+    return registry.locate(deployment.open_store(), model).name, given
+
+
+@contextlib.contextmanager
+def _locked(name: str, patience: float, progress: Progress, command: str) -> Iterator[Lease]:
+    from adresponse import mutex, registry
+
+    store = deployment.open_store()
+    if not registry.versions(store, name):
+        raise StoreError(f"The store {store.shown} has no model {name!r}; see `adresponse doctor`.")
+    with mutex.held(store, name, waiting=progress, patience=patience, command=command) as lease:
+        yield lease
+
+
+def _local_uses(name: str, version: str) -> list[str]:
+    """Deployments of ``mlflow deployments -t adresponse`` on this machine that name the version, or its alias."""
+    from adresponse.targets import local
+
+    wanted = f"models:/{name}/{version}"
+    return [f"the local deployment {d.name!r}" for d in local.listing(config_file.state_folder()) if d.wanted.model == wanted]
