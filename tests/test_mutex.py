@@ -1,0 +1,165 @@
+"""Is a model changed by one process at a time, on every store, whoever dies, stops or is slow?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from adresponse import mutex, registry, store
+from adresponse.errors import StoreError
+from versions_example import NAME, STORES, child, store_of
+
+
+@pytest.fixture(params=STORES)
+def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> store.Store:
+    monkeypatch.chdir(tmp_path)
+    return store_of(request.param, tmp_path)
+
+
+def test_eight_processes_lose_no_update(opened: store.Store) -> None:
+    opened.call("create_registered_model", "counter", {"count": "0"})
+    process = child("count", opened.uri, "8", "5")
+    assert process.wait() == 0
+    assert opened.call("get_registered_model", "counter").tags["count"] == "40"
+    assert mutex.queue(opened) == ()
+
+
+def test_models_do_not_wait_for_each_other_and_the_lock_is_no_model(opened: store.Store) -> None:
+    with mutex.held(opened, "north"), mutex.held(opened, 'joe\'s "south"', patience=0.0):
+        assert [t.name for t in mutex.queue(opened)] == ["north", 'joe\'s "south"']
+    assert mutex.LOCK not in [m.name for m in registry.models(opened)]
+    assert "no model" in opened.call("get_registered_model", mutex.LOCK).description
+
+
+def test_a_waiter_says_once_who_holds_it_and_gives_up_in_the_end(opened: store.Store) -> None:
+    said: list[str] = []
+    with mutex.held(opened, NAME, command="adresponse refresh"):
+        with (
+            pytest.raises(mutex.BusyError, match=r"not free within 0.4 s"),
+            mutex.held(opened, NAME, waiting=said.append, patience=0.4),
+        ):
+            pass
+        assert len(mutex.queue(opened)) == 1
+    assert len(said) == 1
+    assert f"process {os.getpid()}, `adresponse refresh`" in said[0]
+
+
+def test_the_lock_is_let_go_after_a_failure(opened: store.Store) -> None:
+    with pytest.raises(RuntimeError, match="on purpose"), mutex.held(opened, NAME):
+        raise RuntimeError("on purpose")
+    assert mutex.queue(opened) == ()
+
+
+def test_a_killed_holder_is_taken_over_at_once_on_the_same_machine(opened: store.Store) -> None:
+    holder = child("hold", opened.uri, "3600")
+    assert holder.stdout is not None
+    assert holder.stdout.readline().startswith("held")
+    holder.kill()
+    holder.wait()
+    with mutex.held(opened, NAME, patience=5) as lease:  # a lease of an hour did not run out in 5 s
+        lease.check()
+
+
+def test_a_holder_that_stops_loses_the_lock_and_is_told_when_it_wakes(opened: store.Store) -> None:
+    holder = child("hold", opened.uri, "0.6")
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    assert holder.stdout.readline().startswith("held")
+    holder.stdin.write("?\n")
+    assert holder.stdout.readline() == "still held\n"
+    os.kill(holder.pid, signal.SIGSTOP)
+    try:
+        with mutex.held(opened, NAME, patience=20) as lease:
+            os.kill(holder.pid, signal.SIGCONT)
+            holder.stdin.write("?\n")
+            assert "was taken by another process" in holder.stdout.readline()
+            lease.check()
+    finally:
+        os.kill(holder.pid, signal.SIGCONT)
+        holder.communicate()
+
+
+def test_a_holder_that_lives_keeps_the_lock_longer_than_its_lease(opened: store.Store) -> None:
+    with mutex.held(opened, NAME, lease=0.6) as lease:
+        with pytest.raises(mutex.BusyError), mutex.held(opened, NAME, patience=2.5):
+            pass
+        lease.check()
+
+
+def test_a_waiter_that_slept_queues_again(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ticket is taken away while it waits, as those behind it do when it stops."""
+    asked = []
+
+    def waiting(_: str) -> None:
+        asked.append(mutex.queue(opened, NAME)[-1].number)
+        mutex._delete(opened, asked[-1])
+        mutex._delete(opened, holder)
+
+    holder = mutex._draw(opened, NAME, 3600.0, "a holder")[0]
+    with mutex.held(opened, NAME, waiting=waiting, patience=10) as lease:
+        assert lease.number > asked[0] > holder
+
+
+def test_a_slow_process_never_takes_the_lock_of_a_later_owner(opened: store.Store) -> None:
+    """It saw a ticket of a dead process, slept while two others held the lock, and acts on what it saw."""
+    seen = mutex._draw(opened, NAME, 60.0, "dead")[0]
+    mutex._delete(opened, seen)
+    with mutex.held(opened, NAME):
+        pass
+    with mutex.held(opened, NAME) as lease:
+        mutex._delete(opened, seen)
+        lease.check()
+
+
+def test_a_request_that_was_repeated_on_its_way_holds_once(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = mutex._create
+    monkeypatch.setattr(mutex, "_create", lambda *given: (original(*given), original(*given))[1])
+    with mutex.held(opened, NAME) as lease:
+        assert [t.number for t in mutex.queue(opened, NAME)] == [lease.number]
+
+
+@pytest.mark.parametrize(
+    ("process", "ended"),
+    [
+        ("", False),  # written by another version
+        (f"elsewhere/{os.getpid()}/1", False),  # another machine, or another container with the same host name
+        ("{place}/4194304/1", True),  # above any number that Linux gives
+        ("{place}/{pid}/1", True),  # the number was given anew
+        ("{place}/{pid}/{start}", False),
+        ("{place}/x/1", False),
+    ],
+)
+def test_a_process_has_ended_only_where_that_is_known(process: str, ended: bool) -> None:
+    given = process.format(place=mutex._place(), pid=os.getpid(), start=mutex._start(os.getpid()))
+    assert mutex.ended(given) is ended
+
+
+def test_a_store_that_is_away_for_a_moment_does_not_end_the_lease(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, failures = opened.client.set_model_version_tag, []
+
+    def failing(*given: object) -> None:
+        if len(failures) < 2:
+            failures.append(given)
+            raise OSError("away")
+        original(*given)
+
+    monkeypatch.setattr(opened.client, "set_model_version_tag", failing)
+    with mutex.held(opened, NAME, lease=0.9) as lease:
+        before = mutex.queue(opened)[0].beat
+        time.sleep(0.8)
+        assert mutex.queue(opened)[0].beat != before
+        assert len(failures) == 2
+        lease.check()
+
+
+def test_without_rights_the_store_says_so(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("403 Permission denied")
+
+    monkeypatch.setattr(opened.client, "create_model_version", refuse)
+    with pytest.raises(StoreError), mutex.held(opened, NAME):
+        pass
