@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from adresponse.optimum import Problem
 __all__ = ["settled"]
 
 DIGITS = 9  # significant digits of the largest amount; what they leave changes sales by less than a billionth
-NUDGES = 8
 
 
 def settled(problem: Problem, amounts: NDArray[np.float64], total: float | None, upward: bool = False) -> list[float]:
@@ -80,22 +79,18 @@ def _take_up(values: list[float], members: frozenset[int], taken: frozenset[int]
     def room(i: int) -> float:
         return float(min(values[i] - problem.low[i], problem.high[i] - values[i]))
 
-    for i in sorted(members - taken, key=room, reverse=True):
-        others = [values[j] for j in members if j != i]
-        rest = float(Decimal(repr(target)) - sum((Decimal(repr(v)) for v in others), start=Decimal(0)))
-        if problem.low[i] <= rest <= problem.high[i] and problem.low[i] < problem.high[i]:
-            values[i] = _nudged(rest, others, target, float(problem.low[i]), float(problem.high[i]))
-            return
+    def fits(i: int, value: float) -> bool:
+        return bool(problem.low[i] <= value <= problem.high[i])
 
-
-def _nudged(rest: float, others: Sequence[float], target: float, low: float, high: float) -> float:
-    """``rest``, moved by its last bits until the floats' sum is ``target`` too."""
-    moved = rest
-    for _ in range(NUDGES):
-        over = math.fsum([*others, moved]) - target
-        if over == 0:
-            return moved
-        moved = math.nextafter(moved, -math.inf if over > 0 else math.inf)
-        if not low <= moved <= high:
+    free = sorted((i for i in members - taken if problem.low[i] < problem.high[i]), key=room, reverse=True)
+    for i in free:
+        rest = float(Decimal(repr(target)) - sum((Decimal(repr(values[j])) for j in members if j != i), start=Decimal(0)))
+        if fits(i, rest):
+            values[i] = rest
             break
-    return rest
+    for i in sorted((i for i in free if room(i) > 0), key=lambda i: values[i]):  # a small amount has the finest last bits
+        if math.fsum(values[j] for j in members) == target:
+            return
+        rest = float(Fraction(target) - sum((Fraction(values[j]) for j in members if j != i), start=Fraction(0)))
+        if fits(i, rest):
+            values[i] = rest

@@ -14,6 +14,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ MOST_ROUNDS = 200
 KEPT = 1e-9  # share of all that the curves can bring, within which a promise counts as kept
 NEAR_TIE = 1e-5  # share within which a split of the first grid is looked at closely before it is given up
 MOST_TIES = 6
-MOST_NODES = 3_000
+MOST_NODES = 2_000  # a second or two; curves that differ as channels do need a few dozen
 APART = 0.02  # share of the ranges by which two splits differ enough to be two
 SLACK = 1e-9  # share of the amounts within which sums of bounds count as equal
 
@@ -114,14 +115,19 @@ def best_split(problem: Problem, low: float, high: float, price: float = 0.0, fi
     fine : bool
         Whether the amounts are made exact; the first grid alone is right to about a thousandth of the range.
     """
-    first = [_table(c, a, b, price) for c, a, b in zip(problem.curves, problem.low, problem.high, strict=True)]
-    found, gap = _search(problem, first, low, high, NEAR_TIE)
-    if not found:
+    chains = [_table(c, a, b, price) for c, a, b in zip(problem.curves, problem.low, problem.high, strict=True)]
+    root = _relax(problem, chains, low, high)
+    if root is None:
         return None
-    closer = [_close_in(problem, amounts, low, high, price) if fine else amounts for amounts in found]
-    worth = [_worth(problem, amounts, price) for amounts in closer]
+
+    def close(amounts: Vector) -> Vector:
+        return _close_in(problem, amounts, low, high, price) if fine else amounts
+
+    found, promise = _search(problem, root, low, high, NEAR_TIE)
+    candidates = [close(amounts) for amounts in (found if promise is None else [*found, root.amounts])]
+    worth = [_worth(problem, amounts, price) for amounts in candidates]
     best = int(np.argmax(worth))
-    return Split(closer[best], worth[best], gap)
+    return Split(candidates[best], worth[best], 0.0 if promise is None else max(promise - worth[best], 0.0))
 
 
 def _worth(problem: Problem, amounts: Vector, price: float) -> float:
@@ -130,13 +136,14 @@ def _worth(problem: Problem, amounts: Vector, price: float) -> float:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Chain:
     """A curve on a grid: amounts, and values less the price, each of shape (n_points,)."""
 
     at: Vector
     value: Vector
 
+    @cached_property
     def hull(self) -> tuple[Vector, Vector]:
         """Amounts and values of the corners of the concave envelope."""
         if len(self.at) < 3:
@@ -185,31 +192,32 @@ def _close_table(curve: Curve, low: float, high: float, price: float) -> _Chain:
 
 
 def _close_in(problem: Problem, amounts: Vector, low: float, high: float, price: float) -> Vector:
-    """Draw the grid closer and closer around a split; where the split runs to the grid's edge, the grid follows it."""
+    """Draw the grid closer and closer around a split; where the split runs to the grid's edge, the grid follows and widens."""
     span = np.maximum(problem.high - problem.low, 0.0)
     reach = span * 4 / (EVEN_POINTS - 1)
     for _ in range(MOST_ROUNDS):
         left, right = np.maximum(problem.low, amounts - reach), np.minimum(problem.high, amounts + reach)
         chains = [_close_table(c, a, b, price) for c, a, b in zip(problem.curves, left, right, strict=True)]
-        found, _ = _search(problem, chains, low, high, 0.0)
-        if not found:
+        root = _relax(problem, chains, low, high)
+        if root is None:
             break
-        amounts = found[0]
+        tight = root.promise - root.worth <= KEPT * _scale(chains)
+        amounts = root.amounts if tight else _search(problem, root, low, high, 0.0)[0][0]
         cell = (right - left) / (CLOSE_POINTS - 1)
         runs = ((amounts < left + cell) & (left > problem.low)) | ((amounts > right - cell) & (right < problem.high))
-        reach = np.where(runs, reach, reach / SHRINK)
+        reach = np.where(runs, np.minimum(SHRINK * reach, span), reach / SHRINK)
         if np.all(reach <= EXACT * span):
             break
     return amounts
 
 
-def _search(problem: Problem, chains: Sequence[_Chain], low: float, high: float, tie: float) -> tuple[list[Vector], float]:
-    """Branch and bound over the chains: the splits within ``tie`` of the best, best first, and what is left to be gained."""
-    scale = sum(float(np.ptp(c.value)) for c in chains) or 1.0
+def _search(problem: Problem, root: _Node, low: float, high: float, tie: float) -> tuple[list[Vector], float | None]:
+    """Branch and bound from a root: the splits within ``tie`` of the best, best first; and where the search was
+    given up, what any split can bring at most."""
+    scale = _scale(root.chains)
     kept: list[tuple[float, Vector]] = []
     order = itertools.count()
-    start = _relax(problem, chains, low, high)
-    heap = [] if start is None else [(-start.promise, next(order), start)]
+    heap = [(-root.promise, next(order), root)]
     best, nodes = -np.inf, 0
     while heap and -heap[0][0] >= best - tie * scale and nodes < MOST_NODES:
         node = heapq.heappop(heap)[2]
@@ -220,14 +228,19 @@ def _search(problem: Problem, chains: Sequence[_Chain], low: float, high: float,
             if tie == 0.0:
                 break
             continue
-        for chains_below in node.branches():
-            below = _relax(problem, chains_below, low, high)
+        for chains in node.branches():
+            below = _relax(problem, chains, low, high)
             if below is not None and below.promise >= best - tie * scale:
                 heapq.heappush(heap, (-below.promise, next(order), below))
-    gap = max(-heap[0][0] - best, 0.0) if heap and nodes == MOST_NODES else 0.0
+    promise = -heap[0][0] if heap and nodes == MOST_NODES else None
     kept = sorted((k for k in kept if k[0] >= best - tie * scale), key=lambda k: -k[0])
-    spans = np.array([max(float(np.ptp(c.at)), 1e-300) for c in chains])
-    return _apart([amounts for _, amounts in kept], spans), gap
+    spans = np.array([max(float(np.ptp(c.at)), np.finfo(float).tiny) for c in root.chains])
+    return _apart([amounts for _, amounts in kept], spans), promise
+
+
+def _scale(chains: Sequence[_Chain]) -> float:
+    """All that the curves can bring."""
+    return sum(float(np.ptp(c.value)) for c in chains) or 1.0
 
 
 def _apart(splits: list[Vector], spans: Vector) -> list[Vector]:
@@ -259,7 +272,7 @@ class _Node:
 
 
 def _relax(problem: Problem, chains: Sequence[_Chain], low: float, high: float) -> _Node | None:
-    hulls = [c.hull() for c in chains]
+    hulls = [c.hull for c in chains]
     pieces = _whole(problem.groups, hulls)
     pieces = None if pieces is None else _bounded(pieces, low, high)
     if pieces is None:

@@ -22,6 +22,7 @@ Amounts = Sequence[float | Sequence[float]]
 ON_TARGET = 1e-11  # share by which a target may be missed before the amounts are rounded up
 TOTALS_TRIED = 64  # between which the highest total of a target ROI is looked for, where curves are not concave
 MOST_STEPS = 50
+LITTLE = 1e-6  # share of the most that can be spent, at which the highest ROI of a concave curve is told
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,8 @@ def best_plan(outlook: Outlook, wish: Wish) -> Plan:
         fixed = wish.cap
     amounts = settled(limits.problem, split.amounts, fixed, upward=wish.goal == "target_sales")
     amounts = _today_if_better(outlook, wish, limits, amounts, fixed)
-    return _described(outlook, wish, amounts, limits)
+    plan = _described(outlook, wish, amounts, limits)
+    return plan if split.gap == 0 else replace(plan, notes=(_unfinished(split), *plan.notes))
 
 
 def score(outlook: Outlook, spend: Mapping[str, float | Sequence[float]], wish: Wish | None = None) -> Plan:
@@ -274,11 +276,11 @@ def _to_roi(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: floa
     def spare(total: float, fine: bool = True) -> float:
         return _split(limits, total, total, fine=fine).value - idle - target * total
 
-    dearest = _split(limits, low, high, price=target)
-    if dearest.value < idle - ON_TARGET * abs(idle):
-        _refuse_roi(outlook, wish, limits, low, high, target)
-    if spare(high) >= 0:
+    if high > 0 and spare(high) >= 0:
         return _split(limits, high, high)
+    dearest = _split(limits, low, high, price=target)
+    if dearest.value <= idle:
+        _refuse_roi(outlook, wish, limits, low, high, target)
     start = float(dearest.amounts.sum())
     totals = [start, high] if _concave(outlook) else [float(t) for t in np.linspace(start, high, TOTALS_TRIED)]
     enough = max(i for i, total in enumerate(totals) if i == 0 or spare(total, fine=False) >= 0)
@@ -290,16 +292,16 @@ def _to_roi(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: floa
 
 def _refuse_roi(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: float, target: float) -> None:
     """Say the highest ROI that can be had, found by Dinkelbach's iteration (1967)."""
-    idle, ratio = _idle(outlook, wish), 0.0
+    idle, ratio, at = _idle(outlook, wish), 0.0, 0.0
     for _ in range(MOST_STEPS):
-        found = _split(limits, max(low, ON_TARGET * high), high, price=ratio)
+        found = _split(limits, max(low, LITTLE * high), high, price=ratio)
         spent = float(found.amounts.sum())
         again = (found.value + ratio * spent - idle) / spent
         if again <= ratio * (1 + ON_TARGET):
             break
-        ratio = again
+        ratio, at = again, spent
     raise ConfigError(
-        f"target_roi={target:g} cannot be reached within these bounds: the highest is {ratio:g}, at a spend of {spent:g}; "
+        f"target_roi={target:g} cannot be reached within these bounds: the highest is {ratio:g}, at a spend of {at:g}; "
         "lower the target or move the bounds."
     )
 
@@ -483,6 +485,13 @@ def _extrapolations(outlook: Outlook, amounts: Amounts) -> Iterator[Extrapolatio
                 f"{channel}: {words.number(furthest)} a period lies {'above' if furthest > high else 'below'} the range seen, "
                 f"{words.span(low, high)}{by}; the curve is not known there.",
             )
+
+
+def _unfinished(split: Split) -> str:
+    return (
+        "The curves are too many and too much alike for every split to be ruled out: another could bring at most "
+        f"{words.number(split.gap)} more."
+    )
 
 
 def _sentence(outlook: Outlook, plan: Plan) -> str:
