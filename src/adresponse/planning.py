@@ -301,7 +301,7 @@ def _refuse_roi(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: 
             break
         ratio, at = again, spent
     raise ConfigError(
-        f"target_roi={target:g} cannot be reached within these bounds: the highest is {ratio:g}, at a spend of {at:g}; "
+        f"target_roi={target:g} cannot be reached within these bounds: the highest is {words.number(ratio)}, at a spend of {words.number(at)}; "
         "lower the target or move the bounds."
     )
 
