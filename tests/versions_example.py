@@ -14,7 +14,7 @@ import time
 import traceback
 import urllib.request
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 
@@ -174,6 +174,29 @@ def _count(uri: str, processes: int, times: int) -> None:
     assert _forked([add] * processes) == [0] * processes
 
 
+def _append(uri: str, name: str, processes: int, times: int) -> None:
+    """Processes that write into one history."""
+
+    def write() -> None:
+        opened = store.prepare(uri).open()
+        for _ in range(times):
+            with mutex.held(opened, name) as lease:
+                journal.append(lease, "kept")
+
+    assert _forked([write] * processes) == [0] * processes
+
+
+def _promote(uri: str, name: str, count: int) -> None:
+    """A process for each version, which makes it champion."""
+
+    def promote(number: str) -> None:
+        opened = store.prepare(uri).open()
+        with mutex.held(opened, name) as lease:
+            promotion.promote(lease, number, verify=lambda _: None, why="at once")
+
+    assert _forked([partial(promote, str(i + 1)) for i in range(count)]) == [0] * count
+
+
 def _hold(uri: str, lease_seconds: float) -> None:
     """Hold the lock, say so, and at a word from outside say whether it is still held."""
     opened = store.prepare(uri).open()
@@ -189,7 +212,7 @@ def _hold(uri: str, lease_seconds: float) -> None:
 
 def _die(uri: str, steps: list[str]) -> None:
     """For each step a process that is killed there while it promotes version 2 of the model ``killed-STEP``."""
-    statuses = _forked([lambda step=step: _promote_until(uri, step) for step in steps])  # type: ignore[misc]
+    statuses = _forked([partial(_promote_until, uri, step) for step in steps])
     print(*statuses, flush=True)
 
 
@@ -226,6 +249,10 @@ if __name__ == "__main__":
     import_module("mlflow.store.tracking.sqlalchemy_store")  # before the forks
     if mode == "count":
         _count(uri, *map(int, more))
+    elif mode == "append":
+        _append(uri, more[0], *map(int, more[1:]))
+    elif mode == "promote":
+        _promote(uri, more[0], int(more[1]))
     elif mode == "hold":
         _hold(uri, float(more[0]))
     else:
