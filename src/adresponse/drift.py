@@ -21,7 +21,6 @@ __all__ = ["Bins", "ColumnDrift", "column_drift", "dependence", "drift", "holm",
 Vector = NDArray[np.float64]
 BANDS = (0.1, 0.25)  # of PSI: below, little moved; above, much (Siddiqi 2006, p. 136)
 DECILES = 10
-POWER_Z = 0.42  # half a standard normal quantile of 0.8: near a shift D, the largest gap has a standard deviation of about 1/2
 YEAR_DAYS = 360
 SEASON_ROWS = 8
 LEAST_COUNTED = 4
@@ -236,15 +235,16 @@ def rows_needed(before: float, level: float, shift_sd: float = 1.0) -> float:
     """Rows for a shift of the mean by ``shift_sd`` standard deviations to be found in four of five cases; may be infinite.
 
     For normal values the gap is ``D = 2 Phi(shift / 2) - 1``; the test rejects beyond ``K / sqrt(n)``, where K is the quantile
-    of Kolmogorov's distribution and ``n = n1 n2 / (n1 + n2)``, so ``n = ((K + 0.42) / D)^2`` are needed (see the bench).
+    of Kolmogorov's distribution and ``n = n1 n2 / (n1 + n2)``. At ``n = (K / D)^2`` the gap lies at the bound; as the largest
+    gap of a sample lies above that of the truth, the test then finds it in 80 to 87 of 100 cases (the test simulates it).
     """
     gap = 2 * float(stats.norm.cdf(shift_sd / 2)) - 1
-    joint = ((float(stats.kstwobign.isf(level)) + POWER_Z) / gap) ** 2
+    joint = (float(stats.kstwobign.isf(level)) / gap) ** 2
     return joint * before / (before - joint) if before > joint else math.inf
 
 
 def _detectable(before: float, now: float, level: float) -> float:
-    gap = (float(stats.kstwobign.isf(level)) + POWER_Z) / math.sqrt(before * now / (before + now))
+    gap = float(stats.kstwobign.isf(level)) / math.sqrt(before * now / (before + now))
     return 2 * float(stats.norm.ppf((min(gap, 0.9999) + 1) / 2))
 
 
@@ -304,7 +304,7 @@ def column_drift(
         detectable=detectable,
         status=status,
         bins=_bins(a, b),
-        sentence=_sentence(name, unit, status, figures, moved, relative, p_adjusted, len(b), max(min_rows, needed), detectable,
+        sentence=_sentence(name, unit, status, figures, moved, relative, p_adjusted, len(b), needed, min_rows, detectable,
                            tie, basis),
     )  # fmt: skip
 
@@ -325,6 +325,7 @@ def _sentence(
     p: float,
     rows: int,
     needed: float,
+    least: int,
     detectable: float,
     tie: float,
     basis: str,
@@ -333,11 +334,12 @@ def _sentence(
     than = "the same season of the rows fitted" if basis == "same season" else "before"
     worth = f"; as neighbouring periods are alike, they are worth {words.number(rows / tie, 2)} rows" if tie > 1 else ""
     if status == "too few":
-        want = (
-            f"{math.ceil(needed):,} would be needed to see a shift of one standard deviation in four of five cases"
-            if math.isfinite(needed)
-            else "and the rows fitted are too few to see a shift of one standard deviation"
-        )
+        if not math.isfinite(needed):
+            want = "the rows fitted are too few, too, to see a shift of one standard deviation"
+        elif needed < least:
+            want = f"the rules ask for {least}"
+        else:
+            want = f"{math.ceil(needed):,} would be needed to see a shift of one standard deviation in four of five cases"
         return f"{name}: {words.count(rows, 'row')}{worth} are too few rows to tell; {want}."
     if status == "not found":
         return (

@@ -280,12 +280,12 @@ def watch(champion: Champion, raw: pd.DataFrame, rules: WatchRules | None = None
     rules : WatchRules, optional
         What is tested how strictly, and what follows.
     looks : sequence of int
-        For a stream: rows with known sales (``sizes.with_sales``) at each earlier look.
+        For a stream: rows with known sales (``sizes.with_sales``) at each earlier look since the champion was fitted.
 
     Raises
     ------
     ConfigError
-        If there are fewer rows than at an earlier look.
+        If the champion's errors are not one for each of its rows.
     """
     rules = rules or WatchRules()
     contract = champion.contract
@@ -348,7 +348,7 @@ class _Level:
     def of(self, share: float, *, one_sided: bool = False) -> float:
         """Level of a test that has ``share`` of alpha."""
         alpha = self.rules.alpha * share
-        rows = self.sizes.with_sales or self.sizes.new
+        rows = max(self.sizes.with_sales or self.sizes.new, *self.earlier, 0)  # a withdrawn row does not end the stream
         if self.rules.per == "watch" or rows == 0:
             return alpha
         sides = 2 if one_sided else 1
@@ -527,15 +527,16 @@ def _bias_test(errors: Errors, sides: _Sides, unit: str, level: _Level) -> Held:
 
 
 def _spread_test(errors: Errors, sides: _Sides, level: _Level) -> Held:
-    """Brown and Forsythe's (1974) test of equal spread around the median, of what each side's own line leaves."""
+    """Brown and Forsythe's (1974) test of spread around the median, one-sided, of what each side's own line leaves."""
     a, b = sides.left
-    statistic = float(stats.levene(a, b, center="median").statistic) / _of_squares(sides.tie)
-    p, at = float(stats.f.sf(statistic, 1, len(a) + len(b) - 2)), level.of(WEIGHTS["spread"])
+    sizes = [np.abs(v - np.median(v)) for v in (a, b)]
+    t = float(stats.ttest_ind(sizes[1], sizes[0]).statistic) / math.sqrt(_of_squares(sides.tie))
+    p, at = float(stats.t.sf(t, len(a) + len(b) - 2)), level.of(WEIGHTS["spread"], one_sided=True)
     sentence = (
         f"Sales scatter {words.number(errors.spread_ratio, 3)} times as much around the relation as before (standard "
         f"deviation; Brown-Forsythe {words.p_value(p)})."
     )
-    return Held("spread", "Sales scatter more", p, at, bool(p <= at and errors.spread_ratio > 1), sentence)
+    return Held("spread", "Sales scatter more", p, at, p <= at, sentence)
 
 
 def _of(unit: str) -> str:
@@ -604,8 +605,9 @@ def _range(champion: Champion, new: pd.DataFrame, known: NDArray[np.bool_], leve
         low, high = float(champion.reference[name].min()), float(champion.reference[name].max())
         values = new[name].to_numpy()
         outside = (values < low) | (values > high)
-        count, n = int(outside.sum()), len(champion.reference)
-        p = float(stats.betabinom.sf(count - 1, len(new), 2, n - 1))
+        count, tie = int(outside.sum()), dependence(champion.contract, champion.reference, name)
+        n, m, beyond = (round(v / tie) for v in (len(champion.reference), len(new), count))
+        p = float(stats.betabinom.sf(beyond - 1, max(m, 1), 2, max(n - 1, 1)))
         found = p <= at and count / len(new) > rules.beyond
         unit = champion.contract[name].unit
         fit = "" if known[outside].any() else " Their sales are not known, so a new fit would not learn from them."
@@ -673,7 +675,9 @@ def _known_outside(champion: Champion, new: pd.DataFrame) -> bool:
 
 def _keep(tests: Sequence[Held], sizes: Sizes) -> Iterator[str]:
     aside = [t.sentence for t in tests if t.found]
-    if sizes.new == 0:
+    if sizes.file > sizes.new + sizes.repeated + sizes.revised + sizes.bad:
+        yield "Nothing was compared: the data does not fit the table that the model stood on, though by the rules that is no stop."
+    elif sizes.new == 0:
         yield "There is no new row to look at."
     elif sizes.with_sales == 0:
         yield f"Sales are not known for the {words.count(sizes.new, 'new row')}; nothing keeps them from being scored."
