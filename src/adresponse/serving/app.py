@@ -78,6 +78,39 @@ class Exchange:
 
 
 @dataclass(slots=True)
+class _Said:
+    """What a request's headers say; None where they do not."""
+
+    host: bytes | None = None
+    kind: bytes | None = None
+    length: bytes | None = None
+    token: bytes | None = None
+    request_id: bytes | None = None
+    coding: bytes | None = None
+    waits: bool = False  # for a word before it sends the body
+
+
+def _said(headers: Headers) -> _Said:
+    said = _Said()
+    for name, value in headers:
+        if name == b"host":
+            said.host = value if said.host is None else b"?"
+        elif name == b"content-type":
+            said.kind = value
+        elif name == b"content-length":
+            said.length = value
+        elif name == b"authorization":
+            said.token = value
+        elif name == b"x-request-id":
+            said.request_id = value
+        elif name == b"content-encoding":
+            said.coding = value
+        elif name == b"expect":
+            said.waits = True
+    return said
+
+
+@dataclass(slots=True)
 class Answer:
     """What is sent back."""
 
@@ -103,7 +136,7 @@ class App:
         self.tally = Tally(holder)
         self._log = AccessLog(options.log == "errors")
         weakref.finalize(self, self._log.flush)
-        self._reader: tuple[Served, Reader, Headers] | None = None
+        self._reader: tuple[Served, Reader, Headers, bytes] | None = None
         self._token = options.token.encode()
         self._hosts: set[bytes] = set()
         self._kinds: dict[bytes, str] = {}
@@ -161,36 +194,66 @@ class App:
         finally:
             del self._exchanges[number]
             self.tally.under_way -= 1
-            seconds = time.perf_counter() - x.began
-            path = x.path if x.path == "/invocations" or x.path in _paths() else "other"
-            method = x.method if x.method in ("GET", "HEAD", "POST") else "other"
-            self.tally.add(path, method, x.status, seconds, x.rows, x.size, x.reason, bool(x.beyond))
-            self._log.add(x.request_id, x.method, x.path, x.status, seconds * 1000, x.rows, x.served.version, x.reason)
+            self._note(x)
+
+    def at_once(self, headers: Headers, body: bytes) -> bytes | None:
+        """The answer to a whole request of ``POST /invocations`` that is plainly right: its headers, an empty line, its body.
+
+        None where anything is unusual; the request then takes the long way, ``__call__``, which refuses, warns, waits or
+        counts as need be. Both ways check, read and answer by the same functions.
+        """
+        began = time.perf_counter()
+        said = _said(headers)
+        served = self.holder.current
+        formula = served.stored.formula
+        if (
+            said.host not in self._hosts
+            or said.kind not in self._kinds
+            or said.coding is not None
+            or len(body) > self.options.max_body
+            or len(self._under_way) >= self.options.max_waiting
+            or self.holder.draining
+            or not formula.closed
+        ):
+            return None
+        try:
+            if self._token:
+                self._check_token(said.token)
+            asked = self._read(served).read(self._kinds[said.kind], body)
+            if asked.outside or asked.rows > SLICE:
+                return None
+            text = _answered(formula, asked)
+        except Exception:
+            return None
+        if self._ticking is None:
+            self._start_ticking(asyncio.get_running_loop())
+        x = Exchange("POST", "/invocations", served, began, self._id(said, next(self._numbers)))
+        x.status, x.rows, x.size = 200, asked.rows, len(body)
+        self._note(x)
+        return b"x-request-id: %b\r\n%bcontent-length: %d\r\n\r\n%b" % (x.request_id.encode(), self._block(), len(text), text)
+
+    def _block(self) -> bytes:
+        return self._reader[3] if self._reader is not None else b""
+
+    def _note(self, x: Exchange) -> None:
+        """Count a request that is over, and give it a line in the log."""
+        seconds = time.perf_counter() - x.began
+        path = x.path if x.path == "/invocations" or x.path in _paths() else "other"
+        method = x.method if x.method in ("GET", "HEAD", "POST") else "other"
+        self.tally.add(path, method, x.status, seconds, x.rows, x.size, x.reason, bool(x.beyond))
+        self._log.add(x.request_id, x.method, x.path, x.status, seconds * 1000, x.rows, x.served.version, x.reason)
 
     # --- who asks, and what for
 
+    def _id(self, said: _Said, number: int) -> str:
+        if said.request_id is not None and REQUEST_ID.fullmatch(said.request_id):
+            return said.request_id.decode()
+        return f"{self._prefix}-{number}"
+
     async def _answer(self, x: Exchange, number: int, scope: Scope, receive: Receive) -> Answer:
-        host = token = kind = length = coding = given_id = None
-        waits = False
-        for name, value in scope["headers"]:
-            if name == b"host":
-                host = value if host is None else b"?"
-            elif name == b"content-type":
-                kind = value
-            elif name == b"content-length":
-                length = value
-            elif name == b"authorization":
-                token = value
-            elif name == b"x-request-id":
-                given_id = value
-            elif name == b"content-encoding":
-                coding = value
-            elif name == b"expect":
-                waits = True  # for a word before it sends the body
-        if given_id is not None and REQUEST_ID.fullmatch(given_id):
-            x.request_id = given_id.decode()
-        else:
-            x.request_id = f"{self._prefix}-{number}"
+        said = _said(scope["headers"])
+        host, token, kind, length, coding, waits = said.host, said.token, said.kind, said.length, said.coding, said.waits
+        x.request_id = self._id(said, number)
         if host not in self._hosts:
             self._check_host(host)
         if self._token and x.path not in PROBES and x.path not in PAGES:
@@ -300,10 +363,8 @@ class App:
         warning = self._beyond(x, formula, asked) if asked.outside else ()
         if not formula.closed:
             text = await self._asked_pipeline(x, served, asked)
-        elif asked.few:
-            text = _few(formula, asked)
         elif asked.rows <= SLICE:
-            text = b'{"predictions": [' + predictions_body(formula.answer(asked.columns, asked.level)) + b"]}"
+            text = _answered(formula, asked)
         else:
             text = await _in_slices(formula, asked)
         x.rows = asked.rows
@@ -312,7 +373,9 @@ class App:
     def _read(self, served: Served) -> Reader:
         if self._reader is None or self._reader[0] is not served:
             version = (b"x-model-version", _ascii(served.version))
-            self._reader = (served, Reader(served.stored.formula, self.options.max_body), [version, *COMMON])
+            headers = [version, *COMMON]
+            block = b"".join(b"%b: %b\r\n" % pair for pair in (*headers, TYPE_JSON))
+            self._reader = (served, Reader(served.stored.formula, self.options.max_body), headers, block)
         return self._reader[1]
 
     async def _asked_pipeline(self, x: Exchange, served: Served, asked: Asked) -> bytes:
@@ -435,6 +498,13 @@ def _paths() -> frozenset[str]:
     from adresponse.serving.routes import ROUTES
 
     return frozenset(ROUTES)
+
+
+def _answered(formula: Formula, asked: Asked) -> bytes:
+    """The body that answers at most ``SLICE`` rows by the formula."""
+    if asked.few:
+        return _few(formula, asked)
+    return b'{"predictions": [%b]}' % predictions_body(formula.answer(asked.columns, asked.level))
 
 
 def _few(formula: Formula, asked: Asked) -> bytes:

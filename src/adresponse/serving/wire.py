@@ -20,16 +20,77 @@ KEEP_ALIVE_SECONDS = 75  # longer than the 60 seconds after which usual proxies 
 SETTLE_SECONDS = 0.1  # within which every worker has stopped listening, so that clients told to go do not come to the next one
 ACCEPT_ROUNDS = 1000
 CLOSE = (b"connection", b"close")
+OK = b"HTTP/1.1 200 OK\r\n"
+ANSWERED_AT_ONCE = b"/invocations"
 NO_REQUEST = {"error_code": "BAD_REQUEST", "message": "These bytes are no HTTP request."}
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 by httptools; bytes that are no request are answered as every other error is, in JSON."""
+    """HTTP/1.1 by httptools; bytes that are no request are answered as every other error is, in JSON.
+
+    A request that arrives in one piece is first offered to the application's ``at_once``, which spares it a task, and its
+    answer the way through ASGI; what that does not answer, and every other request, goes uvicorn's way.
+    """
+
+    held: list[bytes] | None = None  # the body so far of a request that may be answered at once
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; a request that is not whole by then goes uvicorn's way."""
+        super().data_received(data)
+        if self.held is not None:
+            self._release()
+
+    def on_headers_complete(self) -> None:
+        """Hold the request back if it may be answered at once."""
+        if (
+            self.url == ANSWERED_AT_ONCE
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and (self.cycle is None or self.cycle.response_complete)
+        ):
+            self.held = []
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body."""
+        if self.held is not None:
+            self.held.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Answer the request that was held back, or hand it on."""
+        if self.held is not None:
+            parts = self.held
+            answer = self.app.at_once(self.headers, parts[0] if len(parts) == 1 else b"".join(parts))
+            if answer is not None:
+                self.held = None
+                self.transport.write(self._start() + answer)
+                self.on_response_complete()
+                return
+            self._release()
+        super().on_message_complete()
+
+    def _release(self) -> None:
+        parts, self.held = self.held or [], None
+        super().on_headers_complete()
+        for part in parts:
+            super().on_body(part)
+
+    def _start(self) -> bytes:
+        """Status line and the server's own headers."""
+        return b"".join([OK, *(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)])
 
     def send_400_response(self, msg: str) -> None:
         """Answer 400 and close the connection."""
         body = json.dumps(NO_REQUEST).encode()
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.held = None
         self.transport.write(head.encode() + b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n" + body)
         self.transport.close()
 
@@ -39,8 +100,8 @@ def configuration(app: Any, drain: float) -> Config:
 
     Parameters
     ----------
-    app : ASGI application
-        Answers the requests.
+    app : App
+        Answers the requests (see ``app.py``).
     drain : float
         Seconds that requests under way are given at the end.
     """

@@ -1,0 +1,236 @@
+"""Is a request answered alike, whichever way it takes: at once or by a task, read quickly or with care?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from adresponse.errors import AdresponseError
+from adresponse.serving.requests import CSV, FEW, JSON, LONG, Reader
+from served_example import Served, closed_model, serving
+from serving_example import app, ask, formula
+
+MANY = 200  # rows, of which the body has more than LONG bytes
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("missing part: /proc, which tells of processes")
+    place = tmp_path_factory.mktemp("wire")
+    with serving(place / "home", folder=closed_model(place / "model", 2.0)) as made:
+        yield made
+
+
+def request(body: bytes, *headers: str, path: str = "/invocations", method: str = "POST") -> bytes:
+    head = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers]
+    if body and not any(h.startswith("Transfer") for h in headers):
+        head.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def answers(url: str, *pieces: bytes, count: int = 1) -> list[tuple[str, dict[str, str], bytes]]:
+    """Status line, headers and body of each answer to bytes that are sent piece by piece."""
+    parts = urlsplit(url)
+    found = []
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection, connection.makefile("rb") as reader:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i, piece in enumerate(pieces):
+            if i:
+                while_read(reader, connection)
+            connection.sendall(piece)
+        for _ in range(count):
+            status = reader.readline().decode().strip()
+            lines = iter(lambda: reader.readline().decode().strip(), "")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            found.append((status, headers, reader.read(int(headers["content-length"]))))
+    return found
+
+
+def while_read(reader: Any, connection: socket.socket) -> None:
+    """Give the server time to read what was sent, by one whole exchange on another connection."""
+    address = connection.getpeername()
+    with socket.create_connection(address, timeout=10) as other:
+        other.sendall(request(b"", "Connection: close", path="/ping", method="GET"))
+        while other.recv(4096):
+            pass
+
+
+ROWS = [[round(1 + 0.37 * i, 2)] for i in range(MANY)]
+SPLIT = json.dumps({"dataframe_split": {"columns": ["TV"], "index": list(range(MANY)), "data": ROWS}}).encode()
+JSON_TYPE = "Content-Type: application/json"
+CASES = {
+    "one row": request(b'{"instances": [{"TV": 10.0}]}', JSON_TYPE),
+    "many rows": request(SPLIT, JSON_TYPE),
+    "an interval": request(b'{"instances": [10, 20], "params": {"interval": 0.5}}', JSON_TYPE),
+    "CSV": request(b"TV\n1.5\n2.5\n", "Content-Type: text/csv"),
+    "an id": request(b'{"instances": [10.0]}', JSON_TYPE, "X-Request-Id: of-ours"),
+    "beyond the range": request(b'{"instances": [1000000.0]}', JSON_TYPE),
+    "refused": request(b'{"instances": [{"TV": "much"}]}', JSON_TYPE),
+    "no content type": request(b'{"instances": [10.0]}'),
+    "no body": request(b"", JSON_TYPE),
+    "another host": request(b'{"instances": [10.0]}', JSON_TYPE).replace(b"127.0.0.1", b"elsewhere"),
+    "in chunks": request(b'15\r\n{"instances": [10.0]}\r\n0\r\n\r\n', JSON_TYPE, "Transfer-Encoding: chunked"),
+    "compressed": request(b'{"instances": [10.0]}', JSON_TYPE, "Content-Encoding: gzip"),
+    "a query": request(b'{"instances": [10.0]}', JSON_TYPE, path="/invocations?a=1"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_request_in_one_piece_is_answered_as_in_two(server: Served, name: str) -> None:
+    sent = CASES[name]
+    told: list[Any] = []
+    for pieces in ((sent,), (sent,), (sent[: len(sent) - 5], sent[-5:])):  # the host and the type are known from the second on
+        [(status, headers, body)] = answers(server.url, *pieces)
+        if name != "an id":
+            del headers["x-request-id"]
+        del headers["date"]
+        told.append((status, sorted(headers.items()), body))
+    assert told[0] == told[1] == told[2]
+
+
+def test_requests_sent_together_are_answered_in_order(server: Served) -> None:
+    mixed = [request(b"", path="/info", method="GET")] + [
+        request(b'{"instances": [%d.0]}' % i if i % 3 else b'{"instances": ["text"]}', JSON_TYPE) for i in range(1, 8)
+    ]
+    told = answers(server.url, b"".join(mixed), count=len(mixed))
+    assert json.loads(told[0][2])["name"]
+    for i, (status, _, body) in enumerate(told[1:], 1):
+        assert (status.split()[1], body) == ("200", b'{"predictions": [%d.0]}' % (2 * i)) if i % 3 else b"row 1" in body
+
+
+def test_requests_answered_at_once_are_counted_and_logged(server: Served) -> None:
+    def counted() -> float:
+        [(_, _, text)] = answers(server.url, request(b"", path="/metrics", method="GET"))
+        found = re.search(rb"^adresponse_rows_total (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    before = counted()
+    answers(server.url, request(SPLIT, JSON_TYPE, "X-Request-Id: counted-1"))
+    assert counted() == before + MANY
+
+
+def test_only_what_is_plainly_right_is_answered_at_once() -> None:
+    async def asked() -> None:
+        here = app(formula("TV"), token="a-secret")
+        headers = {"host": "localhost", "content-type": "application/json", "authorization": "Bearer a-secret"}
+        body = b'{"instances": [10.0, 20.0]}'
+        given = [(name.encode(), value.encode()) for name, value in headers.items()]
+        assert here.at_once(given, body) is None  # no host was checked yet
+        said = await ask(here, body, headers=headers)
+        found = here.at_once(given, body)
+        assert found is not None
+        head, _, text = found.partition(b"\r\n\r\n")
+        lines = dict(line.split(": ") for line in head.decode().split("\r\n"))
+        assert text == said.body
+        assert {**lines, "x-request-id": ""} == {**said.headers, "x-request-id": ""}
+        assert lines["x-request-id"] != said.headers["x-request-id"]
+        for other, there in (
+            (given, b'{"instances": [301.0]}'),  # beyond the range: with a warning
+            (given, b'{"instances": [-1.0]}'),
+            (given[:-1], body),  # no token
+            ([*given, (b"host", b"localhost")], body),
+            ([*given, (b"content-encoding", b"gzip")], body),
+            ([(n, b"text/html" if n == b"content-type" else v) for n, v in given], body),
+        ):
+            assert here.at_once(other, there) is None
+        here.holder.draining = True
+        assert here.at_once(given, body) is None
+
+    asyncio.run(asked())
+
+
+# --- read quickly, read with care
+
+
+CONTRACT = formula("TV", "Radio")
+READER = Reader(CONTRACT, 8 << 20)
+
+
+def outcome(read: Any, *given: Any) -> tuple[str, Any]:
+    """The features' values and the level, to the bit, or the sentence of the refusal."""
+    try:
+        asked = read(*given)
+    except AdresponseError as error:
+        return "refused", str(error)
+    return "read", ([np.asarray(v).tolist() for v in asked.vectors()], asked.level)
+
+
+def bodies(rows: list[list[float]]) -> dict[str, str]:
+    """The same rows in each form of JSON."""
+    records = [dict(zip(("TV", "Radio"), row, strict=True)) for row in rows]
+    split = {"columns": ["TV", "Radio"], "index": list(range(len(rows))), "data": rows}
+    return {
+        "split": json.dumps({"dataframe_split": split}),
+        "close": json.dumps({"dataframe_split": {**split, "columns": ["Radio", "TV"]}}, separators=(",", ":")),
+        "records": json.dumps({"dataframe_records": records, "params": {"interval": 0.5}}),
+        "instances": json.dumps({"instances": records}),
+        "inputs": json.dumps({"inputs": {n: [row[i] for row in rows] for i, n in enumerate(("TV", "Radio"))}}),
+    }
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    form=st.sampled_from(["split", "close", "records", "instances", "inputs"]),
+    height=st.sampled_from([1, FEW, FEW + 1, MANY]),
+    cuts=st.lists(
+        st.tuples(
+            st.floats(0, 1), st.integers(0, 2), st.sampled_from([*'[]{},:"0-.e1 \n\\', "],[", "], [", "]]", "[[", "null"])
+        ),
+        max_size=2,
+    ),
+    data=st.data(),
+)
+@example(form="split", height=MANY, cuts=[], data=None)
+def test_json_is_read_quickly_as_with_care(form: str, height: int, cuts: list[tuple[float, int, str]], data: Any) -> None:
+    number = st.floats(0, 1e300) if data is not None else st.nothing()
+    few = data.draw(st.lists(number, min_size=3, max_size=3)) if data is not None else [1.0, 2.5, 1e-7]
+    rows = [[few[i % 3] * i, 0.1 * i] for i in range(height)]
+    rows = [[x if x < float("inf") else 1e300 for x in row] for row in rows]
+    text = bodies(rows)[form]
+    for place, gone, put in cuts:
+        at = int(place * len(text))
+        text = text[:at] + put + text[at + gone :]
+    assert height < MANY or len(text) > LONG
+    body = text.encode()
+    assert outcome(READER.read, JSON, body) == outcome(READER._careful_json, body)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("], [2.0", "], 7 [2.0"),  # a number between two rows
+        ("], [2.0", " ], 2.0 [ "),  # a number before its row
+        ("], [2.0", "  2.0], ["),  # three values, then one
+        ("], [2.0", ", 2.0], ["),
+        ("[[", "[ ["),
+        ("]]", "] ]"),
+        ("[[", "[[["),
+    ],
+)
+def test_a_value_out_of_its_row_is_read_with_care(old: str, new: str) -> None:
+    text = bodies([[float(i), 0.5] for i in range(MANY)])["split"]
+    body = text.replace(old, new, 1).encode()
+    assert body != text.encode()
+    assert outcome(READER.read, JSON, body) == outcome(READER._careful_json, body)
+
+
+def test_csv_is_read_quickly_as_with_care() -> None:
+    from adresponse.serving.requests import _csv_columns
+
+    for height in (1, FEW, FEW + 1, MANY):
+        body = ("Radio,TV\n" + "\n".join(f"{0.1 * i!r},{1e5 / (i + 1)!r}" for i in range(height))).encode()
+        with_care = outcome(READER._careful, _csv_columns(body), None)
+        assert with_care[0] == "read"
+        assert outcome(READER.read, CSV, body) == with_care
