@@ -1,0 +1,426 @@
+"""What did each channel bring, and how sure is that? From a table to responses, contributions and their draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+
+from adresponse import projection
+from adresponse.baseline import Baseline
+from adresponse.curves import CarryOverKind, Response, Shape, carry_over_weights, saturate, saturation_slope
+from adresponse.errors import ConfigError
+from adresponse.folding import Fold, Folding
+from adresponse.mixmodel import MixRegressor
+from adresponse.periods import Calendar
+from adresponse.projection import Parameter
+from adresponse.shapes import ShapeScore, compare_shapes
+
+__all__ = ["ChannelAnswer", "MixDraws", "MixFit", "MixSpec", "Vague", "fit_mix"]
+
+Vector = NDArray[np.float64]
+TELLS_NOTHING = 0.8
+"""Spread of a parameter's draws over its typical spread, from which on the data say next to nothing about it."""
+
+
+@dataclass(frozen=True)
+class MixSpec:
+    """What is to be fitted.
+
+    Parameters
+    ----------
+    channels, controls : tuple of str
+        Columns.
+    date, market : str, optional
+        Columns.
+    shape : Shape or "auto"
+        The curve of all channels; ``auto`` compares them (see ``shapes``).
+    carry_over : CarryOverKind, optional
+        By default ``geometric`` where there is a date, else ``none``.
+    window : int, optional
+        Periods that a spend works; by default those of a quarter of a year.
+    normalise : bool
+        Whether carry-over weights sum to 1.
+    trend : bool
+        Whether there is a trend, where there is a date.
+    season : int, optional
+        Fourier pairs of the year; by default what the length of the table allows.
+    free : tuple of str
+        Channels whose coefficient may be negative.
+    draws : int
+        Draws for intervals.
+    starts, folds, seed : int
+        Starts of the search, folds of ``auto``, and the seed of both and of the draws.
+    """
+
+    channels: tuple[str, ...]
+    controls: tuple[str, ...] = ()
+    date: str | None = None
+    market: str | None = None
+    shape: Shape | Literal["auto"] = "hill"
+    carry_over: CarryOverKind | None = None
+    window: int | None = None
+    normalise: bool = True
+    trend: bool = True
+    season: int | None = None
+    free: tuple[str, ...] = ()
+    draws: int = 200
+    starts: int = 3
+    folds: int = 5
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if not self.channels:
+            raise ConfigError("A mix has at least one channel; name them with channels.")
+        if self.draws < 2:
+            raise ConfigError(f"draws={self.draws} must be at least 2; 200 give intervals.")
+        stray = [c for c in self.free if c not in self.channels]
+        if stray:
+            raise ConfigError(f"free={stray[0]!r} is no channel; use one of {', '.join(self.channels)}.")
+
+    def regressor(self, shape: Shape, starts: int | None = None) -> MixRegressor:
+        """The unfitted model with a curve."""
+        return MixRegressor(
+            self.channels,
+            self.controls,
+            self.date,
+            self.market,
+            shape=shape,
+            carry_over=self.carry_over,
+            window=self.window,
+            normalise=self.normalise,
+            trend=self.trend,
+            season=self.season,
+            free=self.free,
+            starts=starts or self.starts,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Vague:
+    """A parameter that the data say next to nothing about: its draws spread as widely as typical values do.
+
+    ``spread`` is that of its draws over the typical one: near 1, the likelihood is flat along it.
+    """
+
+    channel: str
+    parameter: Parameter
+    spread: float
+
+    @property
+    def sentence(self) -> str:
+        """For a finding."""
+        means = {"decay": "carry-over", "delay": "delay", "half": "half-saturation point", "slope": "slope"}
+        return f"The table does not tell the {means[self.parameter]} of {self.channel}; typical values stand in for it."
+
+
+@dataclass(frozen=True)
+class ChannelAnswer:
+    """What one channel brought over the rows fitted, with an interval for each figure.
+
+    ``total`` is in the target's unit, ``share`` in shares of the sales fitted, ``roi`` in sales per unit of spend, and
+    ``marginal_roi`` the same for a little more of every spend: the derivative of the total by a common factor of all spend,
+    over the spend.
+    """
+
+    channel: str
+    spend: float
+    total: float
+    low: float
+    high: float
+    share: float
+    roi: float
+    roi_low: float
+    roi_high: float
+    marginal_roi: float
+    marginal_roi_low: float
+    marginal_roi_high: float
+
+
+@dataclass(frozen=True, eq=False)
+class MixDraws:
+    """Draws of all parameters; each row is one model that the data allow. In the units of the table.
+
+    Parameters
+    ----------
+    shape : Shape
+    decay, delay, half, slope, coefficient : ndarray of shape (n_draws, n_channels)
+        As ``Response`` and ``carry_over_weights`` take them.
+    weights : ndarray of shape (n_draws, n_channels, window)
+        Carry-over, lag 0 first.
+    base : ndarray of shape (n_draws, n_base)
+        Coefficients of the intercept and of ``MixFit.base_names``.
+    totals : ndarray of shape (n_draws, n_channels)
+        Contribution of each channel over the rows fitted.
+    lifts : ndarray of shape (n_draws, n_channels)
+        Derivative of the total by a common factor of all of the channel's spend.
+    noise : ndarray of shape (n_draws,)
+        Standard deviation of a row around its expectation.
+    """
+
+    shape: Shape
+    decay: Vector
+    delay: Vector
+    half: Vector
+    slope: Vector
+    coefficient: Vector
+    weights: Vector
+    base: Vector
+    totals: Vector
+    lifts: Vector
+    noise: Vector
+
+    def response(self, draw: int, channel: int, name: str) -> Response:
+        """One draw of one channel's response."""
+        half, slope, coefficient = (float(v[draw, channel]) for v in (self.half, self.slope, self.coefficient))
+        return Response(name, self.shape, half, slope, coefficient, tuple(float(w) for w in self.weights[draw, channel]))
+
+    def steady(self, channel: int, spend: ArrayLike) -> Vector:
+        """``Response.steady`` of a channel for each draw, shape (n_draws, n_spends)."""
+        reach = self.weights[:, channel].sum(axis=1)[:, None]
+        half, slope, coefficient = (v[:, channel : channel + 1] for v in (self.half, self.slope, self.coefficient))
+        return np.asarray(coefficient * saturate(self.shape, np.asarray(spend, dtype=float)[None] * reach, half, slope))
+
+    def marginal(self, channel: int, spend: ArrayLike) -> Vector:
+        """``Response.marginal`` of a channel for each draw, shape (n_draws, n_spends)."""
+        reach = self.weights[:, channel].sum(axis=1)[:, None]
+        half, slope, coefficient = (v[:, channel : channel + 1] for v in (self.half, self.slope, self.coefficient))
+        carried = np.asarray(spend, dtype=float)[None] * reach
+        return np.where(coefficient == 0, 0.0, coefficient * saturation_slope(self.shape, carried, half, slope) * reach)
+
+
+@dataclass(frozen=True, eq=False)
+class MixFit:
+    """A fitted mix: the pipeline that predicts, the same as numbers, and what follows for the rows fitted.
+
+    Sales of a row are ``baseline.sales(...)`` plus ``responses[c].sales(...)`` of each channel, in this order.
+
+    Parameters
+    ----------
+    spec : MixSpec
+        With the shape found.
+    model : MixRegressor
+        Fitted; ``model.pipeline_`` is the scikit-learn pipeline.
+    responses : tuple of Response
+        One for each channel.
+    baseline : Baseline
+    base_names : tuple of str
+        Columns of the design beside the channels, the intercept left out.
+    calendar : Calendar or None
+    last : int
+        Last period fitted.
+    history : dict of str to ndarray of shape (window - 1, n_channels)
+        Spend of the last periods of each market (``""`` without one), oldest first: what carries into predictions.
+    means : ndarray of shape (n_channels,)
+        Mean spend of a row, which stands for spend that is not known.
+    base : ndarray of shape (n_rows,)
+        Sales that no channel brought, in the target's unit.
+    contributions : DataFrame of shape (n_rows, n_channels)
+        What each channel brought, with the index of the rows.
+    fitted : ndarray of shape (n_rows,)
+        ``base`` plus the contributions, summed in their order.
+    answers : tuple of ChannelAnswer
+        At 90 %.
+    draws : MixDraws
+    vague : tuple of Vague
+        What the data do not tell.
+    scores : tuple of ShapeScore
+        The comparison of shapes; empty where none was asked for.
+    r2 : float
+        Of the rows fitted.
+    noise : float
+        Residual standard deviation, over the rows less the parameters that the data decide; in the target's unit.
+    """
+
+    spec: MixSpec
+    model: MixRegressor
+    responses: tuple[Response, ...]
+    baseline: Baseline
+    base_names: tuple[str, ...]
+    calendar: Calendar | None
+    last: int
+    history: dict[str, Vector]
+    means: Vector
+    base: Vector
+    contributions: pd.DataFrame
+    fitted: Vector
+    answers: tuple[ChannelAnswer, ...]
+    draws: MixDraws
+    vague: tuple[Vague, ...]
+    scores: tuple[ShapeScore, ...]
+    r2: float
+    noise: float
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The fitted scikit-learn pipeline."""
+        return self.model.pipeline_
+
+
+def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
+    """Fit what each channel brings, with draws for intervals.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_rows, n_columns)
+        Channels >= 0, controls, date and market.
+    y : array-like of shape (n_rows,)
+        Sales.
+    spec : MixSpec
+        What is to be fitted.
+
+    Raises
+    ------
+    ModelError
+        If the columns do not allow it (see ``MixRegressor.fit``).
+    """
+    sales = np.asarray(y, dtype=float)
+    scores: tuple[ShapeScore, ...] = ()
+    if spec.shape == "auto":
+        scores = compare_shapes(lambda s: spec.regressor(s, starts=1), X, sales, _folds(X, spec))
+        spec = replace(spec, shape=next(s.shape for s in scores if s.chosen))
+    assert spec.shape != "auto"  # noqa: S101  a shape was chosen
+    model = spec.regressor(spec.shape).fit(X, sales)
+    drawn = projection.draw(model.problem_, model.found_, spec.draws, spec.seed)
+    design = dict(model.pipeline_["design"].transformer_list)
+    carry, regress = design["media"]["carry"], model.pipeline_["regress"]
+    n = len(spec.channels)
+    parts = design["media"].transform(X) * regress.coef_[:n]
+    base = regress.intercept_ + design["base"].transform(X) @ regress.coef_[n:]
+    fitted = base.copy()
+    for column in parts.T:
+        fitted = fitted + column
+    responses = _responses(model, spec.shape)
+    drawn = projection.draw(model.problem_, model.found_, spec.draws, spec.seed)
+    draws = _draws(model, spec.shape, drawn)
+    spend = X[list(spec.channels)].to_numpy(dtype=float).sum(axis=0)
+    return MixFit(
+        spec=spec,
+        model=model,
+        responses=responses,
+        baseline=_baseline(model),
+        base_names=tuple(str(name) for name in design["base"].get_feature_names_out()),
+        calendar=carry.calendar_,
+        last=carry.last_,
+        history=carry.history_,
+        means=carry.means_,
+        base=base,
+        contributions=pd.DataFrame(parts, columns=list(spec.channels), index=X.index),
+        fitted=fitted,
+        answers=_answers(responses, carry.transform(X), parts.sum(axis=0), spend, draws, float(fitted.sum())),
+        draws=draws,
+        vague=_vague(model, drawn.theta),
+        scores=scores,
+        r2=1 - float(((sales - fitted) ** 2).sum() / ((sales - sales.mean()) ** 2).sum()),
+        noise=float(np.sqrt(model.found_.variance)) * model.sales_mean_,
+    )
+
+
+def _folds(X: pd.DataFrame, spec: MixSpec) -> list[Fold]:
+    periods = None if spec.date is None else Calendar.of(X[spec.date]).period(X[spec.date])
+    return Folding(spec.folds, repeats=1, seed=spec.seed, periods=periods).searching(len(X))
+
+
+def _responses(model: MixRegressor, shape: Shape) -> tuple[Response, ...]:
+    """The pipeline's numbers in the table's units: the scale goes into ``half``, or into a straight line's coefficient."""
+    media = dict(model.pipeline_["design"].transformer_list)["media"]
+    scale, weights = media["scale"].scale_, media["carry"].weights()
+    found = []
+    for i, channel in enumerate(model.channels):
+        half, slope = media["saturate"].half[i] * scale[i], media["saturate"].slope[i]
+        coefficient = model.pipeline_["regress"].coef_[i] / (scale[i] if shape == "linear" else 1.0)
+        found.append(Response(channel, shape, float(half), float(slope), float(coefficient), weights[i]))
+    return tuple(found)
+
+
+def _baseline(model: MixRegressor) -> Baseline:
+    base, regress = dict(model.pipeline_["design"].transformer_list)["base"], model.pipeline_["regress"]
+    numbers = iter(float(v) for v in regress.coef_[len(model.channels) :])
+    dated = base.calendar_ is not None
+    return Baseline(
+        intercept=float(regress.intercept_),
+        trend=next(numbers) if dated and base.trend else 0.0,
+        season=tuple(next(numbers) for _ in range(2 * base.season if dated else 0)),
+        controls={name: next(numbers) for name in base.controls},
+        markets={name: next(numbers) if i else 0.0 for i, name in enumerate(base.markets_)},
+        calendar=base.calendar_,
+        span=base.span_,
+    )
+
+
+def _draws(model: MixRegressor, shape: Shape, drawn: projection.Draws) -> MixDraws:
+    problem, rows = model.problem_, len(model.problem_.sales)
+    values = model.natural(drawn.theta)
+    decay, delay, half, slope = (values[k] for k in ("decay", "delay", "half", "slope"))
+    window = problem.lags.shape[2]
+    kind: CarryOverKind = problem.kind if window > 1 else "none"
+    weights = np.array(
+        [
+            [carry_over_weights(kind, a, d, window, model.normalise) for a, d in zip(*pair, strict=True)]
+            for pair in zip(decay, delay, strict=True)
+        ]
+    )
+    totals = drawn.shares * model.sales_mean_ * rows
+    coefficient, lifts = np.empty_like(totals), np.empty_like(totals)
+    for c in range(problem.channels):
+        carried = weights[:, c] @ (problem.lags[c] * model.spend_means_[c]).T
+        bent = half[:, c : c + 1], slope[:, c : c + 1]
+        coefficient[:, c] = totals[:, c] / saturate(shape, carried, *bent).sum(axis=1)
+        lifts[:, c] = coefficient[:, c] * _lift(shape, carried, *bent).sum(axis=1)
+    return MixDraws(
+        shape=shape,
+        decay=decay,
+        delay=delay,
+        half=half,
+        slope=slope,
+        coefficient=coefficient,
+        weights=weights,
+        base=drawn.base * model.sales_mean_,
+        totals=totals,
+        lifts=lifts,
+        noise=np.sqrt(drawn.variance) * model.sales_mean_,
+    )
+
+
+def _lift(shape: Shape, carried: Vector, half: ArrayLike, slope: ArrayLike) -> Vector:
+    """Derivative of the response by a factor of the spend: 0 where there is none, though a curve may start upright."""
+    spent = np.where(carried > 0, carried, 1.0)
+    return np.where(carried > 0, spent * saturation_slope(shape, spent, half, slope), 0.0)
+
+
+def _answers(
+    responses: Sequence[Response], carried: Vector, totals: Vector, spend: Vector, draws: MixDraws, sales: float
+) -> tuple[ChannelAnswer, ...]:
+    ends = [5, 95]
+    found = []
+    for c, response in enumerate(responses):
+        lift = response.coefficient * float(_lift(response.shape, carried[:, c], response.half, response.slope).sum())
+        low, high = _around(totals[c], np.percentile(draws.totals[:, c], ends))
+        least, most = _around(lift, np.percentile(draws.lifts[:, c], ends))
+        figures = [totals[c], low, high, totals[c] / sales]
+        figures += [v / spend[c] for v in (totals[c], low, high, lift, least, most)]
+        found.append(ChannelAnswer(response.channel, float(spend[c]), *(float(v) for v in figures)))
+    return tuple(found)
+
+
+def _around(value: float, ends: Vector) -> tuple[float, float]:
+    """Interval with the value in it: where a sign holds a coefficient at 0, all draws lie to one side."""
+    return min(float(ends[0]), value), max(float(ends[1]), value)
+
+
+def _vague(model: MixRegressor, theta: Vector) -> tuple[Vague, ...]:
+    if not theta.shape[1]:
+        return ()
+    spread = theta.std(axis=0).reshape(len(model.problem_.parameters), -1)
+    return tuple(
+        Vague(channel, parameter, float(spread[i, c]))
+        for c, channel in enumerate(model.channels)
+        for i, parameter in enumerate(model.problem_.parameters)
+        if spread[i, c] >= TELLS_NOTHING
+    )

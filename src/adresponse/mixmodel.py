@@ -1,0 +1,233 @@
+"""The response model of several channels as one scikit-learn regressor: carry-over, scale, saturation, signed regression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import MaxAbsScaler
+from sklearn.utils.validation import check_is_fitted
+
+from adresponse import projection
+from adresponse.carrying import CarryOver
+from adresponse.curves import CarryOverKind, Shape
+from adresponse.errors import ModelError
+from adresponse.periods import Calendar
+from adresponse.projection import Problem
+from adresponse.saturating import Saturation
+from adresponse.season import Surroundings
+from adresponse.signed import SignedRegression
+
+__all__ = ["MixRegressor", "mix_pipeline"]
+
+Vector = NDArray[np.float64]
+SHORTEST_WINDOW, LONGEST_WINDOW = 3, 28  # periods: a quarter of a year between them, 13 weeks
+TWO_WAVES, ONE_WAVE = 1.9, 0.9  # years of data for a second and a first Fourier pair; 104 weeks are 1.99 years
+
+
+def mix_pipeline(
+    channels: Sequence[str],
+    controls: Sequence[str] = (),
+    date: str | None = None,
+    market: str | None = None,
+    *,
+    shape: Shape = "hill",
+    kind: CarryOverKind = "geometric",
+    window: int = 13,
+    normalise: bool = True,
+    trend: bool = True,
+    season: int = 2,
+    signs: Sequence[int] | int = 1,
+) -> Pipeline:
+    """The model with its nonlinear parameters open: to be set, or searched with ``GridSearchCV``.
+
+    Their names are ``design__media__carry__decay`` and ``...__delay``, ``design__media__saturate__half`` (a share of the most
+    spend at work in a row) and ``...__slope``. Columns of the design are the channels, then those of ``Surroundings``.
+    """
+    media = Pipeline(
+        [
+            ("carry", CarryOver(tuple(channels), date, market, kind, window=window, normalise=normalise)),
+            ("scale", MaxAbsScaler()),
+            ("saturate", Saturation(shape)),
+        ]
+    )
+    base = Surroundings(tuple(controls), date, market, trend, season)
+    return Pipeline([("design", FeatureUnion([("media", media), ("base", base)])), ("regress", SignedRegression(signs))])
+
+
+class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Sales from the spend of several channels; ``fit`` searches carry-over and curves, and solves for the rest.
+
+    Parameters
+    ----------
+    channels : sequence of str
+        Spend columns, >= 0.
+    controls : sequence of str
+        Further numeric columns.
+    date, market : str, optional
+        Their columns.
+    shape : Shape
+        The curve.
+    carry_over : CarryOverKind, optional
+        By default ``geometric`` where there is a date, else ``none``.
+    window : int, optional
+        Periods that a spend works; by default those of a quarter of a year, between 3 and 28.
+    normalise : bool
+        Whether carry-over weights sum to 1.
+    trend : bool
+        Whether there is a trend, where there is a date.
+    season : int, optional
+        Fourier pairs of the year; by default 2 for two years of data, 1 for one, else 0.
+    free : sequence of str
+        Channels whose coefficient may be negative.
+    starts : int
+        Starts of the search.
+    seed : int
+        Seed of the starts.
+
+    Attributes
+    ----------
+    pipeline_ : Pipeline
+        See ``mix_pipeline``; what predicts.
+    problem_, found_
+        What was searched, and the best of it (see ``projection``).
+    spend_means_, sales_mean_
+        What spend and sales were divided by for the search, in the table's units.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[str] = (),
+        controls: Sequence[str] = (),
+        date: str | None = None,
+        market: str | None = None,
+        shape: Shape = "hill",
+        carry_over: CarryOverKind | None = None,
+        window: int | None = None,
+        normalise: bool = True,
+        trend: bool = True,
+        season: int | None = None,
+        free: Sequence[str] = (),
+        starts: int = 3,
+        seed: int = 42,
+    ) -> None:
+        self.channels = channels
+        self.controls = controls
+        self.date = date
+        self.market = market
+        self.shape = shape
+        self.carry_over = carry_over
+        self.window = window
+        self.normalise = normalise
+        self.trend = trend
+        self.season = season
+        self.free = free
+        self.starts = starts
+        self.seed = seed
+
+    def fit(self, X: pd.DataFrame, y: Any) -> Self:
+        """Fit the pipeline with the best nonlinear parameters.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_rows, n_columns)
+            Has the columns named.
+        y : array-like of shape (n_rows,)
+            Sales.
+
+        Raises
+        ------
+        ModelError
+            If a column is missing, a channel was never spent on, or carry-over is asked for without a date.
+        """
+        sales = np.asarray(y, dtype=float)
+        pipeline = self._open(X)
+        design = pipeline["design"]
+        media, base = dict(design.transformer_list)["media"], dict(design.transformer_list)["base"]
+        carry = media["carry"].fit(X)
+        self.spend_means_ = carry.means_
+        idle = [c for c, m in zip(self.channels, carry.means_, strict=True) if m <= 0]
+        if idle:
+            raise ModelError(f"Nothing was ever spent on {idle[0]!r}; leave it out of the channels.")
+        self.sales_mean_ = float(np.abs(sales).mean()) or 1.0
+        columns = np.column_stack([np.ones(len(X)), base.fit(X).transform(X)])
+        lags = np.ascontiguousarray((carry.lags(X) / carry.means_).transpose(2, 1, 0))
+        signs = tuple(0 if c in self.free else 1 for c in self.channels)
+        self.problem_ = Problem(lags, sales / self.sales_mean_, columns, self.shape, carry.kind, signs)
+        self.found_ = projection.search(self.problem_, self.starts, self.seed)
+        self._close(pipeline, X, sales, columns.shape[1] - 1)
+        self.pipeline_ = pipeline
+        self.feature_names_in_ = np.array(list(X.columns), dtype=object)
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict(self, X: pd.DataFrame) -> Vector:
+        """Sales, shape (n_rows,), in the target's unit."""
+        check_is_fitted(self)
+        return np.asarray(self.pipeline_.predict(X))
+
+    def natural(self, theta: Vector) -> dict[str, Vector]:
+        """``decay``, ``delay``, ``half`` (in the unit of spend) and ``slope`` of each channel, shape (..., n_channels) each."""
+        found = self.problem_.natural(theta)
+        found["half"] = found["half"] * self.spend_means_ * self.reaches(found["decay"], found["delay"])
+        return found
+
+    def reaches(self, decay: Vector, delay: Vector) -> Vector:
+        """Sum of the pipeline's carry-over weights for given parameters, shape as ``decay``; 1 where they are normalised."""
+        if self.normalise or self.problem_.lags.shape[2] == 1:
+            return np.ones_like(decay)
+        carry = self._media["carry"]
+        pairs = zip(decay.ravel(), delay.ravel(), strict=True)
+        sums = [carry.set_params(decay=float(a), delay=float(d)).weights()[0] for a, d in pairs]
+        return np.array([sum(s) for s in sums]).reshape(decay.shape)
+
+    def _open(self, X: pd.DataFrame) -> Pipeline:
+        calendar = None if self.date is None or self.date not in X.columns else Calendar.of(X[self.date])
+        kind: CarryOverKind = self.carry_over or ("none" if self.date is None else "geometric")
+        if kind != "none" and self.date is None:
+            raise ModelError(f"carry_over={kind!r} needs a date column; name it with date.")
+        season, window = 0, 1
+        if calendar is not None:
+            years = (int(calendar.period(X[self.date]).max()) + 1) / calendar.periods_a_year
+            season = 2 if years >= TWO_WAVES else int(years >= ONE_WAVE)
+            window = int(np.clip(round(calendar.periods_a_year / 4), SHORTEST_WINDOW, LONGEST_WINDOW))
+        return mix_pipeline(
+            self.channels,
+            self.controls,
+            self.date,
+            self.market,
+            shape=self.shape,
+            kind=kind,
+            window=window if self.window is None else self.window,
+            normalise=self.normalise,
+            trend=self.trend and calendar is not None,
+            season=season if self.season is None else self.season,
+        )
+
+    def _close(self, pipeline: Pipeline, X: pd.DataFrame, sales: Vector, base: int) -> None:
+        """Set what was found, and fit the pipeline, whose own least squares comes to the same shares."""
+        problem, found = self.problem_, self.found_
+        self._media = dict(pipeline["design"].transformer_list)["media"]
+        values = self.natural(found.theta)
+        self._media["carry"].set_params(decay=_floats(values["decay"]), delay=_floats(values["delay"]))
+        most = np.abs(self._media["carry"].transform(X)).max(axis=0)
+        self._media["saturate"].set_params(half=_floats(values["half"] / most), slope=_floats(values["slope"]))
+        means = pipeline["design"].fit_transform(X)[:, : problem.channels].mean(axis=0)
+        centre, precision = problem.share
+        weight = precision * found.variance * means**2
+        nothing = (0.0,) * base
+        pipeline["regress"].set_params(
+            signs=(*problem.signs, *(0,) * base),
+            weight=(*_floats(weight), *nothing),
+            centre=(*_floats(centre * self.sales_mean_ / means), *nothing),
+        )
+        pipeline.fit(X, sales)
+
+
+def _floats(values: Vector) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)

@@ -1,0 +1,96 @@
+"""Which period is a date, how far apart are two, and where in the year does it lie? Needs numpy alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import ModelError
+
+__all__ = ["Calendar"]
+
+Periods = NDArray[np.int64]
+Vector = NDArray[np.float64]
+DAY = 86_400
+YEAR = 365.2425 * DAY  # the mean Gregorian year, in seconds
+SHORTEST_MONTH = 28 * DAY
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Dates as whole numbers of periods since a first date.
+
+    Parameters
+    ----------
+    unit : {"second", "month"}
+        What a period is counted in: months where every date has the same day of the month or is the last of one.
+    step : int
+        Units in a period: 604800 seconds for weeks, 3 months for quarters.
+    origin : str
+        Date of period 0, as ISO 8601.
+    """
+
+    unit: Literal["second", "month"]
+    step: int
+    origin: str
+
+    @classmethod
+    def of(cls, dates: ArrayLike) -> Self:
+        """The calendar that a table's dates keep: their usual distance is the period, and gaps are allowed.
+
+        Raises
+        ------
+        ModelError
+            If there is no date.
+        """
+        found = np.unique(_seconds(dates))
+        if not len(found):
+            raise ModelError("There is no date; give at least one row.")
+        origin = str(found[0])
+        gaps = np.diff(found).astype(np.int64)
+        if not len(gaps):
+            return cls("second", DAY, origin)
+        if gaps.min() >= SHORTEST_MONTH and _keeps_months(found):
+            return cls("month", int(np.gcd.reduce(np.diff(_months(found)))), origin)
+        return cls("second", int(np.median(gaps)), origin)
+
+    def period(self, dates: ArrayLike) -> Periods:
+        """Periods since the origin, rounded to the nearest; shape as ``dates``."""
+        found, origin = _seconds(dates), np.datetime64(self.origin, "s")
+        passed = _months(found) - _months(origin) if self.unit == "month" else (found - origin).astype(np.int64)
+        return np.rint(passed / self.step).astype(np.int64)
+
+    def date(self, period: int) -> str:
+        """The date of a period, as ISO 8601; the first of the month where the calendar counts months."""
+        origin = np.datetime64(self.origin, "s")
+        if self.unit == "month":
+            return str((origin.astype("datetime64[M]") + period * self.step).astype("datetime64[D]"))
+        return str((origin + np.timedelta64(period * self.step, "s")).astype("datetime64[s]"))
+
+    @property
+    def periods_a_year(self) -> float:
+        """How many periods a year has: 52.18 weeks, 12 months."""
+        return 12 / self.step if self.unit == "month" else YEAR / self.step
+
+
+def year_angle(dates: ArrayLike) -> Vector:
+    """Where in the year: ``2 pi`` times the years since 1970, so that sine and cosine come back each year."""
+    return np.asarray(2 * np.pi * (_seconds(dates).astype(np.int64) / YEAR))
+
+
+def _seconds(dates: ArrayLike) -> NDArray[np.datetime64]:
+    return np.asarray(dates).astype("datetime64[s]")
+
+
+def _months(dates: NDArray[np.datetime64] | np.datetime64) -> Periods:
+    return np.asarray(dates).astype("datetime64[M]").astype(np.int64)
+
+
+def _keeps_months(dates: NDArray[np.datetime64]) -> bool:
+    day = dates.astype("datetime64[D]")
+    of_month = (day - day.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
+    last = (day + 1).astype("datetime64[M]") != day.astype("datetime64[M]")
+    return bool(np.ptp(of_month) == 0 or last.all())

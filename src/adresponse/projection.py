@@ -1,0 +1,493 @@
+"""Which carry-over and curves fit best, and how well are they known? Variable projection, in functions of arrays.
+
+For fixed carry-over and curves (the *nonlinear* parameters ``theta``) the model is linear::
+
+    y = B gamma + sum_c share_c z_c(theta_c) + noise
+
+with ``y`` sales divided by their mean, ``B`` the columns beside the channels, and ``z_c`` the response of channel ``c`` divided
+by its mean, so that ``share_c`` is its share of sales. ``B`` is projected out once, and the shares are solved for at each
+``theta``, so that a search sees the nonlinear parameters alone (variable projection; Golub and Pereyra 1973). At the solution
+the derivative by the shares is zero, so the gradient by ``theta`` is the partial one.
+
+A few years of weekly sales tell little about some of these parameters. Each has therefore a typical value and spread
+(``TYPICAL``), that is, a normal prior: on the logit of a decay, on the logarithm of ``half`` over the channel's mean spend, on
+the logarithm of ``slope``; and a share has one around ``MEDIA / n_channels``. ``theta`` counts spreads from the typical
+values. The search finds the mode of the posterior of ``theta`` with the linear coefficients integrated out; ``draw`` takes
+draws around it (Laplace's approximation with Student's t tails), and corrects them by importance weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.optimize import minimize, nnls
+
+from adresponse.curves import CarryOverKind, Shape
+
+__all__ = ["MEDIA", "TYPICAL", "Draws", "Found", "Problem", "base_of", "draw", "nonlinear", "objective", "responses", "search"]
+
+Vector = NDArray[np.float64]
+Parameter = Literal["decay", "delay", "half", "slope"]
+MEDIA = 0.4
+"""Share of sales that all channels together are thought to bring before the data are seen; as uncertain as it is large."""
+TYPICAL: dict[tuple[str, str], tuple[float, float]] = {
+    ("decay", ""): (0.0, 1.0),  # logit: 0.5, nine of ten between 0.16 and 0.84
+    ("delay", "delayed"): (math.log(1.5), 0.6),  # log periods: 1.5, between 0.6 and 4
+    ("delay", "weibull"): (math.log(0.7), 0.5),  # log of Weibull's shape: 0.7, between 0.3 and 1.6
+    ("half", ""): (0.0, 1.0),  # log of half / mean spend: 1, between 0.2 and 5
+    ("slope", "hill"): (0.0, 0.4),  # log: 1, between 0.5 and 1.9
+    ("slope", "power"): (0.4, 0.8),  # logit: 0.6, between 0.29 and 0.85
+}
+FARTHEST = 5.0
+"""How many spreads a parameter may lie from its typical value."""
+LEAST_VARIANCE = 1e-9
+"""Of the noise, as a share of squared mean sales: below it a fit counts as exact, and numbers stay finite."""
+TAILS = 7.0
+"""Degrees of freedom of the draws' Student's t: heavier than the normal, so that no weight explodes (Geweke 1989)."""
+SETTLED = 0.01
+"""Relative change of the noise variance at which the search stops."""
+LEAST_CURVATURE = 0.3
+"""Of the log posterior along any direction; the prior alone has 1."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the search works on.
+
+    Parameters
+    ----------
+    lags : ndarray of shape (n_channels, n_rows, n_lags)
+        Spend divided by the channel's mean.
+    sales : ndarray of shape (n_rows,)
+        Divided by their mean.
+    base : ndarray of shape (n_rows, n_base)
+        Columns beside the channels, the intercept among them; they may depend on each other.
+    shape, kind
+        Curve and carry-over.
+    signs : tuple of {-1, 0, 1}
+        Sign of each channel's share, 0 for free.
+    """
+
+    lags: Vector
+    sales: Vector
+    base: Vector
+    shape: Shape
+    kind: CarryOverKind
+    signs: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        """How many channels."""
+        return len(self.lags)
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Kinds of nonlinear parameters; ``theta`` has each channel's first one, then each channel's second, and so on."""
+        return nonlinear(self.shape, self.kind if self.lags.shape[2] > 1 else "none")
+
+    @cached_property
+    def typical(self) -> tuple[Vector, Vector]:
+        """Centre and spread of each entry of ``theta``, on the scale of its logarithm or logit."""
+        which = [TYPICAL.get((p, ""), TYPICAL.get((p, self.kind), TYPICAL.get((p, self.shape)))) for p in self.parameters]
+        pairs = np.array(which, dtype=float).reshape(-1, 2).repeat(self.channels, axis=0)
+        return pairs[:, 0], pairs[:, 1]
+
+    @property
+    def pulled(self) -> bool:
+        """Whether shares have a prior: where the model is a straight line in spend, the data need none."""
+        return bool(self.parameters)
+
+    @property
+    def share(self) -> tuple[float, float]:
+        """Centre of a share's prior, and its precision."""
+        return (MEDIA / self.channels, (self.channels / MEDIA) ** 2) if self.pulled else (0.0, 0.0)
+
+    @cached_property
+    def frame(self) -> tuple[Vector, Vector]:
+        """Orthonormal columns ``q`` that span the base, (n_rows, rank), and ``back``, (n_base, rank): ``base @ back = q``."""
+        size = np.linalg.norm(self.base, axis=0)
+        size = np.where(size > 0, size, 1.0)
+        q, values, turn = np.linalg.svd(self.base / size, full_matrices=False)
+        kept = values > values[0] * len(q) * np.finfo(float).eps
+        return q[:, kept], (turn[kept] / values[kept, None] / size).T
+
+    @property
+    def spare(self) -> int:
+        """Rows less what the base takes."""
+        return int(len(self.sales) - self.frame[0].shape[1])
+
+    @cached_property
+    def left(self) -> Vector:
+        """Sales that the base does not explain."""
+        return self.rest(self.sales)
+
+    def rest(self, columns: Vector) -> Vector:
+        """What the base leaves of columns."""
+        q = self.frame[0]
+        return np.asarray(columns - q @ (q.T @ columns))
+
+    def natural(self, theta: Vector) -> dict[str, Vector]:
+        """Parameters by name as curves and carry-over take them, each of shape (..., n_channels); ``half`` in mean spends."""
+        centre, spread = self.typical
+        raw = np.split(centre + spread * theta, len(self.parameters), axis=-1) if self.parameters else []
+        found = {p: _natural(p, self.shape, values) for p, values in zip(self.parameters, raw, strict=True)}
+        ones = np.ones((*theta.shape[:-1], self.channels))
+        return {"decay": 0.0 * ones, "delay": 0.0 * ones, "half": ones, "slope": ones} | found
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best parameters: ``theta``, the shares, the noise variance, and the curvature of the log posterior there."""
+
+    theta: Vector
+    shares: Vector
+    variance: float
+    curvature: Vector
+    loss: float
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws from the approximate posterior, weighted and drawn again.
+
+    ``theta`` (n_draws, n_nonlinear), ``shares`` (n_draws, n_channels), ``base`` (n_draws, n_base), ``variance`` (n_draws,);
+    ``effective`` of the ``pool`` draws carried the weight.
+    """
+
+    theta: Vector
+    shares: Vector
+    base: Vector
+    variance: Vector
+    effective: float
+    pool: int
+
+
+def nonlinear(shape: Shape, kind: CarryOverKind) -> tuple[Parameter, ...]:
+    """Which nonlinear parameters a channel has."""
+    carried: dict[str, tuple[Parameter, ...]] = {
+        "none": (),
+        "geometric": ("decay",),
+        "delayed": ("decay", "delay"),
+        "weibull": ("decay", "delay"),
+    }
+    curved: dict[str, tuple[Parameter, ...]] = {
+        "linear": (),
+        "log": ("half",),
+        "power": ("slope",),
+        "hill": ("half", "slope"),
+        "logistic": ("half",),
+    }
+    return (*carried[kind], *curved[shape])
+
+
+def responses(problem: Problem, theta: Vector) -> tuple[Vector, list[Vector]]:
+    """``z`` of shape (n_rows, n_channels), and its derivative by each kind of parameter, in spreads; same shape each."""
+    values = problem.natural(theta)
+    spread = problem.typical[1].reshape(len(problem.parameters), problem.channels)
+    z = np.empty((len(problem.sales), problem.channels))
+    slopes = [np.empty_like(z) for _ in problem.parameters]
+    for c in range(problem.channels):
+        decay, delay, half, slope = (float(values[k][c]) for k in ("decay", "delay", "half", "slope"))
+        carried, moved = _carried(problem.kind, problem.lags[c], decay, delay)
+        response, by_carried, by = _response(problem.shape, carried, half, slope)
+        by |= {name: by_carried * m for name, m in moved.items()}
+        mean = response.mean()
+        z[:, c] = response / mean
+        for i, name in enumerate(problem.parameters):
+            slopes[i][:, c] = spread[i, c] * (by[name] - z[:, c] * by[name].mean()) / mean
+    return z, slopes
+
+
+def objective(theta: Vector, problem: Problem, variance: float) -> tuple[float, Vector]:
+    """Minus the log posterior of ``theta`` with shares and base integrated out, and its gradient.
+
+    The logarithm of the determinant belongs to the shares' spread (Laplace); it is exact where no sign binds.
+    """
+    z, slopes = responses(problem, theta)
+    z = problem.rest(z)
+    normal, shares = _shares(problem, z, variance)
+    residual = problem.left - z @ shares
+    centre, precision = problem.share
+    loss = residual @ residual / variance + precision * ((shares - centre) ** 2).sum() + theta @ theta
+    loss += np.linalg.slogdet(normal)[1]
+    spreading = z @ np.linalg.inv(normal) / variance
+    gradient = [(spreading * s).sum(axis=0) - (residual @ s) * shares / variance for s in slopes]
+    return 0.5 * float(loss), np.concatenate(gradient) + theta
+
+
+def search(problem: Problem, starts: int = 3, seed: int = 42, rounds: int = 5) -> Found:
+    """The mode of the posterior, from several starts, with the noise variance found on the way.
+
+    The variance is the residual sum of squares over the rows less the parameters that the data, not the priors, decide.
+    """
+    size = problem.channels * len(problem.parameters)
+    rng = np.random.default_rng(seed)
+    candidates = [np.zeros(size), *rng.standard_normal((starts - 1, size))]
+    variance = _first_variance(problem)
+    if size == 0:
+        return _straight(problem, variance)
+    for _ in range(rounds):
+        found = [_descend(problem, start, variance) for start in candidates]
+        best = min(found, key=lambda f: f[1])
+        theta, loss = best
+        candidates = [theta]
+        curvature = _curvature(problem, theta, variance)
+        z = problem.rest(responses(problem, theta)[0])
+        normal, shares = _shares(problem, z, variance)
+        decided = size - float(np.trace(np.linalg.inv(curvature)))
+        new = _variance(problem, z, normal, shares, max(decided, 0.0))
+        settled = abs(new / variance - 1) < SETTLED
+        variance = new
+        if settled:
+            break
+    return Found(theta, _shares(problem, z, variance)[1], variance, curvature, loss)
+
+
+def draw(problem: Problem, found: Found, draws: int = 200, seed: int = 42) -> Draws:
+    """Draws of all parameters, by importance resampling from Laplace's approximation (Geweke 1989; Ionides 2008).
+
+    ``theta`` comes from a t distribution around the mode with the inverse curvature, the noise variance from the scaled
+    inverse chi-squared distribution of its degrees of freedom. Each pair is weighted by its posterior over its density, with
+    the linear coefficients integrated out, and the weights are cut at ``sqrt(pool)`` times their mean. Shares and base are
+    then drawn given the pair, shares under their signs by Gibbs steps (Geweke 1991).
+    """
+    rng = np.random.default_rng(seed)
+    rows, channels = problem.sales.shape[0], problem.channels
+    pool = int(np.clip(2e7 / (rows * channels), 500, 4000))
+    degrees = max(problem.spare - channels, 2)
+    size = len(found.theta)
+    standard = rng.standard_normal((pool, size))
+    stretch = np.sqrt(rng.chisquare(TAILS, pool) / TAILS)
+    root = np.linalg.cholesky(np.linalg.inv(found.curvature)) if size else np.zeros((0, 0))
+    theta = np.clip(found.theta + (standard @ root.T) / stretch[:, None], -FARTHEST, FARTHEST)
+    variance = found.variance * degrees / rng.chisquare(degrees, pool)
+    gram, cross = _moments(problem, theta)
+    normal, shares, weight = _weigh(problem, gram, cross, theta, variance)
+    distance = (standard**2).sum(axis=1) / stretch**2
+    weight += 0.5 * (TAILS + size) * np.log1p(distance / TAILS)
+    weight += (degrees / 2 + 1) * np.log(variance) + degrees * found.variance / (2 * variance)
+    share = np.exp(weight - weight.max())
+    effective = float(share.sum() ** 2 / (share**2).sum())
+    share = np.minimum(share, share.mean() * math.sqrt(pool))
+    at = np.searchsorted(np.cumsum(share / share.sum()), (np.arange(draws) + rng.uniform()) / draws)
+    at = rng.permutation(np.minimum(at, pool - 1))
+    theta, variance = theta[at], variance[at]
+    shares = _signed_normal(shares[at], normal[at], np.array(problem.signs), rng)
+    base = _base_given(problem, theta, shares, variance, rng)
+    return Draws(theta, shares, base, variance, effective, pool)
+
+
+def base_of(problem: Problem, z: Vector, shares: Vector) -> Vector:
+    """Coefficients of the base for given responses and shares, shape (n_base,)."""
+    q, back = problem.frame
+    return np.asarray(back @ (q.T @ (problem.sales - z @ shares)))
+
+
+def _natural(parameter: Parameter, shape: Shape, raw: Vector) -> Vector:
+    if parameter == "decay" or (parameter == "slope" and shape == "power"):
+        return np.asarray(1 / (1 + np.exp(-raw)))
+    return np.exp(raw)
+
+
+def _carried(kind: CarryOverKind, lags: Vector, decay: float, delay: float) -> tuple[Vector, dict[str, Vector]]:
+    """Spend at work for weights that sum to 1, and its derivatives by logit ``decay`` and log ``delay``; (..., n_rows)."""
+    if lags.shape[1] == 1 or kind == "none":
+        return lags[:, 0], {}
+    log_weights, by = _log_weights(kind, np.array([decay]), np.array([delay]), lags.shape[1])
+    weights = np.exp(log_weights - log_weights.max())[0]
+    weights = weights / weights.sum()
+    moved = {}
+    for name, slope in by.items():
+        moved[name] = lags @ (weights * (slope[0] - weights @ slope[0]))
+    return lags @ weights, moved
+
+
+def _log_weights(kind: CarryOverKind, decay: Vector, delay: Vector, length: int) -> tuple[Vector, dict[str, Vector]]:
+    """Logarithms of ``curves.carry_over_weights``, shape (n, length), and derivatives by logit ``decay`` and log ``delay``."""
+    lag = np.arange(length, dtype=float)
+    log_decay, delay = np.log(np.maximum(decay, np.finfo(float).tiny))[:, None], delay[:, None]
+    if kind == "geometric":
+        powers, bent = np.broadcast_to(lag, (len(decay), length)), None
+    elif kind == "delayed":
+        powers, bent = (lag - delay) ** 2, -2 * (lag - delay) * delay
+    else:
+        later = np.log(lag[1:])
+        terms = np.exp(delay * later)
+        none = np.zeros((len(decay), 1))
+        powers = np.hstack([none, np.cumsum(terms, axis=1)])
+        bent = np.hstack([none, np.cumsum(terms * later, axis=1)]) * delay
+    by = {"decay": powers * (1 - decay[:, None])}
+    if bent is not None:
+        by["delay"] = log_decay * bent
+    return log_decay * powers, by
+
+
+def _response(shape: Shape, x: Vector, half: Any, slope: Any) -> tuple[Vector, Vector, dict[str, Vector]]:
+    """``curves.saturate``, its derivative by ``x``, and those by log ``half`` and by log (``power``: logit) ``slope``."""
+    if shape == "linear":
+        return x, np.ones_like(x), {}
+    if shape == "log":
+        part = x / half
+        return np.log1p(part), 1 / (half + x), {"half": -part / (1 + part)}
+    if shape == "logistic":
+        rate = math.log(3) / half
+        faded = np.exp(-rate * x)
+        steep = 2 * rate * faded / (1 + faded) ** 2
+        return (1 - faded) / (1 + faded), steep, {"half": -steep * x}
+    spent = np.maximum(x, 1e-9)
+    if shape == "power":
+        log = np.log(spent)
+        raised = np.exp(slope * log)
+        return raised, slope * raised / spent, {"slope": raised * log * slope * (1 - slope)}
+    distance = slope * np.log(spent / half)
+    response = 1 / (1 + np.exp(-np.clip(distance, -500, 500)))
+    bend = response * (1 - response)
+    return response, bend * slope / spent, {"half": -bend * slope, "slope": bend * distance}
+
+
+def _shares(problem: Problem, z: Vector, variance: float) -> tuple[Vector, Vector]:
+    """Matrix of the normal equations, and the best shares under their signs, for responses that the base left."""
+    centre, precision = problem.share
+    normal = z.T @ z / variance + precision * np.eye(problem.channels)
+    wanted = z.T @ problem.left / variance + precision * centre
+    shares = np.linalg.solve(normal, wanted)
+    if (shares * problem.signs < 0).any():
+        shares = _signed(normal, wanted, np.array(problem.signs))
+    return normal, np.asarray(shares)
+
+
+def _signed(normal: Vector, wanted: Vector, signs: NDArray[np.int_]) -> Vector:
+    """Minimum of ``b'Nb/2 - w'b`` under signs, as non-negative least squares on Cholesky's factor; free ones are split."""
+    turned = np.where(signs < 0, -1.0, 1.0)
+    free = np.flatnonzero(signs == 0)
+    factor = np.linalg.cholesky(normal)
+    rows = factor.T * turned
+    found = nnls(np.hstack([rows, -rows[:, free]]), np.linalg.solve(factor, wanted))[0]
+    shares = found[: len(signs)]
+    shares[free] -= found[len(signs) :]
+    return np.asarray(shares * turned)
+
+
+def _first_variance(problem: Problem) -> float:
+    """The variance that typical parameters leave."""
+    z = problem.rest(responses(problem, np.zeros(problem.channels * len(problem.parameters)))[0])
+    shares = np.linalg.lstsq(z, problem.left, rcond=None)[0]
+    degrees = max(problem.spare - problem.channels, 1)
+    return float(max(((problem.left - z @ shares) ** 2).sum() / degrees, LEAST_VARIANCE))
+
+
+def _variance(problem: Problem, z: Vector, normal: Vector, shares: Vector, decided: float) -> float:
+    residual = problem.left - z @ shares
+    linear = problem.channels - problem.share[1] * float(np.trace(np.linalg.inv(normal)))
+    degrees = float(max(problem.spare - linear - decided, 1.0))
+    return max(float(residual @ residual) / degrees, LEAST_VARIANCE)
+
+
+def _straight(problem: Problem, variance: float) -> Found:
+    z = problem.rest(responses(problem, np.zeros(0))[0])
+    normal, shares = _shares(problem, z, variance)
+    return Found(np.zeros(0), shares, _variance(problem, z, normal, shares, 0.0), np.zeros((0, 0)), 0.0)
+
+
+def _descend(problem: Problem, start: Vector, variance: float) -> tuple[Vector, float]:
+    done = minimize(objective, start, (problem, variance), "L-BFGS-B", jac=True, bounds=[(-FARTHEST, FARTHEST)] * len(start))
+    return done.x, float(done.fun)
+
+
+def _curvature(problem: Problem, theta: Vector, variance: float) -> Vector:
+    """Second derivatives of ``objective`` by central differences of its gradient, made positive definite."""
+    step = 1e-4
+    moves = np.eye(len(theta)) * step
+    rows = [objective(theta + m, problem, variance)[1] - objective(theta - m, problem, variance)[1] for m in moves]
+    found = np.array(rows) / (2 * step)
+    values, vectors = np.linalg.eigh((found + found.T) / 2)
+    return np.asarray((vectors * np.maximum(values, LEAST_CURVATURE)) @ vectors.T)
+
+
+def _many_responses(problem: Problem, theta: Vector) -> Vector:
+    """``responses`` for many ``theta`` at once, shape (n_draws, n_rows, n_channels)."""
+    values = problem.natural(theta)
+    found = np.empty((len(theta), len(problem.sales), problem.channels))
+    for c in range(problem.channels):
+        if "decay" in problem.parameters:
+            log_weights, _ = _log_weights(problem.kind, values["decay"][:, c], values["delay"][:, c], problem.lags.shape[2])
+            weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+            carried = (weights / weights.sum(axis=1, keepdims=True)) @ problem.lags[c].T
+        else:
+            carried = np.broadcast_to(problem.lags[c][:, 0], (len(theta), len(problem.sales)))
+        response = _response(problem.shape, carried, values["half"][:, c : c + 1], values["slope"][:, c : c + 1])[0]
+        found[:, :, c] = response / response.mean(axis=1, keepdims=True)
+    return found
+
+
+def _blocks(problem: Problem, n: int) -> list[slice]:
+    """Draws in blocks that keep memory at some 50 MB."""
+    size = max(int(2e6 / (len(problem.sales) * problem.channels)), 1)
+    return [slice(i, min(i + size, n)) for i in range(0, n, size)]
+
+
+def _moments(problem: Problem, theta: Vector) -> tuple[Vector, Vector]:
+    """``z'z`` and ``z'y`` of what the base leaves, for many ``theta``."""
+    q = problem.frame[0]
+    gram = np.empty((len(theta), problem.channels, problem.channels))
+    cross = np.empty((len(theta), problem.channels))
+    for block in _blocks(problem, len(theta)):
+        z = _many_responses(problem, theta[block])
+        along = q.T @ z
+        turned = z.transpose(0, 2, 1)
+        gram[block] = turned @ z - along.transpose(0, 2, 1) @ along
+        cross[block] = turned @ problem.left
+    return gram, cross
+
+
+def _weigh(problem: Problem, gram: Vector, cross: Vector, theta: Vector, variance: Vector) -> tuple[Vector, Vector, Vector]:
+    """Normal matrices, means of the shares, and log posterior of each (theta, variance) up to a constant."""
+    centre, precision = problem.share
+    normal = gram / variance[:, None, None] + precision * np.eye(problem.channels)
+    wanted = cross / variance[:, None] + precision * centre
+    shares = np.linalg.solve(normal, wanted[:, :, None])[:, :, 0]
+    spread = np.sqrt(np.diagonal(np.linalg.inv(normal), axis1=1, axis2=2))
+    signs = np.array(problem.signs)
+    # the chance that all signs hold, as if shares were independent: near where it matters, and 1 elsewhere
+    held = np.where(signs == 0, 0.0, stats.norm.logcdf(signs * shares / spread)).sum(axis=1)
+    left = float(problem.left @ problem.left)
+    degrees = problem.spare
+    log = 0.5 * (shares * wanted).sum(axis=1) - 0.5 * np.linalg.slogdet(normal)[1] + held - 0.5 * (theta**2).sum(axis=1)
+    log -= (degrees / 2 + 1) * np.log(variance) + left / (2 * variance)
+    return normal, np.asarray(shares), np.asarray(log)
+
+
+def _signed_normal(mean: Vector, precision: Vector, signs: NDArray[np.int_], rng: np.random.Generator) -> Vector:
+    """One draw from each normal distribution, shape (n_draws, n_channels), cut to the signs by Gibbs steps."""
+    if not signs.any():
+        root = np.linalg.cholesky(precision)
+        noise = rng.standard_normal(mean.shape)
+        return np.asarray(mean + np.linalg.solve(root.transpose(0, 2, 1), noise[:, :, None])[:, :, 0])
+    found = np.where(mean * signs < 0, 0.0, mean)
+    for _ in range(20):
+        for c, sign in enumerate(signs):
+            spread = 1 / np.sqrt(precision[:, c, c])
+            others = (precision[:, c] * (found - mean)).sum(axis=1) - precision[:, c, c] * (found[:, c] - mean[:, c])
+            middle = mean[:, c] - spread**2 * others
+            below = np.zeros(len(mean)) if sign == 0 else stats.norm.cdf(-sign * middle / spread)
+            level = below + (1 - below) * rng.uniform(size=len(mean))
+            drawn = middle + (sign or 1) * spread * stats.norm.ppf(np.clip(level, 1e-12, 1 - 1e-12))
+            found[:, c] = np.where(drawn * sign < 0, 0.0, drawn)
+    return found
+
+
+def _base_given(problem: Problem, theta: Vector, shares: Vector, variance: Vector, rng: np.random.Generator) -> Vector:
+    q, back = problem.frame
+    found = np.empty((len(theta), q.shape[1]))
+    for block in _blocks(problem, len(theta)):
+        z = _many_responses(problem, theta[block])
+        unexplained = problem.sales - (z @ shares[block][:, :, None])[:, :, 0]
+        found[block] = unexplained @ q
+    found += rng.standard_normal(found.shape) * np.sqrt(variance)[:, None]
+    return np.asarray(found @ back.T)

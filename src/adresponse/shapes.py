@@ -1,0 +1,99 @@
+"""Which curve predicts rows best that it has not seen, and which simpler one does as well?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adresponse.curves import Shape
+from adresponse.folding import Fold
+
+__all__ = ["SIMPLEST_FIRST", "ShapeScore", "compare_shapes", "simplest"]
+
+Vector = NDArray[np.float64]
+SIMPLEST_FIRST: tuple[Shape, ...] = ("linear", "log", "power", "logistic", "hill")
+"""By the number of parameters of a channel, then by age in the field."""
+
+
+@dataclass(frozen=True)
+class ShapeScore:
+    """How one curve predicted the folds.
+
+    Parameters
+    ----------
+    shape : Shape
+    rmse : float
+        Root of the mean squared error over all rows predicted, in the target's unit.
+    worse : float
+        Mean squared error above that of the best curve, in its share.
+    error : float
+        Standard error of ``worse``, from the rows predicted by both; 0 for the best.
+    chosen : bool
+    """
+
+    shape: Shape
+    rmse: float
+    worse: float
+    error: float
+    chosen: bool = False
+
+
+def compare_shapes(
+    make: Callable[[Shape], Any], X: pd.DataFrame, y: Vector, folds: Sequence[Fold], shapes: Sequence[Shape] = SIMPLEST_FIRST
+) -> tuple[ShapeScore, ...]:
+    """Cross-validate a regressor for each curve, and choose (see ``simplest``).
+
+    Parameters
+    ----------
+    make : callable
+        Gives an unfitted regressor for a curve.
+    X : DataFrame of shape (n_rows, n_columns)
+    y : ndarray of shape (n_rows,)
+        In the target's unit.
+    folds : sequence of (rows to fit, rows to predict)
+    shapes : sequence of Shape
+        The simplest first.
+    """
+    errors = {shape: [_squared(make(shape), X, y, fold) for fold in folds] for shape in shapes}
+    return simplest(errors)
+
+
+def simplest(errors: dict[Shape, list[Vector]]) -> tuple[ShapeScore, ...]:
+    """Choose the first curve whose mean squared error is within one standard error of the best (Breiman et al. 1984, 3.4.3).
+
+    The standard error is that of the difference between the two, row by row, since both predicted the same rows. Rows of a
+    fold share their fit and follow each other in time, so the error counts folds as well: the larger of the error over rows
+    and over folds.
+
+    Parameters
+    ----------
+    errors : dict of Shape to list of ndarray
+        Squared errors of the rows of each fold, the simplest curve first.
+    """
+    joined = {shape: np.concatenate(e) for shape, e in errors.items()}
+    best = min(joined, key=lambda shape: float(joined[shape].mean()))
+    least = max(float(joined[best].mean()), np.finfo(float).tiny)
+    scores = []
+    for shape, own in joined.items():
+        difference = own - joined[best]
+        by_fold = np.array([float(a.mean() - b.mean()) for a, b in zip(errors[shape], errors[best], strict=True)])
+        spread = max(_error(difference), _error(by_fold))
+        scores.append(ShapeScore(shape, math.sqrt(own.mean()), float(difference.mean()) / least, spread / least))
+    first = next(s.shape for s in scores if s.worse <= s.error)
+    return tuple(ShapeScore(s.shape, s.rmse, s.worse, s.error, s.shape == first) for s in scores)
+
+
+def _squared(model: Any, X: pd.DataFrame, y: Vector, fold: Fold) -> Vector:
+    fitted, predicted = fold
+    model.fit(X.iloc[fitted], y[fitted])
+    return np.asarray((y[predicted] - model.predict(X.iloc[predicted])) ** 2)
+
+
+def _error(values: Vector) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
