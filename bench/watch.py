@@ -203,13 +203,14 @@ def main() -> None:
     ]
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     every, two = list(STREAMS), list(STREAMS)[:2]
-    for world, per, streams in (
-        (tv(), "stream", every),
-        (weekly(), "stream", every),
-        (weekly(0.5), "stream", two),
-        (tv(), "watch", two),
+    whole = WatchRules(alpha=given.alpha, per="stream", resamples=100)
+    single = WatchRules(alpha=given.alpha, per="watch", resamples=100)
+    for world, rules, streams in (
+        (tv(), whole, every),
+        (weekly(), whole, every),
+        (weekly(0.5), whole, two),
+        (tv(), single, two),
     ):
-        rules = WatchRules(alpha=given.alpha, per=per, resamples=100)
         for row in measure(world, rules, streams, given.repetitions, given.seed):
             print("| " + " | ".join(row) + " |", flush=True)
     print(

@@ -676,7 +676,7 @@ def _known_outside(champion: Champion, new: pd.DataFrame) -> bool:
 def _keep(tests: Sequence[Held], sizes: Sizes) -> Iterator[str]:
     aside = [t.sentence for t in tests if t.found]
     if sizes.file > sizes.new + sizes.repeated + sizes.revised + sizes.bad:
-        yield "Nothing was compared: the data does not fit the table that the model stood on, though by the rules that is no stop."
+        yield "Nothing was compared: the file is not the table that the model stood on, though by the rules that is no stop."
     elif sizes.new == 0:
         yield "There is no new row to look at."
     elif sizes.with_sales == 0:
