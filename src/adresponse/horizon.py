@@ -278,10 +278,21 @@ class Forecast:
         """What one more unit of money, spent evenly, brings on a channel."""
         return self._estimate(channel, self.curves[channel].response_slope(amount)[:, 0])
 
-    def along(self, channel: int, amounts: ArrayLike) -> tuple[Vector, Vector]:
-        """Sales and marginal sales of the fit and of each draw, each of shape (1 + n_draws, n_amounts)."""
+    def along(self, channel: int, amounts: ArrayLike, level: float) -> tuple[Vector, Vector]:
+        """Sales and marginal sales over amounts, each of shape (n_rows, n_amounts).
+
+        The first row is the fit's. The others are the draws', or, without draws, those of both ends of the coefficient's
+        interval at ``level``; there are none where the fit does not tell how sure it is.
+        """
         curve = self.curves[channel]
-        return _times(curve.coefficient, curve.response(amounts)), _times(curve.coefficient, curve.response_slope(amounts))
+        response, slope, coefficient = curve.response(amounts), curve.response_slope(amounts), curve.coefficient
+        if len(coefficient) == 1 and self.outlook.precision is not None:
+            gradient = np.zeros(1 + len(self.curves))
+            gradient[1 + channel] = 1.0
+            ends = self.interval(Estimate(float(coefficient[0]), np.empty(0), gradient), level)
+            coefficient = np.array([coefficient[0], *(math.nan if e is None else e for e in ends)])
+            response, slope = (np.repeat(v, 3, axis=0) for v in (response, slope))
+        return _times(coefficient, response), _times(coefficient, slope)
 
     def all_sales(self, amounts: Sequence[float | Sequence[float]]) -> Estimate:
         """Base and every channel together."""

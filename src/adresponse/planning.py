@@ -301,8 +301,8 @@ def _refuse_roi(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: 
             break
         ratio, at = again, spent
     raise ConfigError(
-        f"target_roi={target:g} cannot be reached within these bounds: the highest is {words.number(ratio)}, at a spend of {words.number(at)}; "
-        "lower the target or move the bounds."
+        f"target_roi={target:g} cannot be reached within these bounds: the highest is {words.number(ratio)}, at a spend of "
+        f"{words.number(at)}; lower the target or move the bounds."
     )
 
 
