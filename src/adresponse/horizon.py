@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from adresponse.curves import Response, Shape, saturate, saturation_slope
 from adresponse.errors import ModelError
@@ -306,7 +305,7 @@ class Forecast:
         elif self.outlook.precision is not None:
             covariance = np.asarray(self.outlook.precision.covariance, dtype=float)
             variance = float(estimate.gradient @ covariance @ estimate.gradient)
-            reach = stats.t.ppf((1 + level) / 2, self.outlook.precision.degrees) * math.sqrt(max(variance, 0.0))
+            reach = _student((1 + level) / 2, self.outlook.precision.degrees) * math.sqrt(max(variance, 0.0))
             low, high = estimate.value - reach, estimate.value + reach
         else:
             return None, None
@@ -317,6 +316,14 @@ class Forecast:
         gradient[1 + channel] = response[0]
         sales = _times(self.curves[channel].coefficient, response)
         return Estimate(float(sales[0]), sales[1:], gradient)
+
+
+def _student(p: float, degrees: float) -> float:
+    """Quantile of Student's t."""
+    # here, since a server's worker whose model has draws does without the 30 MB of it
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, p))
 
 
 def _base(outlook: Outlook) -> Estimate:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
 
 from adresponse import words
 from adresponse.amounts import settled
 from adresponse.errors import ConfigError, did_you_mean
 from adresponse.horizon import Estimate, Forecast, Outlook
 from adresponse.optimum import Split, best_split
+from adresponse.roots import crossing
 from adresponse.wishes import Limits, Wish, limits_of, total_of
 
 __all__ = ["Binding", "ChannelPlan", "Extrapolation", "Plan", "best_plan", "score"]
@@ -260,7 +260,7 @@ def _to_sales(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: fl
         return _split(limits, low, total).value + base - target
 
     top = float(most.amounts.sum())
-    root = top if short(top) <= 0 else float(brentq(short, low, top, xtol=1e-12 * top, rtol=1e-14))
+    root = top if short(top) <= 0 else crossing(short, low, top)
     for _ in range(MOST_STEPS):
         if root >= top or short(root) >= 0:
             break
@@ -286,7 +286,7 @@ def _to_roi(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: floa
     enough = max(i for i, total in enumerate(totals) if i == 0 or spare(total, fine=False) >= 0)
     if spare(totals[enough]) <= 0:
         return dearest
-    root = float(brentq(spare, totals[enough], totals[enough + 1], xtol=1e-12 * high, rtol=1e-14))
+    root = crossing(spare, totals[enough], totals[enough + 1])
     return _split(limits, root, root)
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from adresponse import words
 from adresponse.errors import ConfigError, did_you_mean
 from adresponse.horizon import Forecast, Outlook
+from adresponse.roots import crossing
 
 __all__ = ["ResponseCurve", "Returns", "Threshold", "curve", "returns"]
 
@@ -237,7 +237,7 @@ def _threshold(outlook: Outlook, rows: Vector, spend: Vector, exact: Callable[[f
         after = int(np.searchsorted(spend, at))
         left, right = float(spend[max(after - 1, 0)]), float(spend[after])
         if exact(left) >= 0 > exact(right):
-            at = float(brentq(exact, left, right, rtol=1e-12))
+            at = crossing(exact, left, right)
     return Threshold(at if math.isfinite(at) else None, low[0], high[0], "")
 
 
