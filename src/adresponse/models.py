@@ -21,7 +21,7 @@ from adresponse.errors import ModelError
 from adresponse.formula import Formula, Spread, Term
 from adresponse.schema import Contract
 
-__all__ = ["Coefficient", "LinearFit", "formula_of", "linear", "linear_fit", "load_estimator"]
+__all__ = ["Coefficient", "LinearFit", "covariance_of", "formula_of", "linear", "linear_fit", "load_estimator"]
 
 Vector = NDArray[np.float64]
 FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient: HC3 divides by what is left
@@ -118,23 +118,13 @@ def linear_fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float], contrac
     """
     if not _is_linear(pipeline):
         return None
-    regress = pipeline["regress"]
-    stretch, shift = _scaling(pipeline)
-    slopes = regress.coef_ * stretch
-    theta = np.concatenate([[regress.intercept_ + regress.coef_ @ shift], slopes])
-    free = np.flatnonzero(regress.coef_ != 0) if regress.positive else np.arange(X.shape[1])
-    z = X.to_numpy() * stretch + shift
-    design = np.column_stack([np.ones(len(X)), z[:, free]]) if regress.fit_intercept else z[:, free]
-    to_units = _to_units(stretch, shift, free, regress.fit_intercept)
-
-    observed = y.to_numpy()
-    residual = observed - (theta[0] + X.to_numpy() @ theta[1:])
-    df = len(observed) - design.shape[1]
-    classical, robust = _covariances(design, residual, df)
-    se = np.sqrt(np.diag(to_units @ classical @ to_units.T))
-    se_hc3 = np.sqrt(np.diag(to_units @ robust @ to_units.T))
-    held = np.setdiff1d(np.arange(X.shape[1]), free) + 1
+    found = _uncertainty(pipeline, X, y)
+    theta, residual, df, to_units = found.theta, found.residual, found.df, found.to_units
+    se = np.sqrt(np.diag(to_units @ found.classical @ to_units.T))
+    se_hc3 = np.sqrt(np.diag(to_units @ found.robust @ to_units.T))
+    held = np.setdiff1d(np.arange(X.shape[1]), found.free) + 1
     se[held] = se_hc3[held] = math.nan
+    observed = y.to_numpy()
 
     names = ("intercept", *contract.features)
     total = float(((observed - observed.mean()) ** 2).sum())
@@ -150,6 +140,17 @@ def linear_fit(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float], contrac
         formula=_formula(contract, coefficients),
         sentence=_in_words(contract, coefficients, r2, len(observed)),
     )
+
+
+def covariance_of(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float]) -> tuple[Vector, int] | None:
+    """HC3 covariance of (intercept, slopes) in the table's units, and its degrees of freedom; None for any other estimator.
+
+    Zero for what a sign constraint holds; see ``linear_fit``, whose robust errors are its diagonal.
+    """
+    if not _is_linear(pipeline):
+        return None
+    found = _uncertainty(pipeline, X, y)
+    return found.to_units @ found.robust @ found.to_units.T, found.df
 
 
 def formula_of(
@@ -173,6 +174,32 @@ def formula_of(
     numbers = zip(contract.features, stretch, shift, regress.coef_, strict=True)
     terms = tuple(Term(name, *(float(v) for v in values)) for name, *values in numbers)
     return Formula(contract, float(regress.intercept_), terms, spread, ranges, about)
+
+
+@dataclass(frozen=True)
+class _Uncertainty:
+    """Coefficients ``theta`` in the table's units, residuals, and both covariances on scaled columns, the map to units."""
+
+    theta: Vector
+    residual: Vector
+    df: int
+    free: NDArray[np.intp]
+    classical: Vector
+    robust: Vector
+    to_units: Vector
+
+
+def _uncertainty(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float]) -> _Uncertainty:
+    regress = pipeline["regress"]
+    stretch, shift = _scaling(pipeline)
+    theta = np.concatenate([[regress.intercept_ + regress.coef_ @ shift], regress.coef_ * stretch])
+    free = np.flatnonzero(regress.coef_ != 0) if regress.positive else np.arange(X.shape[1])
+    z = X.to_numpy() * stretch + shift
+    design = np.column_stack([np.ones(len(X)), z[:, free]]) if regress.fit_intercept else z[:, free]
+    residual = y.to_numpy() - (theta[0] + X.to_numpy() @ theta[1:])
+    df = len(X) - design.shape[1]
+    classical, robust = _covariances(design, residual, df)
+    return _Uncertainty(theta, residual, df, free, classical, robust, _to_units(stretch, shift, free, regress.fit_intercept))
 
 
 def _scaling(pipeline: Pipeline) -> tuple[Vector, Vector]:

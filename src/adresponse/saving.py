@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adresponse import __version__
+from adresponse import prospect as prospects
 from adresponse.errors import ModelError
 from adresponse.models import formula_of
 from adresponse.pyfunc import ResponseModel
@@ -62,6 +63,8 @@ def save(study: Study, model: Any, folder: Path, run_id: str, verbose: bool = Fa
         study.estimator, study.table.X.iloc[study.train], study.table.contract, study.spread, _about(study, model), modules
     )
     (folder / FORMULA).write_text(formula.to_json(), encoding="utf-8")
+    if (prospect := study.prospect(formula)) is not None:
+        (folder / prospects.FILE).write_text(prospect.to_json(), encoding="utf-8")
     responder = ResponseModel(formula, folder)
     rows = evaluation_rows(study.evaluation, study.estimator, study.table, study.train, formula.spread)
     refuse_disagreement(responder, study.estimator, rows.X)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
-from adresponse.formula import Spread
+from adresponse.formula import Formula, Spread
 from adresponse.gate import GateDecision
-from adresponse.models import LinearFit
+from adresponse.models import LinearFit, covariance_of
 from adresponse.profile import Profile
+from adresponse.prospect import Prospect, prospect_of, straight
 from adresponse.recommend import Recommendation
 from adresponse.table import AdTable
 from adresponse.tune import Leaderboard
@@ -71,3 +72,11 @@ class Study:
         """Predicted, lower and upper sales for new rows, each of shape (n_rows,), in the target's unit."""
         predicted = np.asarray(self.estimator.predict(X), dtype=float)
         return predicted, *self.spread.interval(predicted, level)
+
+    def prospect(self, formula: Formula) -> Prospect | None:
+        """What a plan needs of the model that ``formula`` is; None where it has no closed form."""
+        if not formula.closed:
+            return None
+        found = covariance_of(self.estimator, self.table.X.iloc[self.train], self.table.y.iloc[self.train])
+        covariance, degrees = found or (None, 0)
+        return prospect_of(self.table.contract, self.table.frame, straight(formula), covariance=covariance, degrees=degrees)

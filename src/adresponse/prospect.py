@@ -1,0 +1,248 @@
+"""What does a fitted model know of the periods to come: base sales, curves, today's spend, and how sure all that is?
+
+It rests in ``prospect.json`` beside the formula, so that a server or a command can plan without the table and without
+scikit-learn. Where a table has markets, everything is for an average market.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adresponse.baseline import Baseline
+from adresponse.curved import Curves
+from adresponse.curves import Response
+from adresponse.errors import ConfigError, ModelError
+from adresponse.formula import Formula
+from adresponse.horizon import Outlook, Precision
+from adresponse.schema import Contract
+
+__all__ = ["FILE", "Prospect", "prospect_of", "straight"]
+
+Vector = NDArray[np.float64]
+FILE = "prospect.json"
+SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 1
+RECENT = 13  # periods whose mean spend is today's
+LONGEST = 520  # periods that can be planned: ten years of weeks
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """All that a plan needs.
+
+    Parameters
+    ----------
+    contract : Contract
+        Channels and units.
+    curves : Curves
+        Base sales and responses; a straight line is a response of shape ``linear``.
+    today : dict of str to float
+        Spend of each channel per period now: the mean of the last periods, or of all rows where there are no dates.
+    seen : dict of str to (float, float)
+        Lowest and highest spend per period among the rows fitted.
+    before : dict of str to tuple of float
+        Spend of the last periods, the oldest first.
+    controls : dict of str to float
+        What each control is taken to be: its mean over the rows that give ``today``.
+    last : int
+        The last period known; plans begin with the next one. 0 without dates.
+    covariance : tuple of tuple of float, or None
+        Of the base per period and the coefficients of the channels, robust (HC3), where the model is a straight line.
+    degrees : int
+        Degrees of freedom of that.
+    draws : tuple of Curves
+        Alternatives that the fit allows, where it is a model of curves.
+    """
+
+    contract: Contract
+    curves: Curves
+    today: dict[str, float]
+    seen: dict[str, tuple[float, float]]
+    before: dict[str, tuple[float, ...]]
+    controls: dict[str, float]
+    last: int = 0
+    covariance: tuple[tuple[float, ...], ...] | None = None
+    degrees: int = 0
+    draws: tuple[Curves, ...] = ()
+
+    @property
+    def dated(self) -> bool:
+        """Whether there are periods, so that a horizon can be asked for."""
+        return self.curves.dated
+
+    def outlook(self, horizon: int = 1) -> Outlook:
+        """What is known of the next ``horizon`` periods (1 where there are no dates).
+
+        Raises
+        ------
+        ConfigError
+            If the horizon is out of range.
+        """
+        if not 1 <= horizon <= (LONGEST if self.dated else 1):
+            rule = f"give 1 to {LONGEST} periods" if self.dated else "the model has no dates, so a plan is for one row"
+            raise ConfigError(f"horizon={horizon} cannot be planned; {rule}.")
+        target, channel = self.contract.target, self.contract.channels[0]
+        precision = None if self.covariance is None else Precision(np.array(self.covariance), self.degrees)
+        return Outlook(
+            responses=self.curves.responses,
+            base=self._base(self.curves.baseline, horizon),
+            today=self.today,
+            seen=self.seen,
+            before=self.before,
+            draws=[draw.responses for draw in self.draws],
+            draw_bases=np.array([self._base(draw.baseline, horizon) for draw in self.draws]) if self.draws else (),
+            precision=precision,
+            sold=self.contract[target].unit,
+            money=self.contract[channel].unit,
+        )
+
+    def dates(self, horizon: int) -> list[str]:
+        """The dates of the next periods, as ISO 8601."""
+        calendar = self.curves.baseline.calendar
+        return [] if calendar is None else [calendar.date(self.last + 1 + i) for i in range(horizon)]
+
+    def _base(self, baseline: Baseline, horizon: int) -> Vector:
+        """Base sales of the next periods, the mean over the markets where there are some."""
+        controls = {name: np.full(horizon, self.controls[name]) for name in baseline.controls}
+        dates = np.array(self.dates(horizon), dtype="datetime64[s]") if baseline.calendar is not None else None
+        markets = list(baseline.markets) or [None]
+        each = [baseline.sales(horizon, dates, controls, None if name is None else np.full(horizon, name)) for name in markets]
+        return np.asarray(np.mean(each, axis=0))
+
+    def to_json(self) -> str:
+        """The text of ``prospect.json``."""
+        value = {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "reads": "what a plan needs: base sales and curves, today's spend, the ranges seen, and how sure the fit is",
+            "contract": self.contract.to_dict(),
+            "curves": self.curves.to_dict(),
+            "today": self.today,
+            "seen": self.seen,
+            "before": self.before,
+            "controls": self.controls,
+            "last": self.last,
+            "covariance": self.covariance,
+            "degrees": self.degrees,
+            "draws": [{**draw.to_dict(), "history": None} for draw in self.draws],
+        }
+        return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """What ``to_json`` gave.
+
+        Raises
+        ------
+        ModelError
+            If the text is no prospect, or one of a newer schema version.
+        """
+        try:
+            given = json.loads(text)
+            if given["schema"] != SCHEMA or given["schema_version"] > SCHEMA_VERSION:
+                raise ModelError(f"{FILE} is of schema {given['schema']} {given['schema_version']}; update adresponse.")
+            return cls._from_dict(given)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{FILE} cannot be read ({type(error).__name__}: {error}).") from error
+
+    @classmethod
+    def _from_dict(cls, given: Mapping[str, Any]) -> Self:
+        covariance = given["covariance"]
+        return cls(
+            Contract.from_dict(given["contract"]),
+            Curves.from_dict(given["curves"]),
+            {str(k): float(v) for k, v in given["today"].items()},
+            {str(k): (float(low), float(high)) for k, (low, high) in given["seen"].items()},
+            {str(k): tuple(map(float, v)) for k, v in given["before"].items()},
+            {str(k): float(v) for k, v in given["controls"].items()},
+            int(given["last"]),
+            None if covariance is None else tuple(tuple(map(float, row)) for row in covariance),
+            int(given["degrees"]),
+            tuple(map(Curves.from_dict, given["draws"])),
+        )
+
+
+def prospect_of(
+    contract: Contract,
+    frame: pd.DataFrame,
+    curves: Curves,
+    *,
+    covariance: Vector | None = None,
+    degrees: int = 0,
+    draws: Sequence[Curves] = (),
+) -> Prospect:
+    """The prospect of a model fitted on the rows of ``frame``.
+
+    Parameters
+    ----------
+    contract : Contract
+        Columns and units.
+    frame : DataFrame
+        All rows known, fitted or held out, so that ``today`` and ``before`` are the newest; the contract's columns.
+    curves : Curves
+        The fitted model.
+    covariance, degrees, draws
+        See ``Prospect``; the covariance is of (intercept, channels, controls) here, and NaN where it is not known.
+    """
+    calendar = curves.baseline.calendar
+    controls, channels = list(contract.controls), list(contract.channels)
+    periods = None if calendar is None else calendar.period(frame[str(contract.date)].to_numpy())
+    last = 0 if periods is None else int(periods.max())
+    recent = frame if periods is None else frame[periods > last - RECENT]
+    known = {name: float(recent[name].mean()) for name in controls}
+    return Prospect(
+        contract=contract,
+        curves=curves,
+        today={name: float(recent[name].mean()) for name in channels},
+        seen={name: (float(frame[name].min()), float(frame[name].max())) for name in channels},
+        before={} if periods is None else _before(frame[channels], periods, last, curves),
+        controls=known,
+        last=last,
+        covariance=None if covariance is None else _of_base(covariance, len(channels), list(known.values())),
+        degrees=degrees,
+        draws=tuple(draws),
+    )
+
+
+def _before(spend: pd.DataFrame, periods: NDArray[np.int64], last: int, curves: Curves) -> dict[str, tuple[float, ...]]:
+    """Mean spend of a market in each of the last periods; where none is known, the channel's mean."""
+    reach = max(len(r.weights) for r in curves.responses) - 1
+    means = spend.groupby(periods).mean()
+    whole = means.reindex(range(last - reach + 1, last + 1)).fillna(spend.mean())
+    return {str(name): tuple(map(float, column)) for name, column in whole.items()}
+
+
+def _of_base(covariance: Vector, channels: int, controls: list[float]) -> tuple[tuple[float, ...], ...] | None:
+    """The covariance of (base at given controls, channels) from that of (intercept, channels, controls)."""
+    if not np.isfinite(covariance).all():
+        return None
+    onto = np.zeros((1 + channels, len(covariance)))
+    onto[:, : 1 + channels] = np.eye(1 + channels)
+    onto[0, 1 + channels :] = controls
+    return tuple(tuple(map(float, row)) for row in onto @ covariance @ onto.T)
+
+
+def straight(formula: Formula) -> Curves:
+    """A straight line as a model of curves: each channel a response of shape ``linear``, each control in the base.
+
+    Raises
+    ------
+    ModelError
+        If the formula is no straight line.
+    """
+    if not formula.terms:
+        raise ModelError(
+            "The model has no closed formula, so what a channel brings cannot be told apart; it cannot be planned."
+        )
+    slopes = {term.column: term.coefficient * term.scale for term in formula.terms}
+    level = math.fsum([formula.intercept, *(term.coefficient * term.shift for term in formula.terms)])
+    controls = {name: slopes[name] for name in formula.contract.controls}
+    responses = tuple(Response(name, "linear", 1.0, 1.0, slopes[name]) for name in formula.contract.channels)
+    return Curves(Baseline(level, controls=controls), responses)

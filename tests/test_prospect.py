@@ -1,0 +1,103 @@
+"""What a plan needs of a model comes back as it was stored, and is right where it can be computed by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import stored_example
+from adresponse.baseline import Baseline
+from adresponse.curved import Curves, History
+from adresponse.curves import Response
+from adresponse.errors import ConfigError, ModelError
+from adresponse.models import formula_of
+from adresponse.periods import Calendar
+from adresponse.planning import best_plan
+from adresponse.prospect import Prospect, prospect_of, straight
+from adresponse.schema import Contract
+from adresponse.wishes import Wish
+
+WEEKLY = Contract.build(target="sales", channels=["tv", "search"], controls=["price"], date="week", market="region")
+
+
+def line() -> Prospect:
+    study = stored_example.three_channels()
+    formula = formula_of(study.estimator, study.table.X, study.table.contract, study.spread, {})
+    found = study.prospect(formula)
+    assert found is not None
+    return found
+
+
+def weekly() -> Prospect:
+    weeks = pd.date_range("2024-01-01", periods=60, freq="W-MON")
+    frame = pd.DataFrame({"week": np.repeat(weeks, 2), "region": ["North", "South"] * 60})
+    frame["tv"] = np.arange(120.0)
+    frame["search"] = 5.0
+    frame["price"] = 2.0
+    frame["sales"] = 1.0
+    calendar = Calendar.of(weeks)
+    base = Baseline(100.0, 12.0, (3.0, 4.0), {"price": -5.0}, {"North": 0.0, "South": 10.0}, calendar, 59)
+    responses = (Response("tv", "hill", 50.0, 1.2, 30.0, (0.6, 0.3, 0.1)), Response("search", "log", 4.0, 1.0, 7.0))
+    rows = ((1.0, 2.0), (3.0, 4.0))
+    curves = Curves(base, responses, History(59, (10.0, 5.0), {"North": rows, "South": rows}))
+    return prospect_of(WEEKLY, frame, curves, draws=[curves, curves])
+
+
+@pytest.mark.parametrize("made", [line, weekly])
+def test_it_comes_back_as_it_was_stored(made: object) -> None:
+    found = made()  # type: ignore[operator]
+    back = Prospect.from_json(found.to_json())
+    assert back.to_json() == found.to_json()
+    assert (back.contract, back.today, back.before, back.covariance) == (
+        found.contract,
+        found.today,
+        found.before,
+        found.covariance,
+    )
+
+
+def test_a_line_is_the_formula_and_its_robust_covariance() -> None:
+    study, found = stored_example.three_channels(), line()
+    outlook = found.outlook()
+    assert study.linear is not None
+    slopes = [c.estimate for c in study.linear.coefficients[1:]]
+    assert [r.coefficient for r in outlook.responses] == pytest.approx(slopes, rel=1e-12)
+    covariance = np.array(found.covariance)
+    errors = [c.se_hc3 for c in study.linear.coefficients]
+    assert np.sqrt(np.diag(covariance)) == pytest.approx(errors, rel=1e-9)
+    plan = best_plan(outlook, Wish())
+    spent = study.table.X[list(outlook.channels)].mean()
+    assert plan.today_total == pytest.approx(spent.sum(), rel=1e-12)
+    by_hand = study.linear.coefficients[0].estimate + float(spent.to_numpy() @ slopes)
+    assert plan.today_sales == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_the_next_periods_by_hand() -> None:
+    found = weekly()
+    assert found.dates(2) == ["2025-02-24T00:00:00", "2025-03-03T00:00:00"]
+    angle = 2 * np.pi * np.array(found.dates(2), dtype="datetime64[s]").astype(int) / (365.2425 * 86400)
+    by_hand = 100 + 12 * np.array([60, 61]) / 59 + 3 * np.sin(angle) + 4 * np.cos(angle) - 5 * 2 + (0 + 10) / 2
+    np.testing.assert_allclose(np.asarray(found.outlook(2).base), by_hand, rtol=1e-12)
+    assert found.before["tv"] == (116.5, 118.5)  # mean over the two markets in the last two weeks
+    assert found.today["tv"] == pytest.approx(np.arange(94, 120).mean())  # the last 13 weeks
+
+
+@pytest.mark.parametrize(("made", "horizon"), [(line, 2), (weekly, 0), (weekly, 521)])
+def test_a_horizon_that_cannot_be_planned_is_refused(made: object, horizon: int) -> None:
+    with pytest.raises(ConfigError, match=f"horizon={horizon} cannot be planned"):
+        made().outlook(horizon)  # type: ignore[operator]
+
+
+def test_what_is_no_prospect_is_refused() -> None:
+    for text in ("{}", "[]", "x", '{"schema": "adresponse/prospect", "schema_version": 99}'):
+        with pytest.raises(ModelError):
+            Prospect.from_json(text)
+
+
+def test_a_model_without_closed_form_has_none() -> None:
+    study = stored_example.curved()
+    formula = formula_of(study.estimator, study.table.X, study.table.contract, study.spread, {})
+    assert study.prospect(formula) is None
+    with pytest.raises(ModelError, match="cannot be planned"):
+        straight(formula)
