@@ -32,6 +32,7 @@ __all__ = ["CSV", "FEW", "FORMS", "JSON", "PARQUET", "Asked", "Reader"]
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 FEW = 32  # rows up to which Python's floats are about as quick as numpy's arrays; numpy is loaded for more
+BEGINNING = 40  # bytes within which a body names its form, if it begins with it
 LONG = 2048  # bytes from which a table's numbers are read in one piece rather than row by row
 HEADERS_KEPT = 64  # different header lines of CSV that are remembered
 UNPACKED = 32  # how many times larger than the largest body a Parquet file may become
@@ -270,6 +271,8 @@ class _Long:
 
 def _long(body: bytes, width: int) -> _Long | None:
     """The same for rows that are plainly right, each a list of ``width`` numerals; else None."""
+    if b'{"dataframe_split"' not in body[:BEGINNING]:
+        return None
     start, stop = body.find(b"[["), body.rfind(b"]]") + 1
     if not (0 <= start < stop and body.endswith((b'"data": ', b'"data":'), 0, start)):
         return None
@@ -415,7 +418,7 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
             if asked.params is not None and asked.params.interval is not unset:
                 expected += 1
                 level = asked.params.interval
-        return (few, columns, level) if len(body) - len(body.translate(None, b":")) == expected + 1 else None
+        return (few, columns, level) if body.count(b":") == expected + 1 else None
 
     return quick
 
