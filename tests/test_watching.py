@@ -129,10 +129,11 @@ def test_chow_and_wald_are_those_of_statsmodels() -> None:
 
 
 def test_a_change_alone_is_the_restricted_estimate() -> None:
-    """With one covariance for both sides known, only TV's slope moving is generalised least squares on its column alone."""
+    """With the covariance of both sides known, only one term moving is generalised least squares on its column alone."""
     contract, before = panel()
     now = panel(3, 80)[1]
     relation = relation_of(contract, before, now)
+    assert not any(t.named for t in (relation.level, *relation.slopes))
     fits = [sm.OLS(f["Sales"], sm.add_constant(f[["TV", "Radio"]])).fit() for f in (before, now)]
     delta = (fits[1].params - fits[0].params).to_numpy()
     precision = np.linalg.inv(fits[0].cov_HC3 + fits[1].cov_HC3)
@@ -140,6 +141,44 @@ def test_a_change_alone_is_the_restricted_estimate() -> None:
         only = np.eye(3)[:, [i]]
         gls = np.linalg.solve(only.T @ precision @ only, only.T @ precision @ delta)[0]
         assert term.alone == pytest.approx(gls)
+
+
+@pytest.mark.parametrize(
+    ("moves", "named"),
+    [
+        ({"TV": -0.02}, {"TV"}),
+        ({"Radio": -0.07}, {"Radio"}),  # which TV could explain, too, if it had to alone
+        ({"": -2.0}, {""}),  # all sell less: no channel is to blame
+        ({"TV": 0.04, "Radio": -0.1}, {"TV", "Radio"}),  # one brings more, the other nothing any more
+        ({}, set()),
+    ],
+)
+def test_the_term_that_moved_is_named_and_no_other(moves: dict[str, float], named: set[str]) -> None:
+    right = 0
+    for seed in range(40):
+        contract, before = panel(2 * seed)
+        now = panel(2 * seed + 1, 200)[1]
+        for name, by in moves.items():
+            now["Sales"] += by * (now[name] if name else 1.0)
+        relation = relation_of(contract, before, now)
+        right += {t.name for t in (relation.level, *relation.slopes) if t.named} == named
+    assert right >= 30  # the best of three terms is at times another than the true one
+
+
+def test_a_channel_that_is_not_to_blame_is_said_not_to_be() -> None:
+    contract, before = panel(10)
+    now = panel(11, 300)[1].assign(Sales=lambda f: f.Sales - 0.08 * f.Radio)
+    fit = sm.OLS(before["Sales"], sm.add_constant(before[["TV", "Radio"]])).fit()
+
+    def predict(frame: pd.DataFrame) -> Any:
+        return fit.predict(sm.add_constant(frame[["TV", "Radio"]], has_constant="add"))
+
+    found = watch(Champion(contract, before, predict), now)
+    assert found.reasons[0].startswith("Radio brings")
+    tv = next(t for t in found.tests if t.title == "TV brings less")
+    assert tv.found
+    assert "but Radio explains it better" in tv.sentence
+    assert not any(r.startswith("TV") for r in found.reasons)
 
 
 def test_a_feature_that_did_not_vary_is_left_out_and_the_others_are_told() -> None:
@@ -202,7 +241,7 @@ def test_coverage_is_counted_and_tested_with_the_chance_of_its_calibration() -> 
     assert found.errors.coverage is not None
     assert found.errors.coverage.inside == inside
     exact = stats.binomtest(inside, 100).proportion_ci(0.95)
-    assert (found.errors.coverage.low, found.errors.coverage.high) == (exact.low, exact.high)
+    assert (found.errors.coverage.low, found.errors.coverage.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
     held = next(t for t in found.tests if t.name == "coverage")
     # 181 is the rank of the 90 % quantile among 200 scores: ceil(0.9 * 201)
     assert held.p == pytest.approx(stats.betabinom.cdf(inside, 100, 181, 20))

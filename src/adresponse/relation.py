@@ -26,10 +26,12 @@ DRAWN = 300  # rows of each side that a page draws
 class SlopeChange:
     """What one more unit of a feature brought before and brings now, in the target's unit; intervals of 95 %.
 
-    ``change`` leaves every other term free to move too; ``alone`` is the change if nothing else moved, which is told with
-    fewer rows and is what is tested. ``share`` is ``alone`` as a share of ``before``; ``detectable`` is the loss, as such a
-    share, that would have been found in four of five cases. ``name`` is empty for the level, what is sold without spend.
-    ``p_less`` and ``p_more`` are one-sided.
+    ``change`` leaves every other term free to move too; ``alone`` is the change if no term moved but this and the ones that are
+    ``named``, which is told with fewer rows. ``share`` is ``alone`` as a share of ``before``. ``named`` terms are the fewest
+    that explain what moved. ``p_less`` and ``p_more`` test, one-sided, whether it moved as the only one, and ``found`` says
+    whether they did; so one that is found need not be named: a loss of one channel lowers sales, which another could explain
+    nearly as well. ``detectable`` is the loss, as a share, that the test finds in four of five cases. ``name`` is empty for
+    the level, what is sold without spend.
     """
 
     name: str
@@ -46,6 +48,7 @@ class SlopeChange:
     p_less: float
     p_more: float
     found: bool
+    named: bool
     sentence: str
 
 
@@ -148,18 +151,27 @@ def moved(
     covariance = (fits[0].covariance + fits[1].covariance) * tie
     if np.linalg.matrix_rank(covariance) < k:
         return None
-    precision = np.linalg.inv(covariance)
+    precision = np.asarray(np.linalg.inv(covariance), dtype=float)
     base = np.linalg.lstsq(designs[0], predicted[0], rcond=None)[0]
     free = len(new) - k
     degrees = (k, len(reference) + len(new) - 2 * k)
     chow_f = _chow(designs, errors, fits, degrees) / tie
     wald_f = float(change @ precision @ change) / k
     levels = (level_less(1 / max(len(names), 1)), level_more(1 / max(len(names), 1)))
+    named = _explained(change, precision, free, sum(levels))
     terms = tuple(
-        _term(contract, name, (base[i] / u, change[i] / u, math.sqrt(covariance[i, i]) / u),
-              (precision[i] @ change / precision[i, i] / u, 1 / math.sqrt(precision[i, i]) / u), free, levels)
+        _term(
+            contract,
+            name,
+            (base[i] / u, change[i] / u, math.sqrt(covariance[i, i]) / u),
+            _if_only(change, precision, [i], i, u),
+            _if_only(change, precision, named if i in named else [*named, i], i, u),
+            i in named,
+            free,
+            levels,
+        )
         for i, (name, u) in enumerate(zip(["", *names], unit, strict=True))
-    )  # fmt: skip
+    )
     means = reference[names].mean().to_numpy()
     lines = tuple(
         _line(contract.target, reference, new, names, i, means, base / unit, (base + change) / unit) for i in range(len(names))
@@ -184,38 +196,60 @@ def _chow(designs: Sequence[Vector], errors: Sequence[Vector], fits: Sequence[_F
     return (together - apart) / degrees[0] / (apart / degrees[1]) if apart else math.inf if together else 0.0
 
 
+def _if_only(change: Vector, precision: Vector, terms: Sequence[int], i: int, unit: float = 1.0) -> tuple[float, float]:
+    """Change of term ``i`` and its error where only ``terms`` moved: generalised least squares of the changes on them."""
+    at = list(terms)
+    covariance = np.linalg.inv(precision[np.ix_(at, at)])
+    j = at.index(i)
+    estimate = float((covariance @ (precision[at] @ change))[j])
+    return estimate / unit, math.sqrt(covariance[j, j]) / unit
+
+
+def _explained(change: Vector, precision: Vector, degrees: int, level: float) -> list[int]:
+    """The fewest terms that explain what moved, the clearest first; each next one must leave chance behind at ``level``."""
+    named: list[int] = []
+    while left := [j for j in range(len(change)) if j not in named]:
+        moves = {j: _if_only(change, precision, [*named, j], j) for j in left}
+        best = max(left, key=lambda j: abs(moves[j][0]) / moves[j][1])
+        estimate, error = moves[best]
+        if 2 * float(stats.t.sf(abs(estimate) / error, degrees)) > level:
+            break
+        named.append(best)
+    return named
+
+
 def _term(
     contract: Contract,
     name: str,
     free: tuple[float, float, float],
-    alone: tuple[float, float],
+    only: tuple[float, float],
+    told: tuple[float, float],
+    named: bool,
     degrees: int,
     levels: tuple[float, float],
 ) -> SlopeChange:
-    """One term from ``(before, change, error of the change)`` and ``(change alone, its error)``, each in its own unit."""
+    """One term from ``(before, change, error)``, and ``(change, error)`` as the only one and beside those named."""
     before, change, error = map(float, free)
-    by_itself, its_error = map(float, alone)
+    by_itself, its_error = told
     reach = float(stats.t.ppf((1 + INTERVAL) / 2, degrees))
-    less, more = (float(f(by_itself / its_error, degrees)) for f in (stats.t.cdf, stats.t.sf))
+    less, more = (float(f(only[0] / only[1], degrees)) for f in (stats.t.cdf, stats.t.sf))
     found = bool(name) and (less <= levels[0] or more <= levels[1])
     needs = float(stats.t.isf(levels[0], degrees)) + float(stats.norm.ppf(0.8))
     share = by_itself / abs(before) if before else math.copysign(math.inf, by_itself) if by_itself else 0.0
     low, high = by_itself - reach * its_error, by_itself + reach * its_error
     return SlopeChange(
         name, before, before + change, change, change - reach * error, change + reach * error, by_itself, low, high, share,
-        needs * its_error / abs(before) if before else math.inf, less, more, found,
-        _sentence(contract, name, before, by_itself, (low, high), share, min(less, more) * 2),
+        needs * only[1] / abs(before) if before else math.inf, less, more, found, named,
+        _sentence(contract, name, before, by_itself, (low, high), share),
     )  # fmt: skip
 
 
-def _sentence(
-    contract: Contract, name: str, before: float, change: float, ends: tuple[float, float], share: float, p: float
-) -> str:
+def _sentence(contract: Contract, name: str, before: float, change: float, ends: tuple[float, float], share: float) -> str:
     unit = contract[contract.target].unit
     said = f" {unit}" if unit else ""
     now = f"{words.number(before + change, 3)} instead of {words.number(before, 3)}"
     low, high = (words.number(before + e, 3) for e in ends)
-    figures = f"{now} (95 % interval {low} to {high}; {words.p_value(min(p, 1.0))})"
+    figures = f"{now} (95 % interval {low} to {high})"
     if not name:
         return f"Without spend {words.number(abs(change), 3)}{said} {'less' if change < 0 else 'more'} is sold: {figures}."
     if contract[name].role == "control" or before <= 0 or not math.isfinite(share):

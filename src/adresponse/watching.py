@@ -307,8 +307,10 @@ def watch(champion: Champion, raw: pd.DataFrame, rules: WatchRules | None = None
         tests += held
     elif not any(f.severity == "stop" for f in arrived.findings) and len(new):
         told.append(_unknown_sales(contract, sizes, rules))
-    findings = [*arrived.findings, *_found(tests), *drift_findings, *told]
-    verdict, reasons = _verdict(arrived, tests, _known_outside(champion, new.loc[known]), sizes, rules)
+    said = _told(tests, relation)
+    findings = [*arrived.findings, *_found(said), *drift_findings, *told]
+    outside = _known_outside(champion, new.loc[known])
+    verdict, reasons = _verdict(arrived, said, errors is not None, outside, sizes, rules)
     return Watch(
         verdict=verdict,
         sentence=_sentence(verdict, reasons),
@@ -419,9 +421,9 @@ def _relation_tests(relation: Relation | None, level: _Level) -> Iterator[Held]:
         return
     for s in relation.slopes:
         share = 1 / len(relation.slopes)
-        name = "less" if s.alone < 0 else "more"
-        at = level.of(WEIGHTS[name] * share, one_sided=True)
-        yield Held(name, f"{s.name} brings {name}", min(s.p_less, s.p_more), at, s.found, s.sentence)
+        name = "less" if s.p_less < s.p_more else "more"
+        at, p = level.of(WEIGHTS[name] * share, one_sided=True), min(s.p_less, s.p_more)
+        yield Held(name, f"{s.name} brings {name}", p, at, s.found, _slope_sentence(s, relation, p))
     at = level.of(WEIGHTS["relation"])
     sentence = (
         f"Level and slopes together are {'other than' if relation.wald_p <= at else 'within chance of what they were'} "
@@ -429,6 +431,14 @@ def _relation_tests(relation: Relation | None, level: _Level) -> Iterator[Held]:
         f"{words.p_value(relation.wald_p)}; Chow F = {words.number(relation.chow_f, 3)}, {words.p_value(relation.chow_p)})."
     )
     yield Held("relation", "Level and slopes moved", relation.wald_p, at, relation.wald_p <= at, sentence)
+
+
+def _slope_sentence(s: SlopeChange, relation: Relation, p: float) -> str:
+    """What a slope's test found; where another term explains it better, that one."""
+    others = [t.name or "the level" for t in (relation.level, *relation.slopes) if t.named]
+    if s.found and not s.named and others:
+        return f"{s.name} alone would explain what moved ({words.p_value(p)}), but {words.listing(others)} explains it better."
+    return s.sentence
 
 
 def _predict(champion: Champion, frame: pd.DataFrame) -> Vector:
@@ -563,13 +573,21 @@ def _ratio_interval(before: Vector, now: Vector, rules: WatchRules) -> tuple[flo
 
 
 def _coverage(spread: Spread | None, predicted: Vector, errors: Vector) -> Coverage | None:
-    """Share of new rows inside their 90 % interval, with its exact interval (Clopper and Pearson 1934)."""
+    """Share of new rows inside their 90 % interval, with its exact interval."""
     if spread is None or spread.highest_level < COVERED:
         return None
     low, high = spread.interval(predicted, COVERED)
     inside = int((np.abs(errors) <= (high - low) / 2).sum())
-    exact = stats.binomtest(inside, len(errors)).proportion_ci(INTERVAL)
-    return Coverage(COVERED, inside / len(errors), len(errors), float((high - low).mean()), inside, exact.low, exact.high)
+    low_share, high_share = _exact(inside, len(errors))
+    return Coverage(COVERED, inside / len(errors), len(errors), float((high - low).mean()), inside, low_share, high_share)
+
+
+def _exact(inside: int, rows: int) -> tuple[float, float]:
+    """The exact 95 % interval of a share (Clopper and Pearson 1934), by the quantiles of the beta distribution."""
+    tail = (1 - INTERVAL) / 2
+    low = float(stats.beta.ppf(tail, inside, rows - inside + 1)) if inside else 0.0
+    high = float(stats.beta.isf(tail, inside + 1, rows - inside)) if inside < rows else 1.0
+    return low, high
 
 
 def _coverage_test(covered: Coverage, spread: Spread, tie: float, level: _Level) -> Held:
@@ -621,7 +639,7 @@ def _range(champion: Champion, new: pd.DataFrame, known: NDArray[np.bool_], leve
 # --- verdict
 
 CODE = {
-    "less": "W014", "more": "W014", "relation": "W014", "errors": "W015", "bias": "W016", "coverage": "W017",
+    "relation": "W014", "errors": "W015", "bias": "W016", "coverage": "W017",
     "spread": "W018", "range": "W012",
 }  # fmt: skip
 ADVICE = {
@@ -634,8 +652,18 @@ ADVICE = {
 }
 
 
-def _found(tests: Sequence[Held]) -> Iterator[Finding]:
-    yield from (Finding(CODE[t.name], "review", t.sentence, ADVICE[CODE[t.name]]) for t in tests if t.found)
+def _told(tests: Sequence[Held], relation: Relation | None) -> list[tuple[str, str]]:
+    """What was found, as pairs of the group and the sentence: for the relation the fewest terms that explain it."""
+    found = [(GROUP.get(t.name, t.name), t.sentence) for t in tests if t.found]
+    terms = () if relation is None else (relation.level, *relation.slopes)
+    named = [("relation", t.sentence) for t in sorted(terms, key=lambda t: min(t.p_less, t.p_more)) if t.named]
+    if not named or "relation" not in {group for group, _ in found}:
+        return found
+    return [*named, *(f for f in found if f[0] != "relation")]
+
+
+def _found(told: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    yield from (Finding(CODE[group], "review", sentence, ADVICE[CODE[group]]) for group, sentence in told)
 
 
 def _unknown_sales(contract: Contract, sizes: Sizes, rules: WatchRules) -> Finding:
@@ -653,16 +681,15 @@ def _unknown_sales(contract: Contract, sizes: Sizes, rules: WatchRules) -> Findi
 
 
 def _verdict(
-    arrived: Arrivals, tests: Sequence[Held], known_outside: bool, sizes: Sizes, rules: WatchRules
+    arrived: Arrivals, told: Sequence[tuple[str, str]], tested: bool, known_outside: bool, sizes: Sizes, rules: WatchRules
 ) -> tuple[Literal["keep", "retrain", "stop"], tuple[str, ...]]:
     broken = [f.message for f in arrived.findings if f.severity == "stop" and f.code in rules.stop_on]
     if broken:
         return "stop", tuple(broken)
-    moved_on = [t.sentence for t in tests if t.found and GROUP.get(t.name, t.name) in rules.retrain_on
-                and (t.name != "range" or known_outside)]  # fmt: skip
-    if moved_on:
-        return "retrain", tuple(moved_on)
-    return "keep", tuple(_keep(tests, sizes))
+    leading = [sentence for group, sentence in told if group in rules.retrain_on and (group != "range" or known_outside)]
+    if leading:
+        return "retrain", tuple(leading)
+    return "keep", tuple(_keep([sentence for _, sentence in told], tested, sizes))
 
 
 def _known_outside(champion: Champion, new: pd.DataFrame) -> bool:
@@ -673,17 +700,16 @@ def _known_outside(champion: Champion, new: pd.DataFrame) -> bool:
     )
 
 
-def _keep(tests: Sequence[Held], sizes: Sizes) -> Iterator[str]:
-    aside = [t.sentence for t in tests if t.found]
+def _keep(aside: Sequence[str], tested: bool, sizes: Sizes) -> Iterator[str]:
     if sizes.file > sizes.new + sizes.repeated + sizes.revised + sizes.bad:
         yield "Nothing was compared: the file is not the table that the model stood on, though by the rules that is no stop."
     elif sizes.new == 0:
         yield "There is no new row to look at."
     elif sizes.with_sales == 0:
         yield f"Sales are not known for the {words.count(sizes.new, 'new row')}; nothing keeps them from being scored."
-    elif not any(t.name in CODE and t.name != "range" for t in tests):
+    elif not tested:
         yield f"{words.count(sizes.with_sales, 'row')} with known sales are too few rows to tell whether anything moved."
-    else:
+    elif not aside:
         yield f"Nothing moved by more than chance in {words.count(sizes.with_sales, 'new row')} with known sales."
     yield from (f"Found, but no reason for a new fit by the rules: {sentence}" for sentence in aside)
 
