@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +30,7 @@ Vector = NDArray[np.float64]
 FILE = "prospect.json"
 SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 1
 RECENT = 13  # periods whose mean spend is today's
+POINTS = 200  # of a channel that are kept to be drawn
 LONGEST = 520  # periods that can be planned: ten years of weeks
 
 
@@ -59,6 +60,9 @@ class Prospect:
         Degrees of freedom of that.
     draws : tuple of Curves
         Alternatives that the fit allows, where it is a model of curves.
+    points : dict of str to tuple of (float, float)
+        For each channel some rows fitted: spend at work in a period, and sales less what everything else is thought to
+        bring; what a response curve is drawn through.
     """
 
     contract: Contract
@@ -71,6 +75,7 @@ class Prospect:
     covariance: tuple[tuple[float, ...], ...] | None = None
     degrees: int = 0
     draws: tuple[Curves, ...] = ()
+    points: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
     @property
     def dated(self) -> bool:
@@ -132,6 +137,7 @@ class Prospect:
             "covariance": self.covariance,
             "degrees": self.degrees,
             "draws": [{**draw.to_dict(), "history": None} for draw in self.draws],
+            "points": self.points,
         }
         return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -166,6 +172,7 @@ class Prospect:
             None if covariance is None else tuple(tuple(map(float, row)) for row in covariance),
             int(given["degrees"]),
             tuple(map(Curves.from_dict, given["draws"])),
+            {str(k): tuple((float(x), float(y)) for x, y in v) for k, v in given["points"].items()},
         )
 
 
@@ -208,7 +215,23 @@ def prospect_of(
         covariance=None if covariance is None else _of_base(covariance, len(channels), list(known.values())),
         degrees=degrees,
         draws=tuple(draws),
+        points=_points(contract, frame, curves),
     )
+
+
+def _points(contract: Contract, frame: pd.DataFrame, curves: Curves) -> dict[str, tuple[tuple[float, float], ...]]:
+    """Partial residuals: what is left of sales for each channel when all else is taken away, of evenly spaced rows."""
+    columns = [frame[name].to_numpy(dtype=float) for name in contract.features]
+    dates = frame[str(contract.date)].to_numpy() if curves.dated else None
+    markets = frame[str(contract.market)].to_numpy(dtype=str) if curves.placed else None
+    base, added = curves.parts(columns, dates, markets)
+    carried = curves.carried(columns[: len(added)], dates, markets)
+    left = frame[contract.target].to_numpy(dtype=float) - base - np.sum(added, axis=0)
+    rows = np.unique(np.linspace(0, len(frame) - 1, min(len(frame), POINTS)).astype(int))
+    return {
+        r.channel: tuple((float(x[i] / r.reach), float(part[i] + left[i])) for i in rows)
+        for r, x, part in zip(curves.responses, carried, added, strict=True)
+    }
 
 
 def _before(spend: pd.DataFrame, periods: NDArray[np.int64], last: int, curves: Curves) -> dict[str, tuple[float, ...]]:
