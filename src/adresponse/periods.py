@@ -55,7 +55,7 @@ class Calendar:
             return cls("second", DAY, origin)
         if gaps.min() >= SHORTEST_MONTH and _keeps_months(found):
             return cls("month", int(np.gcd.reduce(np.diff(_months(found)))), origin)
-        return cls("second", int(np.median(gaps)), origin)
+        return cls("second", int(np.quantile(gaps, 0.5, method="lower")), origin)
 
     def period(self, dates: ArrayLike) -> Periods:
         """Periods since the origin, rounded to the nearest; shape as ``dates``."""

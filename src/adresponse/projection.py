@@ -218,7 +218,7 @@ def objective(theta: Vector, problem: Problem, variance: float) -> tuple[float, 
     loss += np.linalg.slogdet(normal)[1]
     spreading = z @ np.linalg.inv(normal) / variance
     gradient = [(spreading * s).sum(axis=0) - (residual @ s) * shares / variance for s in slopes]
-    return 0.5 * float(loss), np.concatenate(gradient) + theta
+    return 0.5 * float(loss), np.concatenate([np.zeros(0), *gradient]) + theta
 
 
 def search(problem: Problem, starts: int = 3, seed: int = 42, rounds: int = 5) -> Found:

@@ -1,0 +1,463 @@
+"""Does a fitted mix come back to the truth that was put in, add up exactly, and say what it cannot know?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_validate
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from adresponse import projection
+from adresponse.baseline import Baseline
+from adresponse.carrying import CarryOver
+from adresponse.curves import CARRY_OVERS, SHAPES, CarryOverKind, Shape, carry_over, carry_over_weights, saturate
+from adresponse.errors import ConfigError, ModelError
+from adresponse.mix import MixFit, MixSpec, fit_mix
+from adresponse.mixmodel import MixRegressor, mix_pipeline
+from adresponse.periods import Calendar
+from adresponse.saturating import Saturation
+from adresponse.season import Surroundings
+from adresponse.shapes import simplest
+from adresponse.signed import SignedRegression
+from adresponse.simulated import Ranges, SimulatedTable, simulate
+from examples import shipped
+
+Vector = NDArray[np.float64]
+
+
+ROW_WISE = [Saturation(), Saturation("power", slope=0.5), SignedRegression(), SignedRegression(1)]
+CHECKS = [pair for made in ROW_WISE for pair in estimator_checks_generator(made) if "array_api" not in str(pair[1])]
+
+
+@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=lambda v: str(getattr(v, "func", v)))
+def test_row_wise_steps_are_scikit_learn(estimator: object, check: object) -> None:
+    # the checks of parametrize_with_checks but the one of arrays that are not numpy's, which skips itself here
+    check(estimator)  # type: ignore[operator]
+
+
+# --- regression -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def numbers() -> tuple[Vector, Vector]:
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(60, 4)) * [1, 10, 100, 1000] + [5, 0, -50, 1e4]
+    return X, X @ [2, -0.3, 0.01, 0.002] + rng.normal(size=60)
+
+
+def test_without_signs_and_pull_it_is_least_squares(numbers: tuple[Vector, Vector]) -> None:
+    X, y = numbers
+    oracle = sm.OLS(y, sm.add_constant(X)).fit()
+    found = SignedRegression().fit(X, y)
+    # the same arithmetic in another order, on columns whose sizes differ by 1e4
+    np.testing.assert_allclose([found.intercept_, *found.coef_], oracle.params, rtol=1e-8)
+
+
+def test_all_signs_are_scikit_learns_positive_and_a_pull_is_ridge(numbers: tuple[Vector, Vector]) -> None:
+    X, y = numbers
+    np.testing.assert_allclose(SignedRegression(1).fit(X, y).coef_, LinearRegression(positive=True).fit(X, y).coef_, atol=1e-8)
+    np.testing.assert_allclose(SignedRegression(weight=30.0).fit(X, y).coef_, Ridge(alpha=30.0).fit(X, y).coef_, rtol=1e-8)
+
+
+def test_only_the_signed_coefficient_is_held(numbers: tuple[Vector, Vector]) -> None:
+    X, y = numbers
+    found = SignedRegression((1, 1, 0, 0)).fit(X, y)
+    assert found.coef_[1] == 0
+    rest = sm.OLS(y, sm.add_constant(np.delete(X, 1, axis=1))).fit()
+    np.testing.assert_allclose(found.coef_[[0, 2, 3]], rest.params[1:], rtol=1e-6)
+
+
+# --- dates ------------------------------------------------------------------------------------------------------------
+
+CALENDARS = [
+    (["2024-01-01", "2024-01-08", "2024-01-22"], [0, 1, 3], "second"),  # weeks, one left out
+    (["2023-12-31", "2024-01-31", "2024-02-29"], [0, 1, 2], "month"),  # month ends
+    (["2024-01-01", "2024-04-01", "2025-01-01"], [0, 1, 4], "month"),  # quarters
+    (["2024-02-28", "2024-02-29", "2024-03-01"], [0, 1, 2], "second"),  # days
+    (["2024-01-01", "2024-01-29", "2024-02-26"], [0, 1, 2], "second"),  # four weeks are no month
+]
+
+
+@pytest.mark.parametrize(("dates", "periods", "unit"), CALENDARS)
+def test_dates_become_periods_and_come_back(dates: list[str], periods: list[int], unit: str) -> None:
+    calendar = Calendar.of(np.array(dates, dtype="datetime64[ns]"))
+    assert calendar.unit == unit
+    assert calendar.period(np.array(dates, dtype="datetime64[us]")).tolist() == periods
+    assert [calendar.period(np.array([calendar.date(p)], dtype="datetime64[s]"))[0] for p in periods] == periods
+
+
+# --- carry-over -------------------------------------------------------------------------------------------------------
+
+
+def weekly(spend: list[float], start: str = "2024-01-01", **columns: object) -> pd.DataFrame:
+    return pd.DataFrame({"tv": spend, "week": pd.date_range(start, periods=len(spend), freq="7D"), **columns})
+
+
+def halves(**more: object) -> CarryOver:
+    return CarryOver(("tv",), "week", decay=0.5, window=3, normalise=False, **more)  # type: ignore[arg-type]
+
+
+def test_a_training_frame_gives_itself_and_means_before_it() -> None:
+    frame = weekly([4.0, 0.0, 2.0])  # mean 2
+    found = halves().fit_transform(frame)[:, 0]
+    assert found == pytest.approx([4 + 0.5 * 2 + 0.25 * 2, 0 + 0.5 * 4 + 0.25 * 2, 2 + 0 + 0.25 * 4])
+
+
+def test_history_is_carried_into_later_rows_whatever_their_order() -> None:
+    fitted = halves().fit(weekly([4.0, 0.0, 2.0]))
+    later = weekly([1.0, 3.0], "2024-01-22")
+    expected = [1 + 0.5 * 2 + 0.25 * 0, 3 + 0.5 * 1 + 0.25 * 2]
+    assert fitted.transform(later)[:, 0] == pytest.approx(expected)
+    assert fitted.transform(later.iloc[::-1])[::-1, 0] == pytest.approx(expected)
+
+
+def test_a_gap_is_filled_with_the_mean_and_rows_given_come_before_history() -> None:
+    fitted = halves().fit(weekly([4.0, 0.0, 2.0]))
+    assert fitted.transform(weekly([1.0], "2024-01-29"))[0, 0] == pytest.approx(1 + 0.5 * 2 + 0.25 * 2)  # a week unknown
+    again = weekly([6.0, 1.0], "2024-01-15")  # the last week fitted, with another spend; the first is no longer kept
+    assert fitted.transform(again)[:, 0] == pytest.approx([6 + 0.5 * 0 + 0.25 * 2, 1 + 0.5 * 6 + 0.25 * 0])
+
+
+def test_each_market_has_its_own_history() -> None:
+    two = pd.concat([weekly([4.0, 0.0, 2.0], city="Bonn"), weekly([8.0, 8.0, 2.0], city="Ulm")])
+    fitted = halves(market="city").fit(two.sample(frac=1, random_state=1))
+    later = pd.concat([weekly([1.0], "2024-01-22", city="Ulm"), weekly([1.0], "2024-01-22", city="Bonn")])
+    assert fitted.transform(later)[:, 0] == pytest.approx([1 + 1 + 2, 1 + 1 + 0])
+
+
+def test_it_equals_the_convolution() -> None:
+    spend = np.random.default_rng(1).gamma(1.0, size=40)
+    fitted = CarryOver(("tv",), "week", kind="delayed", decay=0.6, delay=2.0, window=8).fit(weekly(list(spend)))
+    weights = carry_over_weights("delayed", 0.6, 2.0, 8, normalise=True)
+    expected = carry_over(spend, weights, np.full(7, spend.mean()))
+    np.testing.assert_allclose(fitted.transform(weekly(list(spend)))[:, 0], expected, rtol=1e-12)
+
+
+REFUSED_ROWS = [
+    (pd.concat([weekly([1.0]), weekly([2.0])]), "The period of 2024-01-01 has more than one row"),
+    (weekly([1.0]).drop(columns="tv"), "Column 'tv' is missing; the model needs tv, week."),
+    (weekly([1.0]).drop(columns="week"), "Column 'week' is missing"),
+]
+
+
+@pytest.mark.parametrize(("rows", "sentence"), REFUSED_ROWS)
+def test_rows_that_cannot_be_carried_are_refused(rows: pd.DataFrame, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        halves().fit(weekly([1.0, 2.0])).transform(rows)
+    with pytest.raises(ModelError, match="named columns, got ndarray"):
+        halves().fit(np.ones((3, 2)))
+
+
+# --- beside the channels ----------------------------------------------------------------------------------------------
+
+
+def test_surroundings_are_trend_waves_controls_and_markets() -> None:
+    frame = pd.concat([weekly([0.0, 0.0, 0.0], city="Bonn"), weekly([0.0, 0.0, 0.0], city="Ulm")]).assign(price=7.0)
+    step = Surroundings(("price",), "week", "city", season=1).fit(frame)
+    assert list(step.get_feature_names_out()) == ["trend", "sin 1", "cos 1", "price", "market Ulm"]
+    found = step.transform(frame)
+    assert found[:, 0].tolist() == [0, 0.5, 1, 0, 0.5, 1]
+    assert found[:, 3].tolist() == [7.0] * 6
+    assert found[:, 4].tolist() == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_allclose(found[:, 1] ** 2 + found[:, 2] ** 2, 1)
+    with pytest.raises(ModelError, match=r"Market 'Ulmm' was not among the rows fitted. Did you mean 'Ulm'\?"):
+        step.transform(frame.assign(city="Ulmm"))
+
+
+def test_a_wave_comes_back_after_a_year() -> None:
+    step = Surroundings((), "week", trend=False).fit(weekly([0.0] * 3))
+    # 365 days are 0.2425 days short of a year: 0.0042 radians, twice that for the half-year wave
+    np.testing.assert_allclose(
+        step.transform(weekly([0.0], "2023-03-06")), step.transform(weekly([0.0], "2024-03-05")), atol=0.009
+    )
+
+
+def test_a_baseline_needs_what_it_was_fitted_with() -> None:
+    calendar = Calendar.of(np.array(["2024-01-01", "2024-01-08"], dtype="datetime64[s]"))
+    base = Baseline(1.0, 2.0, (), {"price": 3.0}, {"Bonn": 0.0, "Ulm": 4.0}, calendar, 1)
+    dates = np.array(["2024-01-08", "2024-01-08"], dtype="datetime64[s]")
+    assert base.sales(2, dates, {"price": [1.0, 2.0]}, ["Ulm", "Bonn"]).tolist() == [1 + 2 + 3 + 4, 1 + 2 + 6]
+    for given in ({}, {"dates": dates}, {"dates": dates, "controls": {"price": [1.0, 2.0]}}):
+        with pytest.raises(ModelError):
+            base.sales(2, **given)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="Market 'Köln' was not among the rows fitted"):
+        base.sales(1, dates[:1], {"price": [1.0]}, ["Köln"])
+
+
+# --- variable projection ----------------------------------------------------------------------------------------------
+
+
+def problem(shape: Shape, kind: CarryOverKind, signs: tuple[int, ...] = (1, 1, 1)) -> projection.Problem:
+    rng = np.random.default_rng(3)
+    lags = rng.gamma(1.0, size=(3, 50, 6 if kind != "none" else 1))
+    base = np.column_stack([np.ones(50), np.linspace(0, 1, 50)])
+    return projection.Problem(lags, 1 + 0.3 * rng.normal(size=50), base, shape, kind, signs)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", CARRY_OVERS)
+def test_gradient_equals_finite_differences(shape: Shape, kind: CarryOverKind) -> None:
+    made = problem(shape, kind, (1, 0, -1))
+    size = 3 * len(made.parameters)
+    theta, h = 0.7 * np.random.default_rng(5).normal(size=size), 1e-5
+    _, gradient = projection.objective(theta, made, 0.05)
+    ends = [[projection.objective(theta + s * h * e, made, 0.05)[0] for s in (1, -1)] for e in np.eye(size)]
+    # central differences err by h^2 and by rounding / h, about 1e-9 here
+    np.testing.assert_allclose(gradient, [(a - b) / (2 * h) for a, b in ends], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", CARRY_OVERS)
+def test_the_search_speaks_of_the_same_curves(shape: Shape, kind: CarryOverKind) -> None:
+    made = problem(shape, kind)
+    theta = 0.5 * np.random.default_rng(6).normal(size=3 * len(made.parameters))
+    z, _ = projection.responses(made, theta)
+    values = made.natural(theta)
+    for c in range(3):
+        weights = carry_over_weights(kind, values["decay"][c], values["delay"][c], made.lags.shape[2], normalise=True)
+        expected = saturate(shape, made.lags[c] @ np.array(weights), values["half"][c], values["slope"][c])
+        np.testing.assert_allclose(z[:, c], expected / expected.mean(), rtol=1e-10)
+
+
+def test_with_a_straight_line_draws_are_the_normal_theory() -> None:
+    made = replace(problem("linear", "none"), signs=(0, 0, 0))
+    found = projection.search(made)
+    drawn = projection.draw(made, found, draws=2000)
+    z = projection.responses(made, found.theta)[0]
+    oracle = sm.OLS(made.sales, np.hstack([z, made.base])).fit()
+    np.testing.assert_allclose([*found.shares, *projection.base_of(made, z, found.shares)], oracle.params, rtol=1e-9)
+    assert found.variance == pytest.approx(oracle.scale, rel=1e-9)
+    # the standard deviation of 2000 draws errs by 1.6 %; Student's t with 45 degrees of freedom spreads 2.3 % wider
+    joined = np.hstack([drawn.shares, drawn.base])
+    np.testing.assert_allclose(joined.std(axis=0), oracle.bse * np.sqrt(45 / 43), rtol=0.07)
+    np.testing.assert_allclose(joined.mean(axis=0), oracle.params, atol=float(4 * oracle.bse.max() / np.sqrt(2000)))
+
+
+# --- the fit ----------------------------------------------------------------------------------------------------------
+
+CALM = Ranges(channels=(3, 3), weeks=(156, 156), shapes=("hill",), flighted=1.0, noise=(0.05, 0.05), decay=(0.1, 0.6))
+
+
+def fitted(made: SimulatedTable, **more: object) -> tuple[MixFit, pd.DataFrame]:
+    rows = made.frame.iloc[: made.weeks]
+    spec = MixSpec(made.channels, date="week", **more)  # type: ignore[arg-type]
+    return fit_mix(rows, rows["sales"], spec), rows
+
+
+@pytest.fixture(scope="module")
+def calm() -> tuple[SimulatedTable, MixFit]:
+    made = simulate(11, CALM)
+    return made, fitted(made)[0]
+
+
+def by_numbers(fit: MixFit, rows: pd.DataFrame, before: dict[str, Vector]) -> Vector:
+    """The formula in its order, from numbers alone."""
+    total = fit.baseline.sales(len(rows), rows["week"])
+    for response in fit.responses:
+        total = total + response.sales(rows[response.channel], before[response.channel])
+    return total
+
+
+def test_contributions_add_up_exactly_and_the_pipeline_gives_the_same(calm: tuple[SimulatedTable, MixFit]) -> None:
+    made, fit = calm
+    total = fit.base
+    for channel in fit.contributions:
+        total = total + fit.contributions[channel].to_numpy()
+    assert (total == fit.fitted).all()
+    np.testing.assert_allclose(fit.pipeline.predict(made.frame.iloc[: made.weeks]), fit.fitted, rtol=1e-12)
+    assert [a.total for a in fit.answers] == pytest.approx(fit.contributions.sum().tolist())
+
+
+def test_numbers_alone_predict_the_rows_fitted_and_those_after(calm: tuple[SimulatedTable, MixFit]) -> None:
+    made, fit = calm
+    rows, later = made.frame.iloc[: made.weeks], made.frame.iloc[made.weeks :]
+    usual = {r.channel: np.full(len(r.weights) - 1, m) for r, m in zip(fit.responses, fit.means, strict=True)}
+    np.testing.assert_allclose(by_numbers(fit, rows, usual), fit.fitted, rtol=1e-12)
+    history = {r.channel: fit.history[""][:, i] for i, r in enumerate(fit.responses)}
+    np.testing.assert_allclose(by_numbers(fit, later, history), fit.pipeline.predict(later), rtol=1e-12)
+
+
+def test_weights_that_are_not_normalised_are_the_same_model(calm: tuple[SimulatedTable, MixFit]) -> None:
+    made, fit = calm
+    raw, _ = fitted(made, normalise=False)
+    np.testing.assert_allclose(raw.fitted, fit.fitted, rtol=1e-9)
+    assert raw.responses[0].weights[0] == 1
+    assert float(raw.responses[0].steady(50.0)) == pytest.approx(float(fit.responses[0].steady(50.0)), rel=1e-9)
+    np.testing.assert_allclose(raw.draws.steady(0, [50.0]), fit.draws.steady(0, [50.0]), rtol=1e-6)
+
+
+def test_draws_are_models_of_their_own(calm: tuple[SimulatedTable, MixFit]) -> None:
+    made, fit = calm
+    spend = np.array([0.0, 10.0, 50.0])
+    one = fit.draws.response(4, 1, "channel_2")
+    np.testing.assert_allclose(fit.draws.steady(1, spend)[4], one.steady(spend), rtol=1e-12)
+    np.testing.assert_allclose(fit.draws.marginal(1, spend[1:])[4], one.marginal(spend[1:]), rtol=1e-12)
+    before = np.full(len(one.weights) - 1, fit.means[1])
+    sales = one.sales(made.frame["channel_2"].iloc[: made.weeks], before)
+    assert fit.draws.totals[4, 1] == pytest.approx(sales.sum(), rel=1e-9)
+    h = 1e-6
+    more = one.sales(made.frame["channel_2"].iloc[: made.weeks] * (1 + h), before * (1 + h)).sum()
+    assert fit.draws.lifts[4, 1] == pytest.approx((more - sales.sum()) / h, rel=1e-4)  # a one-sided difference
+
+
+def test_the_truth_comes_back_where_there_is_next_to_no_noise() -> None:
+    made = simulate(12, replace(CALM, noise=(1e-4, 1e-4), decay=(0.1, 0.4)))
+    fit, _ = fitted(made)
+    true = made.contributions[: made.weeks].sum(axis=0)
+    # spend of the year before the table is unknown to the fit, which costs about a percent
+    np.testing.assert_allclose([a.total for a in fit.answers], true, rtol=0.05)
+    for found, truth in zip(fit.responses, made.responses, strict=True):
+        assert found.weights[1] / found.weights[0] == pytest.approx(truth.weights[1] / truth.weights[0], abs=0.03)
+        spend = np.quantile(made.frame[found.channel], [0.3, 0.6, 0.9]) + 1
+        np.testing.assert_allclose(found.steady(spend), truth.steady(spend), rtol=0.1)
+
+
+def test_intervals_hold_the_truth_and_totals_come_near() -> None:
+    error, held = [], []
+    for seed in range(6):
+        made = simulate(900 + seed)
+        fit, _ = fitted(made)
+        true = made.contributions[: made.weeks].sum(axis=0)
+        error += [abs(a.total / t - 1) for a, t in zip(fit.answers, true, strict=True)]
+        held += [a.low <= t <= a.high for a, t in zip(fit.answers, true, strict=True)]
+    # bench/mix.py measures these over 100 tables: 0.14 and 0.92; these bounds are three standard errors of 24 channels away
+    assert np.median(error) < 0.25
+    assert np.mean(held) > 0.75
+
+
+def test_the_same_seed_gives_the_same_numbers(calm: tuple[SimulatedTable, MixFit]) -> None:
+    made, fit = calm
+    again, _ = fitted(made)
+    assert again.responses == fit.responses
+    assert again.answers == fit.answers
+    assert fitted(made, seed=1)[0].answers != fit.answers
+
+
+def test_row_order_does_not_matter(calm: tuple[SimulatedTable, MixFit]) -> None:
+    made, fit = calm
+    rows = made.frame.iloc[: made.weeks].sample(frac=1, random_state=3)
+    mixed = fit_mix(rows, rows["sales"], fit.spec)
+    # sums in another order; the search stops where its gradient is about 1e-5
+    assert [a.total for a in mixed.answers] == pytest.approx([a.total for a in fit.answers], rel=1e-3)
+
+
+def test_what_the_table_does_not_tell_is_said() -> None:
+    made = simulate(13, CALM)
+    made.frame["channel_1"] = 100 + np.random.default_rng(0).normal(size=len(made.frame))  # as good as constant
+    fit, _ = fitted(made)
+    flat = {v.parameter for v in fit.vague if v.channel == "channel_1"}
+    assert flat == {"decay", "half", "slope"}
+    assert "The table does not tell the carry-over of channel_1" in fit.vague[0].sentence
+    # that it is so: fixed at the far ends of what is typical, the fit loses next to nothing
+    model, losses = fit.model, []
+    for end in (-1.5, 0.0, 1.5):
+        theta = model.found_.theta.copy()
+        theta[0] = end
+        losses.append(projection.objective(theta, model.problem_, model.found_.variance)[0] - end**2 / 2)
+    assert np.ptp(losses) < 1.35  # half the 90 % point of chi-squared with one degree of freedom
+
+
+def test_a_straight_line_without_date_is_least_squares() -> None:
+    frame = shipped("advertising")
+    X, y = frame[["TV", "Radio", "Newspaper"]], frame["Sales"]
+    fit = fit_mix(X, y, MixSpec(("TV", "Radio", "Newspaper"), shape="linear", free=("Newspaper",)))
+    oracle = sm.OLS(y, sm.add_constant(X)).fit()
+    assert [fit.baseline.intercept, *(r.coefficient for r in fit.responses)] == pytest.approx(list(oracle.params), rel=1e-9)
+    assert fit.r2 == pytest.approx(0.897, abs=5e-4)  # ISLR, table 3.6
+    assert fit.noise == pytest.approx(np.sqrt(oracle.scale), rel=1e-9)
+    assert fit.vague == ()
+
+
+def test_a_sign_holds_and_its_interval_reaches_zero() -> None:
+    frame = shipped("advertising")
+    fit = fit_mix(frame, frame["Sales"], MixSpec(("TV", "Radio", "Newspaper"), shape="linear"))
+    newspaper = fit.answers[2]
+    assert (newspaper.total, newspaper.low) == (0, 0)
+    assert newspaper.high > 0
+
+
+def test_one_channel_and_auto_shape() -> None:
+    rng = np.random.default_rng(2)
+    tv = rng.uniform(0, 300, size=200)
+    y = 5 + 4 * np.log1p(tv / 20) + rng.normal(size=200) * 0.3
+    fit = fit_mix(pd.DataFrame({"tv": tv}), y, MixSpec(("tv",), shape="auto"))
+    assert fit.spec.shape == "log"
+    assert [s.shape for s in fit.scores if s.chosen] == ["log"]
+    assert fit.answers[0].low < 4 * np.log1p(tv / 20).sum() < fit.answers[0].high
+
+
+def test_markets_have_levels_of_their_own() -> None:
+    rng = np.random.default_rng(4)
+    frames = []
+    for i, city in enumerate(("Bonn", "Köln", "Ulm")):
+        spend = rng.gamma(0.6, 100, size=80)
+        made = weekly(list(spend), city=city)
+        carried = carry_over(spend, (0.5, 0.3, 0.2))
+        made["sales"] = 100 * (i + 1) + 50 * np.log1p(carried / 40) + 3 * rng.normal(size=80)
+        frames.append(made)
+    frame = pd.concat(frames, ignore_index=True)
+    fit = fit_mix(frame, frame["sales"], MixSpec(("tv",), date="week", market="city", shape="log"))
+    # noise of 3 over 80 weeks, and history unknown in the first weeks
+    assert list(fit.baseline.markets) == ["Bonn", "Köln", "Ulm"]
+    assert list(fit.baseline.markets.values()) == pytest.approx([0, 100, 200], abs=5)
+    found = fit.baseline.sales(3, frame["week"][:3], markets=["Ulm"] * 3)
+    assert found == pytest.approx(np.full(3, 300), abs=15)
+    assert set(fit.history) == {"Bonn", "Köln", "Ulm"}
+
+
+def test_clone_cross_validation_and_grid_search_work(calm: tuple[SimulatedTable, MixFit]) -> None:
+    made, fit = calm
+    rows = made.frame.iloc[: made.weeks]
+    folds = TimeSeriesSplit(3)
+    model = MixRegressor(made.channels, date="week", starts=1)
+    assert clone(model).get_params() == model.get_params()
+    scores = cross_validate(model, rows, rows["sales"], cv=folds)["test_score"]
+    assert np.isfinite(scores).all()
+    open_pipeline = mix_pipeline(made.channels, date="week", window=6)
+    grid = {"design__media__carry__decay": [0.2, 0.6], "design__media__saturate__half": [0.2, 1.0]}
+    search = GridSearchCV(open_pipeline, grid, cv=folds).fit(rows, rows["sales"])
+    assert search.best_score_ == search.cv_results_["mean_test_score"].max()
+    assert search.predict(rows).shape == (made.weeks,)
+    again = clone(fit.pipeline).fit(rows, rows["sales"])
+    np.testing.assert_allclose(again.predict(rows), fit.fitted, rtol=1e-10)
+
+
+# --- which curve ------------------------------------------------------------------------------------------------------
+
+
+def test_the_simplest_within_one_standard_error_is_chosen() -> None:
+    noise = np.array([0.1, -0.1, 0.05, -0.05])
+    errors: dict[Shape, list[Vector]] = {
+        "linear": [np.full(4, 9.0), np.full(4, 8.0)],  # worse in every row
+        "log": [4 + noise, 4.05 - noise],  # worse by 0.02, which its error covers
+        "hill": [np.full(4, 4.0), np.full(4, 4.0)],
+    }
+    scores = {s.shape: s for s in simplest(errors)}
+    assert [s for s in scores if scores[s].chosen] == ["log"]
+    assert scores["hill"].worse == 0
+    assert scores["linear"].worse == pytest.approx(8.5 / 4 - 1)
+    assert scores["log"].rmse == pytest.approx(np.sqrt(4.025))
+
+
+REFUSED = [
+    ({"carry_over": "geometric"}, ModelError, "carry_over='geometric' needs a date column"),
+    ({"channels": ()}, ConfigError, "A mix has at least one channel"),
+    ({"free": ("radio",)}, ConfigError, "free='radio' is no channel; use one of tv."),
+    ({"draws": 1}, ConfigError, "draws=1 must be at least 2"),
+    ({"channels": ("tv", "idle")}, ModelError, "Nothing was ever spent on 'idle'"),
+    ({"channels": ("tv", "radio")}, ModelError, "Column 'radio' is missing"),
+]
+
+
+@pytest.mark.parametrize(("given", "kind", "sentence"), REFUSED)
+def test_what_cannot_be_fitted_is_refused(given: dict[str, object], kind: type[Exception], sentence: str) -> None:
+    frame = pd.DataFrame({"tv": [1.0, 2, 3, 4, 5, 6, 7, 8], "idle": 0.0})
+    with pytest.raises(kind, match=sentence):
+        fit_mix(frame, frame["tv"], MixSpec(**({"channels": ("tv",)} | given)))  # type: ignore[arg-type]
