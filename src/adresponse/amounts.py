@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
@@ -14,10 +15,15 @@ from adresponse.optimum import Problem
 __all__ = ["settled"]
 
 DIGITS = 9  # significant digits of the largest amount; what they leave changes sales by less than a billionth
+LAST_BITS = 8
 
 
-def settled(problem: Problem, amounts: NDArray[np.float64], total: float | None, upward: bool = False) -> list[float]:
+def settled(
+    problem: Problem, amounts: NDArray[np.float64], total: float | None, upward: bool = False, capped: bool = False
+) -> list[float]:
     """The split in decimal amounts: at its bound where it lies there, and with ``math.fsum`` equal to ``total``.
+
+    Where a single amount is free, its last bit may not be fine enough for that; then the sum misses by one last bit.
 
     Parameters
     ----------
@@ -29,6 +35,8 @@ def settled(problem: Problem, amounts: NDArray[np.float64], total: float | None,
         The sum, or None where it is free.
     upward : bool
         Whether amounts are rounded up, so that a target which they reach stays reached.
+    capped : bool
+        Whether the sum may miss the total from below alone.
     """
     largest = max(float(np.max(np.abs(amounts))), abs(total or 0.0))
     if largest == 0:
@@ -42,11 +50,20 @@ def settled(problem: Problem, amounts: NDArray[np.float64], total: float | None,
     sums = _sums(problem, amounts, grain)
     whole = frozenset(range(len(values)))
     if total is not None:
-        sums = [(members, s) for members, s in sums if members != whole] + [(whole, total)]
-    for members, target in sums:
-        inner = [m for m, _ in sums if m < members]
-        _take_up(values, members, frozenset().union(*inner), target, problem)
+        sums = [s for s in sums if s.members != whole] + [_Sum(whole, total, -1 if capped else 0)]
+    for s in sums:
+        inner = [t.members for t in sums if t.members < s.members]
+        _take_up(values, s, frozenset().union(*inner), problem)
     return values
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """What amounts have to add up to; ``side`` is -1 where it is their highest, 1 where it is their lowest."""
+
+    members: frozenset[int]
+    target: float
+    side: int
 
 
 def _one(x: float, low: float, high: float, digits: int, grain: float, upward: bool) -> float:
@@ -61,20 +78,20 @@ def _one(x: float, low: float, high: float, digits: int, grain: float, upward: b
     return min(max(rounded, low), high)
 
 
-def _sums(problem: Problem, amounts: NDArray[np.float64], grain: float) -> list[tuple[frozenset[int], float]]:
-    """Groups at one of their bounds, and it; the smallest first."""
-    found: dict[frozenset[int], float] = {}
+def _sums(problem: Problem, amounts: NDArray[np.float64], grain: float) -> list[_Sum]:
+    """Groups at one of their bounds; the smallest first."""
+    found: dict[frozenset[int], _Sum] = {}
     for group in problem.groups:
         spent = float(amounts[sorted(group.members)].sum())
         near = grain * (len(group.members) + 1)
-        for bound in (group.low, group.high):
+        for bound, side in ((group.low, 1), (group.high, -1)):
             if abs(spent - bound) <= near:
-                found[group.members] = bound
-    return sorted(found.items(), key=lambda item: len(item[0]))
+                found[group.members] = _Sum(group.members, bound, side)
+    return sorted(found.values(), key=lambda s: len(s.members))
 
 
-def _take_up(values: list[float], members: frozenset[int], taken: frozenset[int], target: float, problem: Problem) -> None:
-    """Let one member whose sum is not fixed elsewhere take what is left of ``target``, where its bounds allow that."""
+def _take_up(values: list[float], s: _Sum, taken: frozenset[int], problem: Problem) -> None:
+    """Let one member whose sum is not fixed elsewhere take what is left, where its bounds allow that."""
 
     def room(i: int) -> float:
         return float(min(values[i] - problem.low[i], problem.high[i] - values[i]))
@@ -82,15 +99,29 @@ def _take_up(values: list[float], members: frozenset[int], taken: frozenset[int]
     def fits(i: int, value: float) -> bool:
         return bool(problem.low[i] <= value <= problem.high[i])
 
-    free = sorted((i for i in members - taken if problem.low[i] < problem.high[i]), key=room, reverse=True)
+    def others(i: int) -> list[float]:
+        return [values[j] for j in s.members if j != i]
+
+    free = sorted((i for i in s.members - taken if problem.low[i] < problem.high[i]), key=room, reverse=True)
     for i in free:
-        rest = float(Decimal(repr(target)) - sum((Decimal(repr(values[j])) for j in members if j != i), start=Decimal(0)))
+        rest = float(Decimal(repr(s.target)) - sum(map(Decimal, map(repr, others(i))), start=Decimal(0)))
         if fits(i, rest):
             values[i] = rest
             break
-    for i in sorted((i for i in free if room(i) > 0), key=lambda i: values[i]):  # a small amount has the finest last bits
-        if math.fsum(values[j] for j in members) == target:
+    inside = sorted((i for i in free if room(i) > 0), key=lambda i: values[i])  # a small amount has the finest last bits
+    for i in inside:
+        if _over(values, s) == 0:
             return
-        rest = float(Fraction(target) - sum((Fraction(values[j]) for j in members if j != i), start=Fraction(0)))
+        rest = float(Fraction(s.target) - sum(map(Fraction, others(i)), start=Fraction(0)))
         if fits(i, rest):
             values[i] = rest
+    for i in inside:  # where the last bit cannot be met, it lies inside the bound
+        for _ in range(LAST_BITS):
+            if s.side * _over(values, s) >= 0:
+                return
+            values[i] = math.nextafter(values[i], s.side * math.inf)
+
+
+def _over(values: list[float], s: _Sum) -> float:
+    """By how much the sum is too high."""
+    return math.fsum(values[i] for i in s.members) - s.target

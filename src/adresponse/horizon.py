@@ -302,7 +302,7 @@ class Forecast:
         if len(estimate.drawn):
             with np.errstate(invalid="ignore"):
                 low, high = np.quantile(estimate.drawn, [(1 - level) / 2, (1 + level) / 2])
-        elif self.outlook.precision is not None:
+        elif self.outlook.precision is not None and np.all(np.isfinite(estimate.gradient)):
             covariance = np.asarray(self.outlook.precision.covariance, dtype=float)
             variance = float(estimate.gradient @ covariance @ estimate.gradient)
             reach = _student((1 + level) / 2, self.outlook.precision.degrees) * math.sqrt(max(variance, 0.0))

@@ -185,7 +185,8 @@ def best_plan(outlook: Outlook, wish: Wish) -> Plan:
     fixed = low if low == high else None
     if wish.cap is not None and split.amounts.sum() >= wish.cap * (1 - ON_TARGET):
         fixed = wish.cap
-    amounts = settled(limits.problem, split.amounts, fixed, upward=wish.goal == "target_sales")
+    upward = wish.goal == "target_sales"
+    amounts = settled(limits.problem, split.amounts, fixed, upward, capped=wish.cap is not None)
     amounts = _today_if_better(outlook, wish, limits, amounts, fixed)
     plan = _described(outlook, wish, amounts, limits)
     return plan if split.gap == 0 else replace(plan, notes=(_unfinished(split), *plan.notes))

@@ -19,7 +19,7 @@ __all__ = ["ResponseCurve", "Returns", "Threshold", "curve", "returns"]
 Vector = NDArray[np.float64]
 SATURATED = 0.1  # share of its highest to which the marginal return has fallen at the saturation point
 FURTHEST = 100.0  # ranges seen within which a saturation point is looked for
-POINTS = 801
+POINTS = 301
 NEAREST = 1e-4  # share of the longest spend looked at, from which points lie closer and closer
 
 
