@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from adresponse.errors import StoreError
 from adresponse.serving.options import Options
+from adresponse.serving.supervise import Followed, Found, run
 from adresponse.serving.worker import Task
 from served_example import (
     FileRegistry,
@@ -211,6 +213,23 @@ def test_the_token_is_in_no_command_line_and_no_environment(tmp_path: Path) -> N
         for pid in server.workers():
             for name in ("cmdline", "environ"):
                 assert b"a-secret-of-ours" not in Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+def test_a_model_that_cannot_be_found_leaves_no_worker() -> None:
+    def find() -> Found:
+        raise StoreError("The registry has no such model.")
+
+    before = children(os.getpid())
+    with pytest.raises(StoreError, match="no such model"):
+        run(Followed(find, lambda found, folder: (folder, None)), Options(port=0), workers=2)
+    assert children(os.getpid()) == before
+
+
+def test_a_worker_without_a_task_says_why_it_ends() -> None:
+    command = [sys.executable, "-m", "adresponse.serving.worker"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment())
+    assert done.returncode == 2
+    assert done.stderr == "adresponse: A worker is started by `adresponse serve`, which tells it what to serve.\n"
 
 
 def test_a_task_comes_out_as_it_went_in() -> None:

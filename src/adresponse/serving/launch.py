@@ -93,7 +93,8 @@ def _ours(pointed: Pointed, options: Options, log: Path) -> Iterator[Endpoint]:
     pointed.write(pointer)
     with contextlib.closing(listen(options)) as listening, log.open("ab") as file:
         url = url_of(listening)
-        worker = Worker(listening, pointer, options, file.fileno())
+        worker = Worker(listening, file.fileno())
+        worker.begin(pointer, options)
     try:
         _until_ready(worker, log)
         yield Endpoint(url, worker.process.pid, log)

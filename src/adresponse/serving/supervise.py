@@ -92,10 +92,21 @@ def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seco
     """
     if workers < 1:
         raise ConfigError(f"workers={workers} cannot answer; give 1 or more.")
-    with contextlib.closing(listen(options)) as listening, _runtime() as runtime:
+    with contextlib.closing(listen(options)) as listening, _runtime() as runtime, contextlib.ExitStack() as leaving:
+        counts = runtime / "counts" if workers > 1 else None
+        if counts is not None:
+            counts.mkdir()
+        started = [Worker(listening, counts=counts) for _ in range(workers)]  # they load while the model is fetched
+        leaving.callback(_end_now, started)  # those that were never told to begin
         with _ended_by_signal():
             source = _Source(model, runtime)
-        return _Supervisor(source, listening, runtime, options, workers, poll_seconds).run()
+        return _Supervisor(source, listening, runtime, options, workers, poll_seconds, counts, started).run()
+
+
+def _end_now(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.tell(signal.SIGKILL)
+        worker.end(GRACE_SECONDS)
 
 
 @contextlib.contextmanager
@@ -123,25 +134,20 @@ def _ended_by_signal() -> Iterator[None]:
 
 
 class Worker:
-    """A worker process: started on an inherited socket, heard by lines, ended with its parent.
+    """A worker process: started with an inherited socket, told what to do, heard by lines, ended with its parent.
 
     Parameters
     ----------
     listening : socket
-        What it accepts connections from.
-    pointer : Path
-        The pointer's file.
-    options : Options
-        How requests are treated.
+        What it accepts connections from, once it has begun.
     log : int, optional
         File descriptor that gets its standard error; this process's own by default.
     counts : Path, optional
         Folder in which several workers add up what /metrics tells.
     """
 
-    def __init__(
-        self, listening: socket.socket, pointer: Path, options: Options, log: int | None = None, counts: Path | None = None
-    ) -> None:
+    def __init__(self, listening: socket.socket, log: int | None = None, counts: Path | None = None) -> None:
+        self._socket = listening.fileno()
         self.started = time.monotonic()
         self.ready = ""  # what it serves, once it answers
         self.number = -1  # of the pointer that it serves
@@ -156,10 +162,22 @@ class Worker:
             pass_fds=(listening.fileno(),),
             process_group=0,  # Ctrl+C is for the parent, which drains
         )
-        task, self.output = _pipes(self.process)
+        self._input, self.output = _pipes(self.process)
+
+    def begin(self, pointer: Path, options: Options) -> None:
+        """Let it answer.
+
+        Parameters
+        ----------
+        pointer : Path
+            The pointer's file, which is there.
+        options : Options
+            How requests are treated.
+        """
+        self.started = time.monotonic()
         with contextlib.suppress(BrokenPipeError):
-            task.write(Task(listening.fileno(), str(pointer), options).to_line())
-            task.flush()
+            self._input.write(Task(self._socket, str(pointer), options).to_line())
+            self._input.flush()
 
     def hear(self) -> list[tuple[str, int]] | None:
         """What it has reported since: ``ready``, ``serving``, ``refused``, each with a number; None once it has ended."""
@@ -288,6 +306,8 @@ class _Supervisor:
     options: Options
     count: int
     poll_seconds: float
+    counts: Path | None
+    loading: list[Worker]  # processes that have not been told to begin
     workers: list[Worker] = field(default_factory=list)
     failures: _Failures = field(default_factory=_Failures)
     answered: bool = False  # some worker was ready once
@@ -297,9 +317,6 @@ class _Supervisor:
     def run(self) -> int:
         self.pointer = self.runtime / "current.json"
         self.url = url_of(self.listening)
-        self.counts = self.runtime / "counts" if self.count > 1 else None
-        if self.counts is not None:
-            self.counts.mkdir()
         self.good: Pointed | None = None  # the last one that the workers took; nothing is tried before there is one
         self.pointed = replace(self.source.first, number=1)
         self.pointed.write(self.pointer)
@@ -316,9 +333,7 @@ class _Supervisor:
                 return self._drain()
             finally:
                 self.ended.set()
-                for worker in self.workers:
-                    worker.tell(signal.SIGKILL)
-                    worker.end(GRACE_SECONDS)
+                _end_now(self.workers)
 
     @contextlib.contextmanager
     def _waking(self) -> Iterator[None]:
@@ -361,7 +376,8 @@ class _Supervisor:
 
     def _start_missing(self) -> None:
         while len(self.workers) < self.count and time.monotonic() >= self.failures.next_start:
-            worker = Worker(self.listening, self.pointer, self.options, counts=self.counts)
+            worker = self.loading.pop() if self.loading else Worker(self.listening, counts=self.counts)
+            worker.begin(self.pointer, self.options)
             self.workers.append(worker)
             self.selector.register(worker.output, selectors.EVENT_READ, worker)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from adresponse.errors import AdresponseError, DeploymentError
-from adresponse.serving.listening import announce, listen, url_of
+from adresponse.serving.listening import announce, listen, say, url_of
 from adresponse.serving.options import Options
 from adresponse.serving.pointer import Pointed
 
@@ -187,7 +187,12 @@ def main() -> int:
     reports = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no report
     report = partial(_report, reports)
-    task = Task.from_line(_line(0))
+    _load()
+    try:
+        task = Task.from_line(_line(0))
+    except DeploymentError as error:  # the parent is gone, or there was none
+        say(str(error))
+        return error.exit_code
     from adresponse.serving.reload import sentence_of
 
     listening = socket.socket(fileno=task.socket)
@@ -202,6 +207,13 @@ def main() -> int:
                 continue  # the model was replaced while it was loaded
             report(f"refused {pointed.number} {sentence_of(pointed, error)}")
             return AdresponseError.exit_code
+
+
+def _load() -> None:
+    """Load what answers, before there is a model: its parent may still be looking for one."""
+    import uvloop  # noqa: F401
+
+    from adresponse.serving import app, reload, wire  # noqa: F401
 
 
 def _report_ready(report: Callable[[str], None], number: int, what: str) -> None:
