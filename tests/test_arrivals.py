@@ -44,7 +44,7 @@ BEFORE, AFTER = panel("2023-01-02", 60), panel("2024-02-26", 12, seed=3)
         (lambda f: f.assign(TV=f.TV.map("{:.1f} k".format)), "W004", "stop", "does not in 60 rows of 60: row 1 has"),
         (lambda f: f.assign(TV=f.TV > 100), "W004", "stop", "'TV' held numbers"),  # yes and no
         (lambda f: f.assign(TV=f.TV * 1000), "W005", "stop", "TV looks 1,000 times larger than before, in the same shape"),
-        (lambda f: f.assign(TV=f.TV * 1000), "W005", "stop", "Were thousand dollars before; is it dollars now?"),
+        (lambda f: f.assign(TV=f.TV * 1000), "W005", "stop", "It was in thousand dollars before; is it dollars now?"),
         (lambda f: f.assign(TV=f.TV / 1000), "W005", "stop", "TV looks 1,000 times smaller"),
         (lambda f: f.assign(Sales=f.Sales * 1000), "W005", "stop", "Sales looks 1,000 times larger"),
         (lambda f: f.assign(TV=f.TV * 100), "W005", "stop", "TV looks 100 times larger"),

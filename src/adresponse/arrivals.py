@@ -286,7 +286,7 @@ def _unit(contract: Contract, name: str, factor: float, new: pd.Series, before: 
     size = factor if factor > 1 else 1 / factor
     unit, row = contract[name].unit, int(new.index[0])
     sure = factor in POWERS
-    guess = f"Were {unit} before; {_guess(unit, factor)}?" if sure and unit else f"{_guess(unit, factor)}?"
+    guess = f"It was in {unit} before; {_guess(unit, factor)}?" if sure and unit else f"{_guess(unit, factor)}?"
     times = f"{words.number(round(size, 9))} times {'larger' if factor > 1 else 'smaller'}"
     return Finding(
         CODES["unit"],

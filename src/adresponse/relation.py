@@ -250,6 +250,9 @@ def _sentence(contract: Contract, name: str, before: float, change: float, ends:
     now = f"{words.number(before + change, 3)} instead of {words.number(before, 3)}"
     low, high = (words.number(before + e, 3) for e in ends)
     figures = f"{now} (95 % interval {low} to {high})"
+    if ends[0] <= 0 <= ends[1]:
+        what = f"{name} brings what it brought" if name else "Without spend as much is sold as before"
+        return f"{what}, within chance: {figures}."
     if not name:
         return f"Without spend {words.number(abs(change), 3)}{said} {'less' if change < 0 else 'more'} is sold: {figures}."
     if contract[name].role == "control" or before <= 0 or not math.isfinite(share):
