@@ -150,6 +150,9 @@ class Curves:
         value = asdict(self)
         value["responses"] = [{**asdict(r), "weights": list(r.weights)} for r in self.responses]
         value["baseline"]["season"] = list(self.baseline.season)
+        if self.history is not None:
+            kept = {market: [list(row) for row in rows] for market, rows in self.history.spend.items()}
+            value["history"] |= {"means": list(self.history.means), "spend": kept}
         return value
 
     @classmethod

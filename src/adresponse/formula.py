@@ -4,12 +4,14 @@ A fitted response model is a closed formula. Each version carries it as ``formul
 read, and all that a server, a batch job or a cluster needs to answer. This file needs numpy alone, and that for arrays only;
 it goes with every stored model (see ``stored.py``).
 
-The order of operations is part of the formula. For features ``x_j``, in the contract's order::
+The order of operations is part of the formula. A model of curves says it in ``curved.py``; that of a straight line is, for
+features ``x_j`` in the contract's order::
 
     z_j = x_j * scale_j + shift_j
     prediction = ((coefficient_1 * z_1 + coefficient_2 * z_2) + ...) + intercept
 
-Each is an IEEE double operation of its own, so that Python, numpy, DuckDB and the JVM give the same bits.
+Each is an IEEE double operation of its own, so that Python, numpy, DuckDB and the JVM give the same bits. Curves have powers,
+logarithms and waves, which are numpy's everywhere.
 """
 
 from __future__ import annotations
@@ -18,16 +20,27 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 from .errors import AdresponseError, ConfigError, ModelError, RowsError
-from .rows import Vector, as_level, not_finite
+from .rows import Reads, Vector, as_level, not_finite
 from .schema import Contract
 
-__all__ = ["SCHEMA_VERSION", "Formula", "Spread", "Term"]
+if TYPE_CHECKING:
+    from .curved import Curves
+
+__all__ = ["BASE", "SCHEMA_VERSION", "Formula", "Spread", "Term", "contribution_name"]
 
 SCHEMA = "adresponse/formula"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+LINEAR_VERSION = 1  # what a straight line needs; it is written so that an older adresponse reads it
+BASE = "base"
+
+
+def contribution_name(channel: str) -> str:
+    """What the column of a channel's contribution is called in an answer."""
+    return f"contribution_{channel}"
 
 
 @dataclass(frozen=True)
@@ -131,6 +144,8 @@ class Formula:
         Which model this is: ``name``, ``model_id``, ``package`` (version of adresponse), ``data_digest``, ``title``.
     modules : tuple of str
         Modules, beside scikit-learn's own, whose types the stored pipeline may hold.
+    curves : Curves, optional
+        The model of curves, in the place of intercept (NaN) and terms (none).
     """
 
     contract: Contract
@@ -140,60 +155,163 @@ class Formula:
     ranges: dict[str, tuple[float, float]]
     about: dict[str, str] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
+    curves: Curves | None = None
 
     @property
     def closed(self) -> bool:
         """Whether the formula answers by itself."""
+        return self.straight or self.curves is not None
+
+    @property
+    def straight(self) -> bool:
+        """Whether it is a straight line: sums and products alone, row by row."""
         return bool(self.terms)
+
+    @property
+    def together(self) -> bool:
+        """Whether rows have to be asked together, since the spend of one works in later ones."""
+        return self.curves is not None and self.curves.history is not None
+
+    @cached_property
+    def reads(self) -> Reads:
+        """Which columns it reads, for ``rows.check``."""
+        if self.curves is None:
+            return Reads(self.contract)
+        history = self.curves.history
+        markets = tuple(self.curves.baseline.markets or (history.spend if history is not None else ()))
+        return Reads(self.contract, self.curves.dated, markets if self.curves.placed else ())
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the columns it reads, in order: channels, controls, then date and market where it needs them."""
+        return self.reads.names
 
     def predict(self, columns: Sequence[Any]) -> Any:
         """Predicted sales, in the target's unit.
 
         Parameters
         ----------
-        columns : sequence of ndarray of shape (n_rows,), or of float
-            The features in the contract's order, checked (see ``rows.check``).
+        columns : sequence of ndarray of shape (n_rows,), or of float for a straight line
+            The columns read, in order, checked (see ``rows.check``).
+
+        Raises
+        ------
+        RowsError
+            If two rows have one period and market where spend is carried.
         """
+        if self.curves is not None:
+            return self.curves.predict(*self._apart(columns))
         total: Any = None
         for term, x in zip(self.terms, columns, strict=True):
             part = term.coefficient * (x * term.scale + term.shift)
             total = part if total is None else total + part
         return total + self.intercept
 
-    def answer(self, columns: Sequence[Vector], level: object = None, predicted: Vector | None = None) -> dict[str, Vector]:
-        """``prediction`` for each row and, where a level is asked for, ``lower`` and ``upper``, in the target's unit.
+    def parts(self, columns: Sequence[Vector]) -> tuple[Vector, list[Vector]]:
+        """Sales at no spend, and what each channel adds to them; each of shape (n_rows,), in the target's unit.
 
-        Parameters
-        ----------
-        columns : sequence of ndarray of shape (n_rows,)
-            The features in the contract's order, checked.
-        level : float between 0 and 1, optional
-            Share of new rows that the interval should hold.
-        predicted : ndarray of shape (n_rows,), optional
-            What the stored pipeline predicts, where the model has no closed form.
-
-        Raises
-        ------
-        RowsError
-            If the level cannot be given, or a prediction is not finite.
+        Summed in this order they are the prediction: of curves to the last bit, of a straight line but for rounding, since
+        its own sum ends with the intercept.
         """
         import numpy as np
 
+        if self.curves is not None:
+            return self.curves.parts(*self._apart(columns))
+        channels = len(self.contract.channels)
+        base = self.predict([np.zeros_like(x) if i < channels else x for i, x in enumerate(columns)])
+        pairs = zip(self.terms[:channels], columns[:channels], strict=True)
+        return base, [t.coefficient * (x * t.scale) for t, x in pairs]
+
+    def _apart(self, columns: Sequence[Vector]) -> tuple[Sequence[Vector], Any, Any]:
+        """The features, the dates and the markets of checked columns; None for what is not read."""
+        import numpy as np
+
+        features = len(self.contract.features)
+        rest = list(columns[features:])
+        dates = np.asarray(rest.pop(0)).astype(np.int64).astype("datetime64[s]") if self.reads.date else None
+        markets = np.array(self.reads.markets)[np.asarray(rest.pop(0)).astype(np.int64)] if self.reads.market else None
+        return columns[:features], dates, markets
+
+    def first_of(self, columns: Sequence[Vector]) -> Any:
+        """For each row the index of the first row with its period and market, shape (n_rows,); its own without carry-over."""
+        import numpy as np
+
+        if self.curves is None or not self.together:
+            return np.arange(len(columns[0]))
+        return self.curves.first_of(*self._apart(columns)[1:])
+
+    def figures(
+        self,
+        columns: Sequence[Vector],
+        level: object = None,
+        predicted: Vector | None = None,
+        contributions: bool = False,
+    ) -> dict[str, Vector]:
+        """The same as ``answer``, where an answer that no double can hold is left as it is, infinite or NaN."""
+        import numpy as np
+
         with np.errstate(over="ignore", invalid="ignore"):
+            more: dict[str, Vector] = {}
+            if contributions:
+                base, added = self._known_parts(columns)
+                more = {BASE: base, **dict(zip(map(contribution_name, self.contract.channels), added, strict=True))}
             found = self.predict(columns) if predicted is None else predicted
             answers = {"prediction": found}
             if level is not None:
                 reach = self.spread.finite_quantile(level) * self.spread.scale(found)
                 answers |= {"lower": found - reach, "upper": found + reach}
+        return answers | more
+
+    def _known_parts(self, columns: Sequence[Vector]) -> tuple[Vector, list[Vector]]:
+        if not self.closed:
+            raise RowsError(
+                "The model has no closed formula, so it cannot say what each channel adds; leave contributions out."
+            )
+        return self.parts(columns)
+
+    def answer(
+        self,
+        columns: Sequence[Vector],
+        level: object = None,
+        predicted: Vector | None = None,
+        contributions: bool = False,
+    ) -> dict[str, Vector]:
+        """``prediction`` for each row and what else is asked for, in the target's unit and in this order.
+
+        Parameters
+        ----------
+        columns : sequence of ndarray of shape (n_rows,)
+            The columns read, in order, checked.
+        level : float between 0 and 1, optional
+            Adds ``lower`` and ``upper``: the interval that should hold this share of new rows.
+        predicted : ndarray of shape (n_rows,), optional
+            What the stored pipeline predicts, where the model has no closed form.
+        contributions : bool
+            Adds ``base`` and ``contribution_CHANNEL`` for each channel; see ``parts``.
+
+        Raises
+        ------
+        RowsError
+            If the level or the contributions cannot be given, a prediction is not finite, or two rows have one period and
+            market where spend is carried.
+        """
+        import numpy as np
+
+        answers = self.figures(columns, level, predicted, contributions)
         for values in answers.values():
             if not np.isfinite(values).all():
                 raise not_finite(int(np.argmin(np.isfinite(values))) + 1)
         return answers
 
+    def answer_names(self, level: object = None, contributions: bool = False) -> tuple[str, ...]:
+        """Names of the columns that ``answer`` gives."""
+        added = (BASE, *map(contribution_name, self.contract.channels)) if contributions else ()
+        return ("prediction", *(("lower", "upper") if level is not None else ()), *added)
+
     def beyond(self, columns: Sequence[Vector | Sequence[float]]) -> dict[str, tuple[float, float]]:
         """The features with values outside the range fitted, and the lowest and highest value given."""
         found = {}
-        for (name, (low, high)), x in zip(self.ranges.items(), columns, strict=True):
+        for (name, (low, high)), x in zip(self.ranges.items(), columns[: len(self.ranges)], strict=True):
             least, most = (min(x), max(x)) if isinstance(x, Sequence) else (float(x.min()), float(x.max()))
             if least < low or most > high:
                 found[name] = (least, most)
@@ -201,10 +319,10 @@ class Formula:
 
     def to_json(self) -> str:
         """The text of ``formula.json``."""
-        form = "linear" if self.closed else "none"
+        form = "linear" if self.straight else "curves" if self.curves is not None else "none"
         value: dict[str, Any] = {
             "schema": SCHEMA,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": LINEAR_VERSION if self.curves is None else SCHEMA_VERSION,
             "about": self.about,
             "contract": self.contract.to_dict(),
             "form": form,
@@ -219,8 +337,12 @@ class Formula:
                 "scores": list(self.spread.scores),
             },
         }
-        if not self.closed:
+        if self.curves is not None:
+            value |= {"reads": _READS_CURVES, "curves": self.curves.to_dict()}
+            value["interval"] = value.pop("interval")
+        elif not self.closed:
             value |= {"reads": "no closed form: the pipeline beside this file answers", "modules": list(self.modules)}
+        if not self.straight:
             del value["intercept"], value["terms"]
         return _lines(value) + "\n"
 
@@ -251,12 +373,13 @@ class Formula:
     @classmethod
     def _from_dict(cls, given: Mapping[str, Any]) -> Self:
         contract = Contract.from_dict(given["contract"])
-        if given["form"] not in ("linear", "none"):
+        if given["form"] not in ("linear", "curves", "none"):
             raise ModelError(f"formula.json has the form {given['form']!r}, which this adresponse does not know; update it.")
         terms = tuple(_term(t) for t in given.get("terms", ()))
         if given["form"] == "linear" and tuple(t.column for t in terms) != contract.features:
             raise ModelError("formula.json does not have one term for each feature of its contract, in its order.")
         ends = {name: (float(low), float(high)) for name, (low, high) in given["ranges"].items()}
+        curves = _curves(given["curves"], contract) if given["form"] == "curves" else None
         return cls(
             contract,
             _finite(given["intercept"]) if terms else math.nan,
@@ -265,7 +388,36 @@ class Formula:
             {name: ends[name] for name in contract.features},
             {str(k): str(v) for k, v in given["about"].items()},
             tuple(map(str, given.get("modules", ()))),
+            curves,
         )
+
+
+_READS_CURVES = (
+    "prediction = baseline + sum of coefficient * shape(sum of weights * spend of this and earlier periods) over responses, "
+    "in order; baseline = intercept + trend * period / span + season * (sin, cos, sin 2, cos 2, ...) of the year + controls + "
+    "market; spend of earlier periods comes from the rows asked, else from history, else it is the mean"
+)
+
+
+def _curves(given: Mapping[str, Any], contract: Contract) -> Curves:
+    from .curved import Curves
+
+    _refuse_infinite(given)
+    found = Curves.from_dict(given)
+    if tuple(r.channel for r in found.responses) != contract.channels or tuple(found.baseline.controls) != contract.controls:
+        raise ModelError("formula.json does not have one response or control for each feature of its contract, in its order.")
+    if (found.dated and contract.date is None) or (found.placed and contract.market is None):
+        raise ModelError("formula.json needs a date or a market that its contract does not have.")
+    return found
+
+
+def _refuse_infinite(value: Any) -> None:
+    """Refuse a number that is not finite, however deep it lies."""
+    if isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            _refuse_infinite(inner)
+    elif isinstance(value, float):
+        _finite(value)
 
 
 def _term(given: Mapping[str, Any]) -> Term:
@@ -292,6 +444,6 @@ def _lines(value: Any, indent: str = "") -> str:
     if isinstance(value, dict) and value and any(isinstance(v, dict | list) for v in value.values()):
         body = ",\n".join(f"{inner}{json.dumps(k, ensure_ascii=False)}: {_lines(v, inner)}" for k, v in value.items())
         return f"{{\n{body}\n{indent}}}"
-    if isinstance(value, list) and value and isinstance(value[0], dict):
+    if isinstance(value, list) and value and isinstance(value[0], dict | list):
         return "[\n" + ",\n".join(inner + _lines(v, inner) for v in value) + f"\n{indent}]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

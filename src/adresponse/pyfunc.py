@@ -1,7 +1,8 @@
 """How does MLflow ask a stored model? By its formula, or by the pipeline beside it where there is none.
 
 MLflow calls ``_load_pyfunc`` from every way that it has: in process, ``mlflow models serve`` and ``predict``, Spark,
-images. So ``params={"interval": 0.9}`` gives the interval in all of them, and rows are refused in the same words.
+images. So ``params={"interval": 0.9, "contributions": True}`` gives both in all of them, and rows are refused in the same
+words.
 This file goes with every stored model (see ``stored.py``): it runs where adresponse is not installed.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 from .errors import AdresponseError, ModelError, RowsError, TamperedModelError
 from .formula import Formula
-from .rows import Vector, check
+from .rows import Vector, as_switch, check
 
 __all__ = ["FORMULA", "PIPELINE", "TRUSTED", "ResponseModel", "load_pipeline"]
 
@@ -39,11 +40,18 @@ class ResponseModel:
         self.folder = folder
         self._pipeline = pipeline
 
-    def answer(self, columns: list[Vector], level: object = None) -> dict[str, Vector]:
-        """``prediction`` for each row and, where a level is asked for, ``lower`` and ``upper``; see ``Formula.answer``."""
-        return self.formula.answer(columns, level, None if self.formula.closed else self._ask_pipeline(columns))
+    def answer(self, columns: list[Vector], level: object = None, contributions: bool = False) -> dict[str, Vector]:
+        """``prediction`` for each row and what else is asked for; see ``Formula.answer``."""
+        return self.formula.answer(columns, level, self._predicted(columns), contributions)
 
-    def _ask_pipeline(self, columns: list[Vector]) -> Vector:
+    def figures(self, columns: list[Vector], level: object = None, contributions: bool = False) -> dict[str, Vector]:
+        """The same, where an answer that no double can hold is left as it is; see ``Formula.figures``."""
+        return self.formula.figures(columns, level, self._predicted(columns), contributions)
+
+    def _predicted(self, columns: list[Vector]) -> Vector | None:
+        """What the stored pipeline predicts, where the formula does not."""
+        if self.formula.closed:
+            return None
         import numpy as np
         import pandas as pd
 
@@ -53,28 +61,31 @@ class ResponseModel:
         return np.asarray(self._pipeline.predict(rows), dtype=np.float64).reshape(len(rows))
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Predicted sales, an array; with ``params={"interval": level}`` a frame of prediction, lower and upper.
+        """Predicted sales, an array; where params ask for more, a frame with a column ``prediction`` and the others.
 
         Parameters
         ----------
         model_input : DataFrame, mapping of str to array-like, or list of mappings
-            The model's columns; further columns are not read.
+            The columns that the model reads; further columns are not read. Where spend is carried from one period to the next,
+            rows asked together are looked up first, then what the model keeps.
         params : dict, optional
-            ``interval``: share of new rows that the interval should hold, between 0 and 1.
+            ``interval``: share of new rows that the interval should hold, between 0 and 1; adds ``lower`` and ``upper``.
+            ``contributions``: whether to add ``base``, the sales at no spend, and ``contribution_CHANNEL`` for each channel.
 
         Raises
         ------
         MlflowException
-            With code ``INVALID_PARAMETER_VALUE`` and a sentence, where rows or level break the contract.
+            With code ``INVALID_PARAMETER_VALUE`` and a sentence, where rows or params break the contract.
         """
         import pandas as pd
         from mlflow.exceptions import MlflowException
 
+        asked = params or {}
         try:
             frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
-            features = self.formula.contract.features
-            given = {name: frame[name] for name in features if name in frame}
-            answers = self.answer(check(self.formula.contract, given), (params or {}).get("interval"))
+            given = {name: frame[name] for name in self.formula.inputs if name in frame}
+            columns = check(self.formula.reads, given)
+            answers = self.answer(columns, asked.get("interval"), as_switch(asked.get("contributions")))
         except RowsError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
         except AdresponseError as error:

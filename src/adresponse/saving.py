@@ -13,9 +13,10 @@ from typing import Any
 from adresponse import __version__
 from adresponse import prospect as prospects
 from adresponse.errors import ModelError
+from adresponse.formula import Formula
 from adresponse.models import formula_of
 from adresponse.pyfunc import ResponseModel
-from adresponse.schema import Contract
+from adresponse.rows import Reads
 from adresponse.store import quietly
 from adresponse.stored import CODE, FORMULA, seal, ship_code
 from adresponse.study import Study
@@ -24,7 +25,7 @@ from adresponse.verification import evaluation_rows, refuse_disagreement, write_
 __all__ = ["Saved", "save"]
 
 NEEDED = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy")  # to load the model and predict
-TRUSTED = ("sklearn", "numpy", "scipy")
+TRUSTED = ("sklearn", "numpy", "scipy", "adresponse")
 EXAMPLE_ROWS = 5
 
 
@@ -58,20 +59,27 @@ def save(study: Study, model: Any, folder: Path, run_id: str, verbose: bool = Fa
         Let MLflow speak for itself.
     """
     modules = tuple(str(path).partition(".")[0] for path in study.settings.get("challengers", ()))
-    _save_pipeline(study, model, folder, run_id, (*TRUSTED, *modules), verbose)
     formula = formula_of(
         study.estimator, study.table.X.iloc[study.train], study.table.contract, study.spread, _about(study, model), modules
     )
+    example = _example(study, formula)
+    _save_pipeline(study, model, formula, example, folder, run_id, (*TRUSTED, *modules), verbose)
     (folder / FORMULA).write_text(formula.to_json(), encoding="utf-8")
     if (prospect := study.prospect(formula)) is not None:
         (folder / prospects.FILE).write_text(prospect.to_json(), encoding="utf-8")
     responder = ResponseModel(formula, folder)
-    rows = evaluation_rows(study.evaluation, study.estimator, study.table, study.train, formula.spread)
+    rows = evaluation_rows(study.evaluation, study.estimator, study.table, study.train, formula)
     refuse_disagreement(responder, study.estimator, rows.X)
     rows.write(folder)
-    write_replay(folder, responder, study.table.X.iloc[:EXAMPLE_ROWS])
+    write_replay(folder, responder, example)
     _let_mlflow_ask(folder, ship_code(folder))
     return Saved(model.model_id, folder, seal(folder))
+
+
+def _example(study: Study, formula: Formula) -> Any:
+    """A few rows as a caller would send them: the first, or the last where there is a history that leads up to them."""
+    rows = study.table.frame[list(formula.inputs)]
+    return (rows.iloc[-EXAMPLE_ROWS:] if formula.together else rows.iloc[:EXAMPLE_ROWS]).reset_index(drop=True)
 
 
 def _about(study: Study, model: Any) -> dict[str, str]:
@@ -96,9 +104,17 @@ def _let_mlflow_ask(folder: Path, loader: str) -> None:
     model.save(str(path))
 
 
-def _save_pipeline(study: Study, model: Any, folder: Path, run_id: str, trusted: tuple[str, ...], verbose: bool) -> None:
+def _save_pipeline(
+    study: Study,
+    model: Any,
+    formula: Formula,
+    example: Any,
+    folder: Path,
+    run_id: str,
+    trusted: tuple[str, ...],
+    verbose: bool,
+) -> None:
     contract, estimator = study.table.contract, study.estimator
-    example = study.table.X.iloc[:EXAMPLE_ROWS].reset_index(drop=True)
     with quietly(verbose), _unchecked_pins():
         import mlflow.sklearn
         from mlflow.models import Model
@@ -117,7 +133,7 @@ def _save_pipeline(study: Study, model: Any, folder: Path, run_id: str, trusted:
                 ),
                 serialization_format="skops",
                 skops_trusted_types=_trusted_types(estimator, trusted),
-                signature=_signature(contract),
+                signature=_signature(formula.reads),
                 input_example=example,
                 pip_requirements=_requirements(trusted),
                 metadata={"adresponse": about},
@@ -177,12 +193,14 @@ def _trusted_types(estimator: Any, trusted: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _signature(contract: Contract) -> Any:
+def _signature(reads: Reads) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    inputs = Schema([ColSpec(DataType.double, name, required=True) for name in contract.features])
-    params = ParamSchema([ParamSpec("interval", DataType.double, default=None)])
+    kinds = {"number": DataType.double, "date": DataType.datetime, "market": DataType.string}
+    inputs = Schema([ColSpec(kinds[reads.kind(name)], name, required=True) for name in reads.names])
+    interval = ParamSpec("interval", DataType.double, default=None)
+    params = ParamSchema([interval, ParamSpec("contributions", DataType.boolean, default=False)])
     return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.double)]), params=params)
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from adresponse import words
 from adresponse.errors import ModelError
 from adresponse.evaluate import Evaluation, mae, mape, r2, rmse
-from adresponse.formula import Spread
+from adresponse.formula import Formula
 from adresponse.pyfunc import ResponseModel
+from adresponse.rows import check
 from adresponse.stored import REPLAY, ROWS, SCORES
 from adresponse.table import AdTable
 
@@ -52,8 +53,8 @@ class EvaluationRows:
 
     Parameters
     ----------
-    X : DataFrame of shape (n_rows, n_features)
-        The rows, in the table's units.
+    X : DataFrame of shape (n_rows, n_inputs)
+        The columns that the model reads, in the table's units; with date and market where it reads them.
     observed, predicted : ndarray of shape (n_rows,)
         Sales seen and predicted, in the target's unit.
     lower, upper : ndarray of shape (n_rows,), or None
@@ -64,6 +65,8 @@ class EvaluationRows:
         ``held-out``, or ``fitted`` where no rows were held out; scores of fitted rows say nothing about new ones.
     scores : dict of str to float
         The scores of the evaluation over these rows; what cannot be given is left out.
+    together : bool
+        Whether they have to be asked in one request, since the spend of one row works in later ones.
     """
 
     X: pd.DataFrame
@@ -74,6 +77,11 @@ class EvaluationRows:
     level: float
     basis: str
     scores: dict[str, float]
+    together: bool = False
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The rows as a request holds them, by column: numbers, markets as text, dates as ISO 8601."""
+        return {str(name): as_asked(column) for name, column in self.X.items()}
 
     def write(self, folder: Path) -> None:
         """Put the rows and their scores into a stored model's folder."""
@@ -86,6 +94,7 @@ class EvaluationRows:
             "rows": len(self.X),
             "interval": None if self.lower is None else self.level,
             "columns": list(self.X.columns),
+            **({"together": True} if self.together else {}),
             "scores": self.scores,
         }
         (folder / SCORES).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -98,7 +107,17 @@ class EvaluationRows:
         X = frame[[f"x_{i}" for i in range(len(about["columns"]))]].set_axis(about["columns"], axis=1)
         lower, upper = (frame[n].to_numpy() if n in frame else None for n in ("lower", "upper"))
         observed, predicted = frame["observed"].to_numpy(), frame["predicted"].to_numpy()
-        return cls(X, observed, predicted, lower, upper, about["interval"] or LEVEL, about["basis"], about["scores"])
+        level, together = about["interval"] or LEVEL, bool(about.get("together"))
+        return cls(X, observed, predicted, lower, upper, level, about["basis"], about["scores"], together)
+
+
+def as_asked(column: pd.Series[Any]) -> list[Any]:
+    """A column's values as JSON holds them."""
+    if column.dtype.kind != "M":
+        return list(column.tolist())
+    seconds = column.to_numpy().astype("datetime64[s]")
+    days = seconds.astype("datetime64[D]")
+    return [str(v) for v in (days if (days == seconds).all() else seconds)]
 
 
 @dataclass(frozen=True)
@@ -135,21 +154,23 @@ class Verification:
 
 
 def evaluation_rows(
-    evaluation: Evaluation, estimator: Any, table: AdTable, train: NDArray[np.int64], spread: Spread
+    evaluation: Evaluation, estimator: Any, table: AdTable, train: NDArray[np.int64], formula: Formula
 ) -> EvaluationRows:
     """The held-out rows of an evaluation; where none were held out, the rows fitted."""
+    spread, inputs = formula.spread, list(formula.inputs)
     if evaluation.basis == "held-out":
-        X = table.X.loc[[p.row for p in evaluation.predicted]]
+        X = table.frame.loc[[p.row for p in evaluation.predicted], inputs]
         predicted = np.array([p.predicted for p in evaluation.predicted])
         known = {name: evaluation.score(name) for name in METRICS}
         scores = {name: float(value) for name, value in known.items() if value is not None}
     else:
-        X = table.X.iloc[train]
+        X = table.frame[inputs].iloc[train]
         predicted = np.asarray(estimator.predict(X), dtype=float).reshape(len(X))
         scores = _scores(table.y.loc[X.index].to_numpy(), predicted)
     lower, upper = spread.interval(predicted, LEVEL) if spread.highest_level >= LEVEL else (None, None)
     basis = "held-out" if evaluation.basis == "held-out" else "fitted"
-    return EvaluationRows(X, table.y.loc[X.index].to_numpy(), predicted, lower, upper, LEVEL, basis, scores)
+    observed = table.y.loc[X.index].to_numpy()
+    return EvaluationRows(X, observed, predicted, lower, upper, LEVEL, basis, scores, formula.together)
 
 
 def _scores(observed: Vector, predicted: Vector) -> dict[str, float]:
@@ -167,15 +188,15 @@ def refuse_disagreement(responder: ResponseModel, estimator: Any, X: pd.DataFram
         The model as stored: its formula, or its pipeline read back.
     estimator : object
         The fitted scikit-learn estimator.
-    X : DataFrame of shape (n_rows, n_features)
-        Rows to try.
+    X : DataFrame of shape (n_rows, n_inputs)
+        Rows to try, with the columns that the formula reads.
 
     Raises
     ------
     ModelError
         If a row differs by more than 1e-12, relative to it or to the largest prediction.
     """
-    answers = responder.answer([column.to_numpy() for _, column in X.items()])["prediction"]
+    answers = responder.answer(check(responder.formula.reads, {str(n): c for n, c in X.items()}))["prediction"]
     expected = np.asarray(estimator.predict(X), dtype=float).reshape(len(X))
     if (largest := _difference(answers, expected)) > AGREEMENT:
         raise ModelError(f"The stored model differs from the fitted one by {largest:.1e} (relative), more than {AGREEMENT:g}.")
@@ -183,8 +204,9 @@ def refuse_disagreement(responder: ResponseModel, estimator: Any, X: pd.DataFram
 
 def write_replay(folder: Path, responder: ResponseModel, example: pd.DataFrame) -> None:
     """Record the answers to a few rows: what a server replays before it takes the model."""
-    answers = responder.answer([column.to_numpy() for _, column in example.items()])["prediction"]
-    request = {"dataframe_split": {"columns": list(example.columns), "data": example.to_numpy().tolist()}}
+    answers = responder.answer(check(responder.formula.reads, {str(n): c for n, c in example.items()}))["prediction"]
+    data = [list(row) for row in zip(*(as_asked(column) for _, column in example.items()), strict=True)]
+    request = {"dataframe_split": {"columns": list(example.columns), "data": data}}
     text = json.dumps({"request": request, "predictions": answers.tolist()}, indent=1, ensure_ascii=False)
     (folder / REPLAY).write_text(text + "\n", encoding="utf-8")
 

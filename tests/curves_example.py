@@ -1,0 +1,150 @@
+"""Models of curves with numbers that we chose, as scikit-learn pipelines, as formulas, and stored as a version holds them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import Pipeline
+
+import adresponse
+from adresponse import saving
+from adresponse.baseline import Baseline
+from adresponse.curved import Curves, History
+from adresponse.curves import CarryOverKind, Response, Shape
+from adresponse.evaluate import Evaluation
+from adresponse.formula import Formula
+from adresponse.intervals import spread_of
+from adresponse.mixmodel import mix_pipeline
+from adresponse.prospect import Prospect
+from adresponse.schema import Contract
+from adresponse.study import Study
+
+__all__ = ["CHANNELS", "MARKETS", "contract_of", "curves_of", "fitted", "formula_with", "hill", "panel", "table"]
+
+CHANNELS = ("TV, national", "search")
+MARKETS = ("North", "south", "Île-de-France")
+PERIODS = {"week": "W-MON", "month": "MS", "day": "D"}
+
+
+def table(
+    periods: int = 60,
+    step: str = "week",
+    markets: tuple[str, ...] = (),
+    gaps: float = 0.0,
+    controls: bool = True,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Rows of dates, markets, spend of two channels, a price and sales; a share ``gaps`` of them left out, in any order."""
+    random = np.random.default_rng(seed)
+    dates = pd.date_range("2023-01-02", periods=periods, freq=PERIODS[step])
+    rows = pd.MultiIndex.from_product([dates, markets or ("",)], names=["when", "market"]).to_frame(index=False)
+    spend = np.where(random.random((len(rows), 2)) < 0.2, 0.0, random.gamma(2.0, [40.0, 12.0], (len(rows), 2)))
+    frame = rows.assign(**dict(zip(CHANNELS, spend.T, strict=True)))
+    if controls:
+        frame["price"] = random.normal(0, 3, len(rows))
+    frame["sales"] = 300 + spend @ [0.8, 2.0] + random.normal(0, 20, len(rows))
+    frame = frame if markets else frame.drop(columns="market")
+    return frame.sample(frac=1 - gaps, random_state=seed).reset_index(drop=True)
+
+
+def contract_of(frame: pd.DataFrame, dated: bool = True) -> Contract:
+    """The roles of the columns of ``table``."""
+    controls = ["price"] if "price" in frame else []
+    market = "market" if "market" in frame else None
+    return Contract.build(target="sales", channels=CHANNELS, controls=controls, date="when" if dated else None, market=market)
+
+
+def fitted(
+    frame: pd.DataFrame,
+    contract: Contract,
+    shape: Shape = "hill",
+    kind: CarryOverKind = "geometric",
+    window: int = 5,
+    season: int = 2,
+) -> Pipeline:
+    """The pipeline with nonlinear parameters that we chose; least squares gives the rest."""
+    pipeline = mix_pipeline(
+        contract.channels, contract.controls, contract.date, contract.market, shape=shape, kind=kind, window=window,
+        season=season, trend=contract.date is not None, signs=0,
+    )  # fmt: skip
+    chosen: dict[str, Any] = {"carry__decay": (0.6, 0.2), "carry__delay": (1.5, 0.5)}
+    chosen |= {"saturate__half": (0.3, 0.5), "saturate__slope": (0.7, 1.0) if shape == "power" else (1.4, 0.8)}
+    dict(pipeline["design"].transformer_list)["media"].set_params(**chosen)
+    return pipeline.fit(frame[[n for n in frame if n != contract.target]], frame[contract.target])
+
+
+def curves_of(pipeline: Pipeline, contract: Contract) -> Curves:
+    """The same as numbers."""
+    design = dict(pipeline["design"].transformer_list)
+    carry, scale, bend, base = *(design["media"][n] for n in ("carry", "scale", "saturate")), design["base"]
+    names = [*contract.channels, *base.get_feature_names_out()]
+    found = dict(zip(names, map(float, pipeline["regress"].coef_), strict=True))
+    responses = []
+    for i, name in enumerate(contract.channels):
+        most = float(scale.scale_[i])
+        coefficient = found[name] / most if bend.shape == "linear" else found[name]
+        half, slope = (float(np.broadcast_to(v, 2)[i]) for v in (bend.half, bend.slope))
+        responses.append(Response(name, bend.shape, half * most, slope, coefficient, carry.weights()[i]))
+    season = tuple(v for n, v in found.items() if n.startswith(("sin ", "cos ")))
+    markets = {m: found.get(f"market {m}", 0.0) for m in base.markets_}
+    baseline = Baseline(
+        float(pipeline["regress"].intercept_), found.get("trend", 0.0), season, {n: found[n] for n in contract.controls},
+        markets, base.calendar_, base.span_,
+    )  # fmt: skip
+    kept = {m: tuple(tuple(map(float, row)) for row in rows) for m, rows in carry.history_.items()}
+    history = History(carry.last_, tuple(map(float, carry.means_)), kept) if carry.reach > 1 else None
+    return Curves(baseline, tuple(responses), history)
+
+
+def formula_with(pipeline: Pipeline, frame: pd.DataFrame, contract: Contract) -> Formula:
+    """The fitted pipeline as a formula, with the spread of its residuals."""
+    ranges = {n: (float(frame[n].min()), float(frame[n].max())) for n in contract.features}
+    spread = spread_of(pipeline.predict(frame), frame[contract.target].to_numpy())
+    about = {"name": "curves", "model_id": "m-" + "1" * 32, "title": "MixRegressor"}
+    return Formula(contract, math.nan, (), spread, ranges, about, curves=curves_of(pipeline, contract))
+
+
+class _Chosen(Study):
+    """A study whose plan is not made."""
+
+    def prospect(self, formula: Formula) -> Prospect | None:
+        return None
+
+
+def _study(frame: pd.DataFrame, dated: bool, shape: Shape, **fit: Any) -> Study:
+    """A study over the table whose estimator is ours, all rows fitted."""
+    contract = contract_of(frame, dated)
+    columns = [c.name for c in contract.columns]
+    made = adresponse.fit(
+        frame[columns], target="sales", channels=list(CHANNELS), controls=list(contract.controls), date=contract.date,
+        market=contract.market, test_size=0, name="curves", repeats=1,
+    )  # fmt: skip
+    pipeline = fitted(made.table.frame, made.table.contract, shape, **fit)
+    given = {f: getattr(made, f) for f in Study.__dataclass_fields__}
+    formula = formula_with(pipeline, made.table.frame, made.table.contract)
+    evaluation: Evaluation = replace(made.evaluation)
+    given |= {"estimator": pipeline, "spread": formula.spread, "linear": None, "evaluation": evaluation}
+    return _Chosen(**given)
+
+
+def keep_curves(patch: pytest.MonkeyPatch) -> None:
+    """Let ``saving`` write the study's pipeline of curves as such."""
+    patch.setattr(saving, "formula_of", lambda e, X, contract, spread, about, modules: None)
+
+
+@cache
+def panel() -> Study:
+    """Weeks of three markets: carry-over, trend, season, a control."""
+    return _study(table(60, markets=MARKETS, gaps=0.1), True, "hill")
+
+
+@cache
+def hill() -> Study:
+    """Rows without a date: curves alone."""
+    return _study(table(80).drop(columns="when"), False, "hill", kind="none", season=0)
