@@ -8,7 +8,8 @@ import pytest
 
 from adresponse import journal, mutex, store
 from adresponse.journal import Event, Kind, State
-from versions_example import STORES, child, store_of
+from contenders import child
+from versions_example import STORES, store_of
 
 
 @pytest.fixture(params=STORES)

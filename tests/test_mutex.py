@@ -11,7 +11,8 @@ import pytest
 
 from adresponse import mutex, registry, store
 from adresponse.errors import StoreError
-from versions_example import NAME, STORES, child, store_of
+from contenders import child
+from versions_example import STORES, store_of
 
 
 @pytest.fixture(params=STORES)
@@ -20,52 +21,59 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return store_of(request.param, tmp_path)
 
 
-def test_eight_processes_lose_no_update(opened: store.Store) -> None:
-    opened.call("create_registered_model", "counter", {"count": "0"})
-    process = child("count", opened.uri, "8", "5")
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A model of this test alone: the server's store is shared."""
+    return f"mutex {request.node.name}"
+
+
+def test_eight_processes_lose_no_update(opened: store.Store, name: str) -> None:
+    opened.call("create_registered_model", name, {"count": "0"})
+    process = child("count", opened.uri, name, "8", "5")
     assert process.wait() == 0
-    assert opened.call("get_registered_model", "counter").tags["count"] == "40"
-    assert mutex.queue(opened) == ()
+    assert opened.call("get_registered_model", name).tags["count"] == "40"
+    assert mutex.queue(opened, name) == ()
 
 
-def test_models_do_not_wait_for_each_other_and_the_lock_is_no_model(opened: store.Store) -> None:
-    with mutex.held(opened, "north"), mutex.held(opened, 'joe\'s "south"', patience=0.0):
-        assert [t.name for t in mutex.queue(opened)] == ["north", 'joe\'s "south"']
+def test_models_do_not_wait_for_each_other_and_the_lock_is_no_model(opened: store.Store, name: str) -> None:
+    other = 'joe\'s "south"'
+    with mutex.held(opened, name), mutex.held(opened, other, patience=0.0):
+        assert [t.name for t in mutex.queue(opened) if t.name in (name, other)] == [name, other]
     assert mutex.LOCK not in [m.name for m in registry.models(opened)]
     assert "no model" in opened.call("get_registered_model", mutex.LOCK).description
 
 
-def test_a_waiter_says_once_who_holds_it_and_gives_up_in_the_end(opened: store.Store) -> None:
+def test_a_waiter_says_once_who_holds_it_and_gives_up_in_the_end(opened: store.Store, name: str) -> None:
     said: list[str] = []
-    with mutex.held(opened, NAME, command="adresponse refresh"):
+    with mutex.held(opened, name, command="adresponse refresh"):
         with (
             pytest.raises(mutex.BusyError, match=r"not free within 0.4 s"),
-            mutex.held(opened, NAME, waiting=said.append, patience=0.4),
+            mutex.held(opened, name, waiting=said.append, patience=0.4),
         ):
             pass
-        assert len(mutex.queue(opened)) == 1
+        assert len(mutex.queue(opened, name)) == 1
     assert len(said) == 1
     assert f"process {os.getpid()}, `adresponse refresh`" in said[0]
 
 
-def test_the_lock_is_let_go_after_a_failure(opened: store.Store) -> None:
-    with pytest.raises(RuntimeError, match="on purpose"), mutex.held(opened, NAME):
+def test_the_lock_is_let_go_after_a_failure(opened: store.Store, name: str) -> None:
+    with pytest.raises(RuntimeError, match="on purpose"), mutex.held(opened, name):
         raise RuntimeError("on purpose")
-    assert mutex.queue(opened) == ()
+    assert mutex.queue(opened, name) == ()
 
 
-def test_a_killed_holder_is_taken_over_at_once_on_the_same_machine(opened: store.Store) -> None:
-    holder = child("hold", opened.uri, "3600")
+def test_a_killed_holder_is_taken_over_at_once_on_the_same_machine(opened: store.Store, name: str) -> None:
+    holder = child("hold", opened.uri, name, "3600")
     assert holder.stdout is not None
     assert holder.stdout.readline().startswith("held")
     holder.kill()
     holder.wait()
-    with mutex.held(opened, NAME, patience=5) as lease:  # a lease of an hour did not run out in 5 s
+    with mutex.held(opened, name, patience=5) as lease:  # a lease of an hour did not run out in 5 s
         lease.check()
 
 
-def test_a_holder_that_stops_loses_the_lock_and_is_told_when_it_wakes(opened: store.Store) -> None:
-    holder = child("hold", opened.uri, "0.6")
+def test_a_holder_that_stops_loses_the_lock_and_is_told_when_it_wakes(opened: store.Store, name: str) -> None:
+    holder = child("hold", opened.uri, name, "0.6")
     assert holder.stdin is not None
     assert holder.stdout is not None
     assert holder.stdout.readline().startswith("held")
@@ -73,7 +81,7 @@ def test_a_holder_that_stops_loses_the_lock_and_is_told_when_it_wakes(opened: st
     assert holder.stdout.readline() == "still held\n"
     os.kill(holder.pid, signal.SIGSTOP)
     try:
-        with mutex.held(opened, NAME, patience=20) as lease:
+        with mutex.held(opened, name, patience=20) as lease:
             os.kill(holder.pid, signal.SIGCONT)
             holder.stdin.write("?\n")
             assert "was taken by another process" in holder.stdout.readline()
@@ -83,43 +91,45 @@ def test_a_holder_that_stops_loses_the_lock_and_is_told_when_it_wakes(opened: st
         holder.communicate()
 
 
-def test_a_holder_that_lives_keeps_the_lock_longer_than_its_lease(opened: store.Store) -> None:
-    with mutex.held(opened, NAME, lease=0.6) as lease:
-        with pytest.raises(mutex.BusyError), mutex.held(opened, NAME, patience=2.5):
+def test_a_holder_that_lives_keeps_the_lock_longer_than_its_lease(opened: store.Store, name: str) -> None:
+    with mutex.held(opened, name, lease=0.6) as lease:
+        with pytest.raises(mutex.BusyError), mutex.held(opened, name, patience=2.5):
             pass
         lease.check()
 
 
-def test_a_waiter_that_slept_queues_again(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiter_that_slept_queues_again(opened: store.Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its ticket is taken away while it waits, as those behind it do when it stops."""
     asked = []
 
     def waiting(_: str) -> None:
-        asked.append(mutex.queue(opened, NAME)[-1].number)
+        asked.append(mutex.queue(opened, name)[-1].number)
         mutex._delete(opened, asked[-1])
         mutex._delete(opened, holder)
 
-    holder = mutex._draw(opened, NAME, 3600.0, "a holder")[0]
-    with mutex.held(opened, NAME, waiting=waiting, patience=10) as lease:
+    holder = mutex._draw(opened, name, 3600.0, "a holder")[0]
+    with mutex.held(opened, name, waiting=waiting, patience=10) as lease:
         assert lease.number > asked[0] > holder
 
 
-def test_a_slow_process_never_takes_the_lock_of_a_later_owner(opened: store.Store) -> None:
+def test_a_slow_process_never_takes_the_lock_of_a_later_owner(opened: store.Store, name: str) -> None:
     """It saw a ticket of a dead process, slept while two others held the lock, and acts on what it saw."""
-    seen = mutex._draw(opened, NAME, 60.0, "dead")[0]
+    seen = mutex._draw(opened, name, 60.0, "dead")[0]
     mutex._delete(opened, seen)
-    with mutex.held(opened, NAME):
+    with mutex.held(opened, name):
         pass
-    with mutex.held(opened, NAME) as lease:
+    with mutex.held(opened, name) as lease:
         mutex._delete(opened, seen)
         lease.check()
 
 
-def test_a_request_that_was_repeated_on_its_way_holds_once(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_was_repeated_on_its_way_holds_once(
+    opened: store.Store, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = mutex._create
     monkeypatch.setattr(mutex, "_create", lambda *given: (original(*given), original(*given))[1])
-    with mutex.held(opened, NAME) as lease:
-        assert [t.number for t in mutex.queue(opened, NAME)] == [lease.number]
+    with mutex.held(opened, name) as lease:
+        assert [t.number for t in mutex.queue(opened, name)] == [lease.number]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +148,9 @@ def test_a_process_has_ended_only_where_that_is_known(process: str, ended: bool)
     assert mutex.ended(given) is ended
 
 
-def test_a_store_that_is_away_for_a_moment_does_not_end_the_lease(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_away_for_a_moment_does_not_end_the_lease(
+    opened: store.Store, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original, failures = opened.client.set_model_version_tag, []
 
     def failing(*given: object) -> None:
@@ -148,18 +160,18 @@ def test_a_store_that_is_away_for_a_moment_does_not_end_the_lease(opened: store.
         original(*given)
 
     monkeypatch.setattr(opened.client, "set_model_version_tag", failing)
-    with mutex.held(opened, NAME, lease=0.9) as lease:
-        before = mutex.queue(opened)[0].beat
+    with mutex.held(opened, name, lease=0.9) as lease:
+        before = mutex.queue(opened, name)[0].beat
         time.sleep(0.8)
-        assert mutex.queue(opened)[0].beat != before
+        assert mutex.queue(opened, name)[0].beat != before
         assert len(failures) == 2
         lease.check()
 
 
-def test_without_rights_the_store_says_so(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_rights_the_store_says_so(opened: store.Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("403 Permission denied")
 
     monkeypatch.setattr(opened.client, "create_model_version", refuse)
-    with pytest.raises(StoreError), mutex.held(opened, NAME):
+    with pytest.raises(StoreError), mutex.held(opened, name):
         pass

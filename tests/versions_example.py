@@ -1,4 +1,4 @@
-"""Versions with real files made in a tenth of a second, a real tracking server, and processes that contend, stop and die."""
+"""Versions with real files, made in a tenth of a second, and a real tracking server on PostgreSQL and S3."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import urllib.request
 from collections.abc import Callable, Iterator
-from functools import cache, partial
-from importlib import import_module
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from adresponse import journal, mutex, promotion, registry, store
+from adresponse import journal, registry, store
 from adresponse.stored import open_stored
+from contenders import hurry
 from parts import free_port, start_postgres
 from stored_example import one_channel, stored
 from tracked_example import child_environment, copied_store
@@ -29,7 +28,6 @@ from tracked_example import child_environment, copied_store
 NAME = "sales-response"
 SERVER = pytest.param("server", marks=pytest.mark.xdist_group("tracking server"))
 STORES = ["sqlite", SERVER]
-STEPS = ("verify before", "event", "alias before", "alias after", "verify after", "close before", "close after")
 
 
 # --- stores
@@ -37,7 +35,13 @@ STEPS = ("verify before", "event", "alias before", "alias after", "verify after"
 
 def store_of(kind: str, folder: Path) -> store.Store:
     """A store of that kind, fresh or as the tests before left it; the current folder has to be ``folder``."""
-    return copied_store(folder) if kind == "sqlite" else store.prepare(tracking_server()).open()
+    if kind == "server":
+        return store.prepare(tracking_server()).open()
+    _hurry_once()
+    return copied_store(folder)
+
+
+_hurry_once = cache(hurry)
 
 
 @cache
@@ -99,18 +103,45 @@ def _sealed() -> Path:
     return stored(one_channel(), folder)
 
 
-def version(opened: store.Store, name: str = NAME, status: str = "VALIDATED", **tags: str) -> str:
-    """A new version of a model, with the files of a sealed one in a run of its own; its number."""
-    experiment = opened.call("get_experiment_by_name", name)
-    experiment_id = experiment.experiment_id if experiment else opened.call("create_experiment", name)
-    run = opened.call("create_run", experiment_id, tags={"adresponse.kind": "study"})
-    opened.call("log_artifacts", run.info.run_id, str(_sealed()), "model")
-    opened.call("set_terminated", run.info.run_id)
+def version(opened: store.Store, name: str = NAME, status: str = "VALIDATED", *, own: bool = False, **tags: str) -> str:
+    """A new version of a model, with the files of a sealed one; its number. With ``own`` it has a run of its own."""
+    run_id, source = _made_run(opened, name) if own else _shared_run(opened)
     with contextlib.suppress(store.StoreError):
         opened.call("create_registered_model", name, {"adresponse.target": "Sales"})
     said = {"adresponse.status": status, registry.MANIFEST_TAG: open_stored(_sealed()).digest, **tags}
-    source = f"{run.info.artifact_uri}/model"
-    return str(opened.call("create_model_version", name, source, run_id=run.info.run_id, tags=said).version)
+    return str(opened.call("create_model_version", name, source, run_id=run_id, tags=said).version)
+
+
+_SHARED: dict[str, tuple[str, str]] = {}
+
+
+def _shared_run(opened: store.Store) -> tuple[str, str]:
+    if opened.uri not in _SHARED:
+        _SHARED[opened.uri] = _made_run(opened, "files of all")
+    return _SHARED[opened.uri]
+
+
+def _made_run(opened: store.Store, experiment: str) -> tuple[str, str]:
+    """A run with a sealed model's files: its id, and where they are."""
+    found = opened.call("get_experiment_by_name", experiment)
+    experiment_id = found.experiment_id if found else opened.call("create_experiment", experiment)
+    run = opened.call("create_run", experiment_id, tags={"adresponse.kind": "study"})
+    opened.call("log_artifacts", run.info.run_id, str(_sealed()), "model")
+    opened.call("set_terminated", run.info.run_id)
+    return run.info.run_id, f"{run.info.artifact_uri}/model"
+
+
+def lose_files(opened: store.Store, name: str, number: str) -> None:
+    """What a cleaned bucket or a removed folder leaves: the version (one with a run of its own) alone."""
+    run_id = opened.call("get_model_version", name, number).run_id
+    uri = opened.call("get_run", run_id).info.artifact_uri
+    if uri.startswith("mlflow-artifacts"):
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        with opened.current():
+            get_artifact_repository(uri).delete_artifacts("model")
+    else:
+        shutil.rmtree(Path(uri.removeprefix("file://")) / "model")
 
 
 def whole(opened: store.Store) -> Callable[[str], None]:
@@ -132,128 +163,3 @@ def champion(opened: store.Store, name: str = NAME) -> str:
 def moves(opened: store.Store, name: str = NAME) -> list[tuple[str, str, str, str]]:
     """The history: kind, from, to, state."""
     return [(e.kind, e.source, e.target, e.state) for e in journal.read(opened, name)]
-
-
-# --- processes: python versions_example.py MODE URI ...
-
-
-def child(*arguments: str) -> subprocess.Popen[str]:
-    """This file as a process of its own, to be spoken to."""
-    command = [sys.executable, __file__, *arguments]
-    return subprocess.Popen(
-        command, env=child_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-
-
-def _forked(acts: list[Callable[[], object]]) -> list[int]:
-    """Each act in a process forked after the imports, all at once; their wait statuses."""
-    children = []
-    for act in acts:
-        if not (pid := os.fork()):
-            try:
-                act()
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        children.append(pid)
-    return [os.waitpid(pid, 0)[1] for pid in children]
-
-
-def _count(uri: str, processes: int, times: int) -> None:
-    """Processes that add one to a number which only the lock guards."""
-
-    def add() -> None:
-        opened = store.prepare(uri).open()
-        for _ in range(times):
-            with mutex.held(opened, NAME) as lease:
-                tags = opened.call("get_registered_model", "counter").tags
-                lease.check()
-                opened.call("set_registered_model_tag", "counter", "count", str(int(tags["count"]) + 1))
-
-    assert _forked([add] * processes) == [0] * processes
-
-
-def _append(uri: str, name: str, processes: int, times: int) -> None:
-    """Processes that write into one history."""
-
-    def write() -> None:
-        opened = store.prepare(uri).open()
-        for _ in range(times):
-            with mutex.held(opened, name) as lease:
-                journal.append(lease, "kept")
-
-    assert _forked([write] * processes) == [0] * processes
-
-
-def _promote(uri: str, name: str, count: int) -> None:
-    """A process for each version, which makes it champion."""
-
-    def promote(number: str) -> None:
-        opened = store.prepare(uri).open()
-        with mutex.held(opened, name) as lease:
-            promotion.promote(lease, number, verify=lambda _: None, why="at once")
-
-    assert _forked([partial(promote, str(i + 1)) for i in range(count)]) == [0] * count
-
-
-def _hold(uri: str, lease_seconds: float) -> None:
-    """Hold the lock, say so, and at a word from outside say whether it is still held."""
-    opened = store.prepare(uri).open()
-    with mutex.held(opened, NAME, lease=lease_seconds, command="adresponse refresh") as lease:
-        print("held", lease.number, flush=True)
-        for _ in sys.stdin:
-            try:
-                lease.check()
-                print("still held", flush=True)
-            except mutex.LeaseLostError as error:
-                print(error, flush=True)
-
-
-def _die(uri: str, steps: list[str]) -> None:
-    """For each step a process that is killed there while it promotes version 2 of the model ``killed-STEP``."""
-    statuses = _forked([partial(_promote_until, uri, step) for step in steps])
-    print(*statuses, flush=True)
-
-
-def _promote_until(uri: str, step: str) -> None:
-    opened = store.prepare(uri).open()
-    point, _, when = step.rpartition(" ")
-    methods = {"alias": "set_registered_model_alias", "close": "set_terminated"}
-    if point in methods:
-        _die_at(opened, methods[point], when)
-    if step == "event":
-        _die_at(opened, "create_run", "after")
-
-    def verify(asked: str) -> None:
-        if step == ("verify after" if "@" in asked else "verify before"):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    with mutex.held(opened, f"killed-{step}") as lease:
-        promotion.promote(lease, "2", verify=verify, why="to die on the way")
-
-
-def _die_at(opened: store.Store, method: str, when: str) -> None:
-    original = getattr(opened.client, method)
-
-    def killed(*args: object, **kwargs: object) -> None:
-        if when == "after":
-            original(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(opened.client, method, killed)
-
-
-if __name__ == "__main__":
-    mode, uri, *more = sys.argv[1:]
-    import_module("mlflow.store.tracking.sqlalchemy_store")  # before the forks
-    if mode == "count":
-        _count(uri, *map(int, more))
-    elif mode == "append":
-        _append(uri, more[0], *map(int, more[1:]))
-    elif mode == "promote":
-        _promote(uri, more[0], int(more[1]))
-    elif mode == "hold":
-        _hold(uri, float(more[0]))
-    else:
-        _die(uri, more)

@@ -168,7 +168,7 @@ def _before(store: Store, name: str, source: str) -> tuple[str | None, str, tupl
         if version == source:
             continue
         try:
-            digest = _refuse_not_whole(store, name, version)
+            digest = _refuse_not_whole(store, name, _found(store, name, version))
         except StoreError as error:
             skipped.append(str(error))
             continue
@@ -260,18 +260,21 @@ def _refuse_unfit(store: Store, name: str, version: str, force: bool, why: str) 
             f"Version {version} of {name!r} was rejected by the gate ({reason}); it does not become champion, unless --force "
             "and a reason are given."
         )
-    return _refuse_not_whole(store, name, version)
+    return _refuse_not_whole(store, name, found)
 
 
-def _refuse_not_whole(store: Store, name: str, version: str) -> str:
-    digest = _found(store, name, version).tags.get(MANIFEST_TAG, "")
+def _refuse_not_whole(store: Store, name: str, found: Any) -> str:
+    """The digest of the manifest of a version as MLflow gives it, or a refusal where its files are not there."""
+    digest = found.tags.get(MANIFEST_TAG, "")
     if not digest:
         raise StoreError(
-            f"Version {version} of {name!r} has no tag {MANIFEST_TAG}, so nobody can tell whether its files are what was "
+            f"Version {found.version} of {name!r} has no tag {MANIFEST_TAG}, so nobody can tell whether its files are what was "
             "registered; take one that `adresponse run` made."
         )
-    if missing := registry.missing_files(store, name, version):
-        raise StoreError(f"The files of version {version} of {name!r} are gone: {words.listing(missing)} cannot be found.")
+    if missing := registry.missing_files(store, name, str(found.version)):
+        raise StoreError(
+            f"The files of version {found.version} of {name!r} are gone: {words.listing(missing)} cannot be found."
+        )
     return str(digest)
 
 
@@ -380,12 +383,21 @@ def delete_version(
 # --- what is lost
 
 
-def lost(store: Store) -> tuple[Finding, ...]:
-    """What is not as it should be in the registry, for ``adresponse doctor``; changes nothing."""
-    tickets = mutex.queue(store)
+def lost(store: Store, names: Iterable[str] | None = None) -> tuple[Finding, ...]:
+    """What is not as it should be in the registry, for ``adresponse doctor``; changes nothing.
+
+    Parameters
+    ----------
+    store : Store
+        The opened store.
+    names : iterable of str, optional
+        Which models; all that adresponse made if left out.
+    """
+    wanted = None if names is None else set(names)
+    tickets = [t for t in mutex.queue(store) if wanted is None or t.name in wanted]
     found = list(_dead_tickets(tickets))
     for model in registry.models(store):
-        if "adresponse.target" in model.tags:
+        if "adresponse.target" in model.tags and (wanted is None or model.name in wanted):
             found += _lost_of(store, model, busy=any(t.name == model.name and not mutex.ended(t.process) for t in tickets))
     return tuple(found)
 
@@ -403,7 +415,7 @@ def _dead_tickets(tickets: Iterable[mutex.Ticket]) -> Iterator[Finding]:
 
 def _lost_of(store: Store, model: Any, busy: bool) -> Iterator[Finding]:
     name = model.name
-    there = {v.version for v in registry.versions(store, name)}
+    there = {str(v.version): v for v in registry.entities(store, name)}
     for alias, version in sorted(model.aliases.items()):
         if str(version) not in there:
             yield Finding(
@@ -414,7 +426,7 @@ def _lost_of(store: Store, model: Any, busy: bool) -> Iterator[Finding]:
             )
     for version in sorted(there, key=int):
         try:
-            _refuse_not_whole(store, name, version)
+            _refuse_not_whole(store, name, there[version])
         except StoreError as error:
             yield Finding("R001", "stop", str(error), "Promote another version if it is champion; then delete it.")
     if not busy:

@@ -28,6 +28,7 @@ __all__ = [
     "aliases",
     "champion",
     "deployed",
+    "entities",
     "fetch",
     "locate",
     "missing_files",
@@ -299,7 +300,7 @@ def deployed(store: Store, located: Located, where: str) -> None:
 
 def withdrawn(store: Store, name: str, where: str, but: str = "") -> None:
     """Note that a deployment is gone, or answers with another version now."""
-    for version in _all(store, name):
+    for version in entities(store, name):
         if _deployed_tag(where) in version.tags and str(version.version) != but:
             store.call("delete_model_version_tag", name, str(version.version), _deployed_tag(where))
 
@@ -331,11 +332,12 @@ def versions(store: Store, name: str) -> list[Version]:
             return []
         raise
     trusted = str(registered.aliases.get(CHAMPION, ""))
-    found = sorted(_all(store, name), key=lambda v: int(v.version), reverse=True)
+    found = sorted(entities(store, name), key=lambda v: int(v.version), reverse=True)
     return [_version(name, str(v.version), v.tags.get("adresponse.status", ""), str(v.version) == trusted) for v in found]
 
 
-def _all(store: Store, name: str) -> list[Any]:
+def entities(store: Store, name: str) -> list[Any]:
+    """All versions of a model as MLflow gives them."""
     return _paged(store, "search_model_versions", _named(name))
 
 
