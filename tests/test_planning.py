@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from adresponse.curves import Response, carry_over_weights
 from adresponse.errors import ConfigError, ModelError
 from adresponse.horizon import Outlook, Precision
 from adresponse.planning import Plan, best_plan, score
-from adresponse.wishes import Together, Wish
+from adresponse.wishes import Together, Wish, bounds_from, groups_from
 
 TV = Response("TV", "log", half=50, slope=1, coefficient=100)
 RADIO = Response("Radio", "power", half=20, slope=0.5, coefficient=80)
@@ -120,6 +121,24 @@ def test_the_total_of_a_target_roi_spent_otherwise_brings_no_more() -> None:
     assert plan.roi == pytest.approx(3.5)
     assert best_plan(o, Wish(total=plan.total)).sales == pytest.approx(plan.sales)
     assert best_plan(o, Wish(total=plan.total + 20)).roi < 3.5
+
+
+@pytest.mark.parametrize("total", [60.0, 240.0, 420.0])
+@pytest.mark.parametrize("tail", [False, True])
+def test_no_split_tried_period_by_period_brings_more(total: float, tail: bool) -> None:
+    """An S curve with carry-over and history beside a concave one, over four periods, by the curves' own code."""
+    s_curve = Response("S", "hill", 40, 3, 150, weights=(0.5, 1.0, 0.4))
+    o = outlook((s_curve, WEB), periods=4, before={"S": (30.0, 60.0), "Web": (20.0, 5.0, 40.0)})
+
+    def brings(response: Response, amount: float) -> float:
+        series = [amount / 4] * 4 + [0.0] * (len(response.weights) - 1 if tail else 0)
+        return float(response.sales(series, o.before[response.channel]).sum())
+
+    plan = best_plan(o, Wish(total=total, tail=tail))
+    assert plan.sales == pytest.approx(2000 + brings(s_curve, plan.spend["S"]) + brings(WEB, plan.spend["Web"]))
+    tried = max(brings(s_curve, x) + brings(WEB, total - x) for x in np.linspace(0, total, 1201))
+    assert plan.sales >= 2000 + tried - 1e-7
+    assert plan.sales <= 2000 + tried + 0.01  # the grid is 0.35 wide at the most, and an optimum is flat
 
 
 def test_without_a_wish_todays_total_is_split_anew() -> None:
@@ -294,6 +313,19 @@ def test_without_draws_there_is_no_interval() -> None:
     assert "interval" not in plan.sentence
 
 
+def test_intervals_of_curves_with_known_shapes_are_those_of_statsmodels() -> None:
+    """Least squares on ``log(1 + x / 50)`` and ``sqrt(x / 20)``: the expectation at a plan has the interval of the mean."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0, 100, (80, 2))
+    features = np.column_stack([np.ones(80), np.log1p(x[:, 0] / 50), np.sqrt(x[:, 1] / 20)])
+    fit = sm.OLS(features @ [50, 20, 9] + rng.normal(0, 5, 80), features).fit()
+    tv, radio = (replace(r, coefficient=float(c)) for r, c in zip((TV, RADIO), fit.params[1:], strict=True))
+    o = outlook((tv, radio), periods=1, base=[fit.params[0]], precision=Precision(fit.cov_params(), fit.df_resid))
+    plan = best_plan(o, Wish(total=120, level=0.95))
+    at = [[1, math.log1p(plan.spend["TV"] / 50), math.sqrt(plan.spend["Radio"] / 20)]]
+    assert (plan.low, plan.high) == pytest.approx(tuple(fit.get_prediction(at).conf_int(alpha=0.05)[0]), rel=1e-9)
+
+
 # what is scored
 
 
@@ -313,6 +345,11 @@ def test_a_plan_may_change_from_period_to_period() -> None:
     assert plan.spend == {"Print": 120, "TV": 330}
     assert plan.sales == pytest.approx(1500 + PRINT.sales(series["Print"], (40.0,)).sum() + TV.sales(series["TV"]).sum())
     assert [e.spend for e in plan.extrapolates] == [300]
+
+
+def test_a_single_row_is_the_whole_horizon() -> None:
+    o = outlook()
+    assert score(o, {c: [130.0] for c in o.channels}).sales == score(o, dict.fromkeys(o.channels, 130.0)).sales
 
 
 def test_even_spend_is_the_same_given_whole_or_by_period() -> None:
@@ -395,7 +432,7 @@ def test_the_highest_roi_is_told_where_more_is_asked_for() -> None:
         ({"TV": 1, "Radio": 2, "Print": 3}, "The plan has no amount for Web"),
         ({"TV": 1, "Radio": 2, "Print": 3, "Wep": 1}, "Did you mean 'Web'?"),
         ({"TV": -1, "Radio": 2, "Print": 3, "Web": 1}, "TV=-1 must be a finite number of at least 0."),
-        ({"TV": [1, 2], "Radio": 2, "Print": 3, "Web": 1}, "The plan gives TV in 2 periods, but the horizon has 13"),
+        ({"TV": np.array([1, 2]), "Radio": 2, "Print": 3, "Web": 1}, "The plan gives TV in 2 periods, but the horizon has 13"),
     ],
 )
 def test_a_plan_that_cannot_be_scored_is_refused(spend: dict[str, object], said: str) -> None:
@@ -416,6 +453,28 @@ def test_a_plan_that_cannot_be_scored_is_refused(spend: dict[str, object], said:
 def test_an_outlook_whose_parts_do_not_fit_is_refused(more: dict[str, object]) -> None:
     with pytest.raises(ModelError):
         replace(outlook(), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "bounds"),
+    [
+        ("tv=50:200", ("tv", (50, 200))),
+        ("tv = 50 : 200", ("tv", (50, 200))),
+        ("tv=50:", ("tv", (50, math.inf))),
+        ("tv=:200", ("tv", (0, 200))),
+        ("tv=120", ("tv", (120, 120))),
+        ("a=b=1e3:2e3", ("a=b", (1000, 2000))),  # the last sign parts
+    ],
+)
+def test_bounds_are_read_as_they_are_typed(text: str, bounds: tuple[str, tuple[float, float]]) -> None:
+    assert bounds_from([text]) == dict([bounds])
+    assert groups_from([f"radio+{text}"]) == (Together(("radio", bounds[0]), *bounds[1]),)
+
+
+@pytest.mark.parametrize("texts", [["tv"], ["=5:6"], ["tv=a:b"], ["tv="], ["tv=5;6"], ["tv=1:2", "tv=3:4"]])
+def test_bounds_that_cannot_be_read_are_refused(texts: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read; write channel=low:high|given twice"):
+        bounds_from(texts)
 
 
 # what it looks like

@@ -199,7 +199,8 @@ def score(outlook: Outlook, spend: Mapping[str, float | Sequence[float]], wish: 
     ----------
     outlook : Outlook
     spend : mapping of str to float or sequence of float
-        For each channel the amount for the whole horizon, spent evenly, or the spend of each period.
+        For each channel the amount for the whole horizon, spent evenly, or the spend of each period. A single one in a
+        sequence counts as the amount for the whole horizon.
     wish : Wish or None
         Its margin, level and tail count.
 
@@ -208,27 +209,28 @@ def score(outlook: Outlook, spend: Mapping[str, float | Sequence[float]], wish: 
     ConfigError
         If a channel is unknown or missing, an amount is no number of at least 0, or the periods are not the horizon's.
     """
-    _refuse_odd(outlook, spend)
-    return _described(outlook, wish or Wish(), [spend[c] for c in outlook.channels], None)
-
-
-def _refuse_odd(outlook: Outlook, spend: Mapping[str, float | Sequence[float]]) -> None:
-    for channel, amount in spend.items():
+    for channel in spend:
         if channel not in outlook.channels:
             raise ConfigError(
                 f"The plan names {channel!r}, which is no channel of the model.{did_you_mean(channel, outlook.channels)} "
                 f"Channels: {', '.join(outlook.channels)}."
             )
-        each = amount if isinstance(amount, Sequence) else (amount,)
-        if odd := [x for x in each if not (math.isfinite(x) and x >= 0)]:
-            raise ConfigError(f"{channel}={odd[0]:g} must be a finite number of at least 0.")
-        if isinstance(amount, Sequence) and len(amount) != outlook.periods:
-            raise ConfigError(
-                f"The plan gives {channel} in {words.count(len(amount), 'period')}, but the horizon has {outlook.periods}; "
-                "give one row a period."
-            )
     if missing := [c for c in outlook.channels if c not in spend]:
         raise ConfigError(f"The plan has no amount for {words.listing(missing)}; give each channel one, 0 for none.")
+    return _described(outlook, wish or Wish(), [_given(outlook, c, spend[c]) for c in outlook.channels], None)
+
+
+def _given(outlook: Outlook, channel: str, amount: float | Sequence[float]) -> float | list[float]:
+    """An amount, or one for each period, as plain numbers."""
+    each = [float(x) for x in np.atleast_1d(np.asarray(amount, dtype=float))]
+    if odd := [x for x in each if not (math.isfinite(x) and x >= 0)]:
+        raise ConfigError(f"{channel}={odd[0]:g} must be a finite number of at least 0.")
+    if len(each) not in {1, outlook.periods}:
+        raise ConfigError(
+            f"The plan gives {channel} in {words.count(len(each), 'period')}, but the horizon has {outlook.periods}; give one "
+            "row a period, or one for the whole horizon."
+        )
+    return each if len(each) > 1 else each[0]
 
 
 def _most_sales(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: float) -> Split:
@@ -349,7 +351,7 @@ def _allowed(limits: Limits, amounts: list[float]) -> bool:
 
 
 def _today(outlook: Outlook) -> list[float]:
-    return [outlook.today[c] * outlook.periods for c in outlook.channels]
+    return [float(outlook.today[c]) * outlook.periods for c in outlook.channels]
 
 
 def _described(outlook: Outlook, wish: Wish, amounts: Amounts, limits: Limits | None) -> Plan:
@@ -417,7 +419,7 @@ def _channel(
     roi = None if spent == 0 else brought.times(1 / spent)
     roi_low, roi_high = _ends(forecast, roi, wish.level)
     marginal_low, marginal_high = _ends(forecast, marginal, wish.level)
-    seen_low, seen_high = (edge * periods for edge in outlook.seen[channel])
+    seen_low, seen_high = (float(edge) * periods for edge in outlook.seen[channel])
     return ChannelPlan(
         channel=channel,
         today=today,
@@ -470,7 +472,7 @@ def _bindings(outlook: Outlook, wish: Wish, limits: Limits, amounts: list[float]
 
 def _extrapolations(outlook: Outlook, amounts: Amounts) -> Iterator[Extrapolation]:
     for channel, amount in zip(outlook.channels, amounts, strict=True):
-        low, high = outlook.seen[channel]
+        low, high = map(float, outlook.seen[channel])
         each = list(amount) if isinstance(amount, Sequence) else [amount / outlook.periods]
         furthest = max(each, key=lambda x: max(x - high, low - x))
         out = max(furthest - high, low - furthest)

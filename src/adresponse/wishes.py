@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from adresponse.errors import ConfigError, did_you_mean
 from adresponse.horizon import Outlook
 from adresponse.optimum import Curve, Group, Problem, nested, reachable
 
-__all__ = ["Limits", "Together", "Wish", "limits_of", "total_of"]
+__all__ = ["Limits", "Together", "Wish", "bounds_from", "groups_from", "limits_of", "total_of"]
 
 ROUNDING = 1e-9  # share by which a sum may miss a bound through the rounding of its parts
 
@@ -129,6 +129,47 @@ class Limits:
     rules: dict[str, tuple[str, str]]
     least: float
     most: float
+
+
+def bounds_from(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Bounds as a command takes them: ``tv=50:200``, ``tv=50:``, ``tv=:200``, and ``tv=120`` for just this amount.
+
+    Raises
+    ------
+    ConfigError
+        If a text cannot be read, or a channel comes twice.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for text in texts:
+        channel, ends = _bound_from(text)
+        if channel in found:
+            raise ConfigError(f"The bounds of {channel} are given twice; give them once.")
+        found[channel] = ends
+    return found
+
+
+def groups_from(texts: Sequence[str]) -> tuple[Together, ...]:
+    """Groups as a command takes them: ``tv+radio=50:200``, with ends as in ``bounds_from``.
+
+    Raises
+    ------
+    ConfigError
+        If a text cannot be read.
+    """
+    return tuple(Together(tuple(n.strip() for n in names.split("+")), *ends) for names, ends in map(_bound_from, texts))
+
+
+def _bound_from(text: str) -> tuple[str, tuple[float, float]]:
+    name, _, ends = text.rpartition("=")
+    low, colon, high = (part.strip() for part in ends.partition(":"))
+    try:
+        least = float(low) if low or not colon else 0.0
+        most = float(high) if high else math.inf if colon else least
+    except ValueError:
+        name = ""
+    if not name.strip():
+        raise ConfigError(f"The bound {text!r} cannot be read; write channel=low:high, tv=50:200.")
+    return name.strip(), (least, most)
 
 
 def limits_of(outlook: Outlook, wish: Wish) -> Limits:

@@ -116,10 +116,11 @@ def _brings(page: Any, plan: Plan, sold: str, money: str) -> None:
         [_with("Sales expected", sold), plan.sales, plan.low, plan.high],
         [_with("Sales expected of today's split", sold), plan.today_sales, None, None],
         [_with("Gain over today's split", sold), plan.gain, plan.gain_low, plan.gain_high],
-        [_with("Sales after the horizon", sold), plan.after, None, None],
         [_with("Spend", money), plan.total, None, None],
         ["ROI: sales brought per unit of spend", plan.roi, plan.roi_low, plan.roi_high],
     ]
+    if plan.after:
+        rows.append([_with("Sales after the horizon", sold), plan.after, None, None])
     if plan.margin is not None:
         rows += [["Margin", plan.margin, None, None], ["Profit", plan.profit, plan.profit_low, plan.profit_high]]
     _table(page, 1, heads, rows)
