@@ -122,6 +122,12 @@ def test_the_same_watch_gives_the_same_page(pages: dict[str, str]) -> None:
     assert watch_page(WATCHES["retrain"], WATCHED) == pages["retrain"]
 
 
+def test_the_watch_alone_is_enough() -> None:
+    page = watch_page(WATCHES["retrain"])
+    assert "<time" not in page
+    assert WATCHES["retrain"].sentence.split(":")[0] in page
+
+
 def test_what_to_do_next_and_where_it_rests(pages: dict[str, str]) -> None:
     assert "adresponse retrain new.csv" in pages["retrain"]
     assert "run a1b2" in pages["retrain"]

@@ -36,13 +36,16 @@ class Watched:
     line does and the line.
     """
 
-    source: str
-    created: str
+    source: str = ""
+    created: str = ""
     run_id: str = ""
     commands: tuple[tuple[str, str], ...] = ()
 
 
-def watch_page(watch: Watch, watched: Watched) -> str:
+UNTOLD = Watched()
+
+
+def watch_page(watch: Watch, watched: Watched = UNTOLD) -> str:
     """The page as one HTML file that loads nothing from anywhere."""
     environment = _environment()
     css = environment.loader.get_source(environment, "report.css")[0]  # type: ignore[union-attr]
