@@ -39,6 +39,16 @@ TABLE: Options = [
 FITTING: Options = [
     click.option("--test-size", type=float, help="Share of rows held out; 0 fits on all rows. [default: 0.2]"),
     click.option("--seed", type=int, help="Seed of every random choice. [default: 42]"),
+    click.option(
+        "--shape",
+        type=click.Choice(["linear", "log", "power", "hill", "logistic", "auto"]),
+        help="Response curves of the channels; auto takes the simplest that predicts as well as any. [default: a line]",
+    ),
+    click.option(
+        "--carry-over",
+        type=click.Choice(["none", "geometric", "delayed", "weibull"]),
+        help="With --shape and a date: what spend leaves for later periods. [default: geometric]",
+    ),
 ]
 MANNERS: Options = [
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else there."),

@@ -191,6 +191,7 @@ def evaluate(
     test: NDArray[np.int64],
     contract: Contract,
     folding: Folding = Folding(),
+    thrifty: bool = False,
 ) -> Evaluation:
     """Scores on held-out rows (or, without any, by cross-validation), repeated cross-validation, coverage, residuals.
 
@@ -206,16 +207,22 @@ def evaluate(
         Positions of the rows fitted on, and of those held out (may be empty).
     folding : Folding
         How the rows fitted on are split for cross-validation.
+    thrifty : bool
+        For a model that takes long to fit: where rows are held out, coverage is told of these alone, and not of the folds
+        of the cross-validation too, each of which would need a calibration of its own.
     """
     splits = folding.scoring(len(train))
-    each = [_fold(fitted, X, y, train[a], train[b], folding.at(a)) for a, b in splits]
+    calibrated = not (thrifty and len(test))
+    each = [_fold(fitted, X, y, train[a], train[b], folding.at(a) if calibrated else spread) for a, b in splits]
     once = _joined(each[: folding.folds])
     unseen = _predict(fitted, spread, X, y, train, test) if len(test) else once
     share = share_tested(splits)
-    features, unit = X.shape[1], contract[contract.target].unit
-    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=folding.in_time and contract.market is None)
+    features, unit = len(contract.features), contract[contract.target].unit
+    in_time = folding.in_time and contract.market is None
+    numbers = X[list(contract.features)].to_numpy(dtype=float)[train]
+    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time, numbers=numbers)
     coverage = (*_coverage(unseen, "held-out"),) if len(test) else ()
-    coverage += _coverage(_joined(each), "cross-validation")
+    coverage += _coverage(_joined(each), "cross-validation") if calibrated else ()
     scores = tuple(_score(name, unseen, features, unit, folding.seed) for name in SCORES)
     return Evaluation(
         basis="held-out" if len(test) else "cross-validation",
@@ -237,10 +244,10 @@ def _fold(
     y: pd.Series[float],
     train: NDArray[np.int64],
     test: NDArray[np.int64],
-    folding: Folding,
+    known: Folding | Spread,
 ) -> Unseen:
     fitted = clone(estimator).fit(X.iloc[train], y.iloc[train])
-    spread = calibrate(estimator, X.iloc[train], y.iloc[train], folding)
+    spread = known if isinstance(known, Spread) else calibrate(estimator, X.iloc[train], y.iloc[train], known)
     return _predict(fitted, spread, X, y, train, test)
 
 
@@ -371,13 +378,18 @@ def _rows(unseen: Unseen, numbers: pd.Index[int]) -> tuple[PredictedRow, ...]:
     return tuple(sorted(found, key=lambda p: p.row))
 
 
-def diagnose(fitted: Any, X: pd.DataFrame, y: pd.Series[float], *, in_time: bool) -> tuple[Diagnostic, ...]:
-    """What the residuals of the rows fitted say: curvature, growing spread, normality, influence, and order in time."""
+def diagnose(
+    fitted: Any, X: pd.DataFrame, y: pd.Series[float], *, in_time: bool, numbers: Vector | None = None
+) -> tuple[Diagnostic, ...]:
+    """What the residuals of the rows fitted say: curvature, growing spread, normality, influence, and order in time.
+
+    ``numbers``, shape (n_rows, n_features), are the columns that a straight line would take; ``X`` itself where not given.
+    """
     predicted = np.asarray(fitted.predict(X), dtype=float)
     residual = y.to_numpy() - predicted
     if np.allclose(residual, 0, atol=1e-12 * max(float(np.abs(y).max()), 1.0)):
         return (Diagnostic("residuals", "Residuals", 0.0, None, "The model reproduces every row fitted exactly."),)
-    design = np.column_stack([np.ones(len(X)), X.to_numpy()])
+    design = np.column_stack([np.ones(len(X)), X.to_numpy() if numbers is None else numbers])
     found = [_curvature(design, residual, predicted), _growing(design, residual), _normal(residual)]
     found.append(_influence(design, y))
     if in_time:

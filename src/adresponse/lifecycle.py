@@ -18,10 +18,12 @@ from adresponse.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from adresponse.contest import Contest
     from adresponse.folding import Folding
+    from adresponse.mix import MixFit
     from adresponse.mutex import Lease
     from adresponse.profile import Profile
     from adresponse.registry import Version
@@ -35,7 +37,9 @@ __all__ = ["Published", "Run", "check", "compare", "doctor", "drawn", "explore",
 __all__ += ["study_of", "ui", "writable", "write"]
 
 Progress = Callable[[str], None]
-REPEAT_ONCE_ROWS = 50_000  # beyond this, other folds give the same figures, and each repeat costs seconds
+UP_TO_TAG = "adresponse.rows_up_to"  # of a version: the last event of the history whose rows it stands on
+SINCE_TAG = "adresponse.rows_since"  # of a version: the last event before its study began anew
+REPEAT_ONCE_ROWS = 50_000  # beyond this, other folds give the same figures, and each repeat costs seconds, as curves do
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,8 @@ def study_of(
     challengers = _challengers(settings)
     train, test = sides if sides is not None else _split(table, settings)
     folding = _folding(table, settings, train)
-    leaderboard, chosen = _compare(table, train, challengers, folding)
+    mix, asked = _mix(table, train, settings, progress)
+    leaderboard, chosen = _compare(table, train, challengers, folding, asked)
 
     progress("Fitting and evaluating")
     from sklearn.base import clone
@@ -232,10 +237,12 @@ def study_of(
     from adresponse.recommend import recommend
     from adresponse.study import Study
 
-    X, y = table.X, table.y
-    estimator = clone(chosen).fit(X.iloc[train], y.iloc[train])
+    X, y = (table.X if mix is None else _inputs(table)), table.y
+    estimator = clone(chosen).fit(X.iloc[train], y.iloc[train]) if mix is None else mix.model
     spread = calibrate(chosen, X.iloc[train], y.iloc[train], folding)
-    evaluation = evaluate(estimator, spread, X, y, train=train, test=test, contract=table.contract, folding=folding)
+    evaluation = evaluate(
+        estimator, spread, X, y, train=train, test=test, contract=table.contract, folding=folding, thrifty=mix is not None
+    )
     linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
     decision = decide(evaluation, settings.gate)
     recommendation = recommend(table, linear, evaluation, decision)
@@ -255,7 +262,46 @@ def study_of(
         recommendation=recommendation,
         findings=tuple(sorted((*found, *evaluation.findings), key=lambda f: ["stop", "review", "note"].index(f.severity))),
         settings=settings.plain(),
+        mix=mix,
     )
+
+
+def _mix(
+    table: AdTable, train: NDArray[np.int64], settings: Settings, progress: Progress
+) -> tuple[MixFit | None, Candidate | None]:
+    """The mix of response curves that was asked for, fitted, and as a candidate; nothing where none was asked for."""
+    if settings.shape is None:
+        given = {"carry_over": settings.carry_over, "season": settings.season}
+        if named := next((name for name, value in given.items() if value is not None), None):
+            raise ConfigError(f"{named}={given[named]!r} belongs to response curves; add --shape, such as --shape auto.")
+        return None, None
+    from adresponse.mix import MixSpec, fit_mix
+    from adresponse.tune import Candidate
+
+    progress("Fitting response curves")
+    contract = table.contract
+    spec = MixSpec(
+        contract.channels,
+        contract.controls,
+        contract.date,
+        contract.market,
+        shape=settings.shape,
+        carry_over=settings.carry_over,
+        trend=settings.trend,
+        season=settings.season,
+        folds=settings.folds,
+        seed=settings.seed,
+    )
+    found = fit_mix(_inputs(table).iloc[train], table.y.iloc[train], spec)
+    carried = found.model.problem_.kind
+    title = f"{found.spec.shape} curves" + ("" if carried == "none" else f" with {carried} carry-over")
+    return found, Candidate("curves", title, found.spec.regressor(found.model.shape, starts=1))
+
+
+def _inputs(table: AdTable) -> pd.DataFrame:
+    """All rows with the columns that a mix of curves reads."""
+    contract = table.contract
+    return table.frame[[*contract.features, *(n for n in (contract.date, contract.market) if n is not None)]]
 
 
 def _challengers(settings: Settings) -> tuple[Candidate, ...]:
@@ -271,17 +317,26 @@ def _challengers(settings: Settings) -> tuple[Candidate, ...]:
 
 
 def _compare(
-    table: AdTable, train: NDArray[np.int64], challengers: tuple[Candidate, ...], folding: Folding
+    table: AdTable,
+    train: NDArray[np.int64],
+    challengers: tuple[Candidate, ...],
+    folding: Folding,
+    asked: Candidate | None = None,
 ) -> tuple[Leaderboard, Any]:
     from adresponse.tune import compare as leaderboard_of
 
-    return leaderboard_of(table.X.iloc[train], table.y.iloc[train], challengers=challengers, folding=folding)
+    features = table.contract.features
+    X = table.X if asked is None else _inputs(table)
+    return leaderboard_of(
+        X.iloc[train], table.y.iloc[train], challengers=challengers, folding=folding, asked=asked, features=features
+    )
 
 
 def _folding(table: AdTable, settings: Settings, train: NDArray[np.int64]) -> Folding:
     from adresponse.folding import Folding
 
-    repeats = 1 if len(train) > REPEAT_ONCE_ROWS else settings.repeats
+    once = len(train) > REPEAT_ONCE_ROWS or settings.shape is not None
+    repeats = 1 if once else settings.repeats
     return Folding(settings.folds, repeats, settings.seed, _periods(table)).at(train)
 
 
@@ -356,8 +411,10 @@ def publish(
     *,
     run_id: str | None = None,
     contest: Contest | None = None,
+    files: Mapping[str, bytes] | None = None,
     tags: Mapping[str, str] | None = None,
     why: str = "",
+    digests: Mapping[str, str] | None = None,
     verify: Callable[[str], None] | None = None,
 ) -> Published:
     """Track, write and register a finished study, in this order, and promote it: a version exists only if all else does.
@@ -376,10 +433,14 @@ def publish(
         A run of MLflow that is under way already, and is taken.
     contest : Contest, optional
         What the study's model was held against; decides, beside the gate, whether it becomes champion.
+    files : mapping, optional
+        Further files of the run.
     tags : mapping, optional
         Further tags of run and version.
     why : str, optional
         The reason for the promotion, for the history.
+    digests : mapping, optional
+        What else the promotion rests on, for the history.
     verify : callable, optional
         Tries the version before and after the promotion; without it, its files are held against the manifest.
     """
@@ -393,6 +454,8 @@ def publish(
             verification = _verified(study, saved, opened, tracked) if settings.verify else None
             page = report.page(study, figures, _tracked(study, tracked, opened), verification, contest)
             progress("Logging it all")
+            for name, content in (files or {}).items():
+                track.add_file(opened, tracked.run_id, name, content)
             model = tracked.log(study, saved, figures, page, _yaml(study.settings), verification, contest, tags)
         written = write(settings.out / f"{study.name}-report.html", page)
         progress("Registering the version")
@@ -400,7 +463,7 @@ def publish(
             promotes = study.gate.status == "VALIDATED" and (contest is None or contest.promotes)
             version = _registered(lease, study, model, tracked.run_id, verification, tags or {})
             if promotes:
-                _promoted(lease, study, version, model, tracked.run_id, why, verify)
+                _promoted(lease, study, version, model, tracked.run_id, why, digests or {}, verify)
     return Published(study, tracked.run_id, tracked.experiment_id, version, promotes, written, verification)
 
 
@@ -417,7 +480,8 @@ def _registered(
 
     promotion.settle(lease)
     events = journal.read(lease.store, study.name)
-    known = {"adresponse.rows_up_to": str(events[-1].sequence if events else 0)}
+    last = str(events[-1].sequence if events else 0)
+    known = {UP_TO_TAG: last, SINCE_TAG: last}
     return registry.register(lease.store, study, model, run_id, verification, tags={**known, **tags})
 
 
@@ -428,6 +492,7 @@ def _promoted(
     model: LoggedModel,
     run_id: str,
     why: str,
+    digests: Mapping[str, str],
     verify: Callable[[str], None] | None,
 ) -> None:
     """Make the version champion; where that fails, it is taken back."""
@@ -439,7 +504,7 @@ def _promoted(
             version.version,
             verify=verify or deployment.loading(lease.store),
             why=why or study.gate.sentence,
-            digests={"data": study.table.digest},
+            digests={"data": study.table.digest, **digests},
         )
     except BaseException:
         registry.take_back(lease.store, version, model, run_id)

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from adresponse import projection
 from adresponse.baseline import Baseline
+from adresponse.curved import Curves, History
 from adresponse.curves import CarryOverKind, Response, Shape, carry_over_weights, saturate, saturation_slope
 from adresponse.errors import ConfigError
 from adresponse.folding import Fold, Folding
@@ -21,7 +22,7 @@ from adresponse.periods import Calendar
 from adresponse.projection import Parameter
 from adresponse.shapes import ShapeScore, compare_shapes
 
-__all__ = ["ChannelAnswer", "MixDraws", "MixFit", "MixSpec", "Vague", "fit_mix"]
+__all__ = ["ChannelAnswer", "MixDraws", "MixFit", "MixSpec", "Vague", "curves_of", "drawn_curves", "fit_mix"]
 
 Vector = NDArray[np.float64]
 TELLS_NOTHING = 0.8
@@ -339,18 +340,43 @@ def _responses(model: MixRegressor, shape: Shape) -> tuple[Response, ...]:
     return tuple(found)
 
 
-def _baseline(model: MixRegressor) -> Baseline:
+def _baseline(model: MixRegressor, coefficients: Vector | None = None) -> Baseline:
+    """The base as numbers: the model's own, or those of a draw (the intercept, then the columns beside the channels)."""
     base, regress = dict(model.pipeline_["design"].transformer_list)["base"], model.pipeline_["regress"]
-    numbers = iter(float(v) for v in regress.coef_[len(model.channels) :])
+    own = np.concatenate([[regress.intercept_], regress.coef_[len(model.channels) :]])
+    numbers = iter(float(v) for v in (own if coefficients is None else coefficients))
     dated = base.calendar_ is not None
     return Baseline(
-        intercept=float(regress.intercept_),
+        intercept=next(numbers),
         trend=next(numbers) if dated and base.trend else 0.0,
         season=tuple(next(numbers) for _ in range(2 * base.season if dated else 0)),
         controls={name: next(numbers) for name in base.controls},
         markets={name: next(numbers) if i else 0.0 for i, name in enumerate(base.markets_)},
         calendar=base.calendar_,
         span=base.span_,
+    )
+
+
+def curves_of(model: MixRegressor) -> Curves:
+    """A fitted model as numbers, in the table's units."""
+    media = dict(model.pipeline_["design"].transformer_list)["media"]
+    carry = media["carry"]
+    history = None
+    if carry.reach > 1:
+        spend = {m: tuple(tuple(float(v) for v in row) for row in rows) for m, rows in carry.history_.items()}
+        history = History(carry.last_, tuple(float(m) for m in carry.means_), spend)
+    return Curves(_baseline(model), _responses(model, model.shape), history)
+
+
+def drawn_curves(fit: MixFit) -> tuple[Curves, ...]:
+    """Each draw of a fit as a model of its own; without history, which is that of the fit."""
+    names = fit.spec.channels
+    return tuple(
+        Curves(
+            _baseline(fit.model, coefficients),
+            tuple(fit.draws.response(draw, c, name) for c, name in enumerate(names)),
+        )
+        for draw, coefficients in enumerate(fit.draws.base)
     )
 
 

@@ -19,6 +19,8 @@ from sklearn.preprocessing import MinMaxScaler
 from adresponse import words
 from adresponse.errors import ModelError
 from adresponse.formula import Formula, Spread, Term
+from adresponse.mix import curves_of
+from adresponse.mixmodel import MixRegressor
 from adresponse.schema import Contract
 
 __all__ = ["Coefficient", "LinearFit", "covariance_of", "formula_of", "linear", "linear_fit", "load_estimator"]
@@ -156,7 +158,7 @@ def covariance_of(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float]) -> t
 def formula_of(
     estimator: Any, X: pd.DataFrame, contract: Contract, spread: Spread, about: dict[str, str], modules: tuple[str, ...] = ()
 ) -> Formula:
-    """A fitted estimator as a formula: closed for a ``linear`` pipeline, else one that leaves predictions to the estimator.
+    """A fitted estimator as a formula: closed for a line and for a mix of curves, else one that leaves it to the estimator.
 
     Parameters
     ----------
@@ -168,6 +170,8 @@ def formula_of(
         See ``Formula``.
     """
     ranges = {name: (float(X[name].min()), float(X[name].max())) for name in contract.features}
+    if isinstance(estimator, MixRegressor):
+        return Formula(contract, math.nan, (), spread, ranges, about, modules, curves_of(estimator))
     if not _is_linear(estimator):
         return Formula(contract, math.nan, (), spread, ranges, about, modules)
     regress, (stretch, shift) = estimator["regress"], _scaling(estimator)

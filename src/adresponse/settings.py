@@ -38,6 +38,11 @@ CONFIG_TEMPLATE = """\
 # folds: 5
 # repeats: 4
 
+# shape: auto                    # response curves: linear, log, power, hill, logistic, or the best of them; without it a line
+# carry_over: geometric          # with a date, what spend leaves for later periods: none, geometric, delayed, weibull
+# trend: true                    # with a shape and a date: a trend
+# season: 2                      # and as many waves of the year; without it what the length of the table allows
+
 # challengers: [sklearn.ensemble.HistGradientBoostingRegressor]   # any scikit-learn regressor, by import path
 # gate: [all finite, beats baseline, r2 >= 0.5]                   # what a version must pass to become champion
 
@@ -85,6 +90,10 @@ class Settings(BaseModel):
     seed: int = Field(default=42, ge=0, lt=2**32)
     folds: int = Field(default=5, ge=2, le=50)
     repeats: int = Field(default=4, ge=1, le=100)
+    shape: Literal["linear", "log", "power", "hill", "logistic", "auto"] | None = None
+    carry_over: Literal["none", "geometric", "delayed", "weibull"] | None = None
+    trend: bool = True
+    season: int | None = Field(default=None, ge=0, le=10)
     challengers: tuple[str, ...] = ()
     gate: tuple[str, ...] = ("all finite", "beats baseline")
     verify: bool = True

@@ -12,6 +12,7 @@ from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
 from adresponse.formula import Formula, Spread
 from adresponse.gate import GateDecision
+from adresponse.mix import MixFit, curves_of, drawn_curves
 from adresponse.models import LinearFit, covariance_of
 from adresponse.profile import Profile
 from adresponse.prospect import Prospect, prospect_of, straight
@@ -51,6 +52,8 @@ class Study:
         All findings of all steps, the most serious first.
     settings : dict
         The settings of the run, as plain values.
+    mix : MixFit or None
+        Responses, contributions and their draws over the rows fitted, where response curves were asked for.
     """
 
     name: str
@@ -67,6 +70,14 @@ class Study:
     recommendation: Recommendation
     findings: tuple[Finding, ...]
     settings: dict[str, Any]
+    mix: MixFit | None = None
+
+    @property
+    def inputs(self) -> pd.DataFrame:
+        """All rows with the columns that the estimator reads: a mix of curves reads date and market too."""
+        contract = self.table.contract
+        more = [name for name in (contract.date, contract.market) if name is not None and self.mix is not None]
+        return self.table.frame[[*contract.features, *more]]
 
     def predict_interval(self, X: pd.DataFrame, level: float) -> tuple[Vector, Vector, Vector]:
         """Predicted, lower and upper sales for new rows, each of shape (n_rows,), in the target's unit."""
@@ -77,6 +88,8 @@ class Study:
         """What a plan needs of the model that ``formula`` is; None where it has no closed form."""
         if not formula.closed:
             return None
+        if self.mix is not None:
+            return prospect_of(self.table.contract, self.table.frame, curves_of(self.mix.model), draws=drawn_curves(self.mix))
         found = covariance_of(self.estimator, self.table.X.iloc[self.train], self.table.y.iloc[self.train])
         covariance, degrees = found or (None, 0)
         return prospect_of(self.table.contract, self.table.frame, straight(formula), covariance=covariance, degrees=degrees)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Vector = NDArray[np.float64]
-OWN_NAMES = ("default", "scaled", "tuned", "baseline")
+OWN_NAMES = ("default", "scaled", "tuned", "baseline", "curves")
 SAME = 1e-9  # relative difference in RMSE that is rounding, not a difference
 SCORING = {"mae": "neg_mean_absolute_error", "rmse": "neg_root_mean_squared_error", "r2": "r2"}
 GRID: dict[str, list[Any]] = {
@@ -45,11 +45,19 @@ GRID: dict[str, list[Any]] = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model in the comparison: its name, what it is in words, and the estimator, not fitted."""
+    """A model in the comparison: its name, what it is in words, and the estimator, not fitted.
+
+    ``columns`` are those that it is fitted on; empty for all.
+    """
 
     name: str
     title: str
     estimator: Any
+    columns: tuple[str, ...] = ()
+
+    def rows(self, X: pd.DataFrame) -> pd.DataFrame:
+        """What the estimator is given of ``X``: a copy, since one may write into it."""
+        return X[list(self.columns)] if self.columns else X.copy()
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,8 @@ def compare(
     *,
     challengers: Sequence[Candidate] = (),
     folding: Folding = Folding(),
+    asked: Candidate | None = None,
+    features: Sequence[str] = (),
 ) -> tuple[Leaderboard, Any]:
     """Default, tuned, scaled, baseline and challengers over the same folds; returns also the chosen estimator, not fitted.
 
@@ -141,18 +151,24 @@ def compare(
         The rows to fit on; held-out rows must not be among them.
     folding : Folding
         How these rows are split for cross-validation.
+    asked : Candidate, optional
+        A model that the user asked for: it is compared, and chosen however it does.
+    features : sequence of str, optional
+        Columns of ``X`` that the others are fitted on; all where not given.
     """
-    tuned, grid = grid_search(X, y, folding.searching(len(X)))
+    columns = tuple(features)
+    tuned, grid = grid_search(X[list(columns)] if columns else X, y, folding.searching(len(X)))
     candidates = (
-        Candidate("default", "LinearRegression as it comes", linear(scale=False)),
-        Candidate("scaled", "MinMaxScaler and LinearRegression", linear()),
-        Candidate("tuned", "the best setting of the grid", tuned),
-        Candidate("baseline", "the mean of the sales, whatever is spent", DummyRegressor()),
-        *challengers,
+        Candidate("default", "LinearRegression as it comes", linear(scale=False), columns),
+        Candidate("scaled", "MinMaxScaler and LinearRegression", linear(), columns),
+        Candidate("tuned", "the best setting of the grid", tuned, columns),
+        Candidate("baseline", "the mean of the sales, whatever is spent", DummyRegressor(), columns),
+        *(replace(c, columns=columns) for c in challengers),
+        *([asked] if asked is not None else []),
     )
     split = folding.scoring(len(X))
     scores = {c.name: _over_folds(c, X, y, split) for c in candidates}
-    chosen = _choose(scores, share_tested(split))
+    chosen = asked.name if asked is not None else _choose(scores, share_tested(split))
     rows = sorted(
         (_row(c, scores, share_tested(split), chosen) for c in candidates),
         key=lambda r: (round(r.rmse, 9), not r.chosen),
@@ -172,7 +188,7 @@ def compare(
 
 def _over_folds(candidate: Candidate, X: pd.DataFrame, y: pd.Series[float], split: list[Fold]) -> dict[str, Vector]:
     try:
-        found = cross_validate(clone(candidate.estimator), X.copy(), y, scoring=SCORING, cv=split, error_score="raise")
+        found = cross_validate(clone(candidate.estimator), candidate.rows(X), y, scoring=SCORING, cv=split, error_score="raise")
     except Exception as error:
         if candidate.name in OWN_NAMES:
             raise
