@@ -26,6 +26,7 @@ def test_every_column_is_read_as_what_most_of_its_cells_are(tmp_path: Path) -> N
     np.testing.assert_array_equal(found.frame["TV"], [1.5, np.nan, 3])
     np.testing.assert_array_equal(found.frame["Sales"], [10, np.nan, 12])
     assert found.unread == {"TV": 1}
+    assert found.said == {"TV": {2: "x"}}
     assert found.frame.index.tolist() == [1, 2, 3]
 
 

@@ -23,7 +23,20 @@ from adresponse.folding import first_of_last
 from adresponse.schema import Contract
 from adresponse.table import AdTable, read
 
-__all__ = ["DEFAULT_SHARE", "Grown", "Kept", "grow", "row_keys", "to_parquet"]
+__all__ = [
+    "DEFAULT_SHARE",
+    "Grown",
+    "Kept",
+    "as_table",
+    "content_digest",
+    "grow",
+    "key_columns",
+    "row_keys",
+    "rows_of",
+    "scored_rows",
+    "to_parquet",
+    "together",
+]
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -66,11 +79,8 @@ def to_parquet(frame: pd.DataFrame, test: Rows) -> bytes:
     """A version's rows as a Parquet file: the contract's columns, and last whether a row was held out."""
     held_out = np.zeros(len(frame), dtype=bool)
     held_out[test] = True
-    side = SIDE
-    while side in frame:
-        side += "_"
     written = io.BytesIO()
-    frame.assign(**{side: held_out}).to_parquet(written, index=False)
+    frame.assign(**{_free(SIDE, frame): held_out}).to_parquet(written, index=False)
     return written.getvalue()
 
 
@@ -117,13 +127,13 @@ def grow(kept: Kept, arrivals: Sequence[AdTable], *, share: float, window: int |
     """
     contract = arrivals[-1].contract
     names = [c.name for c in contract.columns]
-    by = _key_columns(kept.frame, contract)
+    by = key_columns(kept.frame, contract)
     merged, unseen, counts = kept.frame, kept.held_out, Counter[str]()
     for arrived in arrivals:
         merged, unseen, found = _merged(merged, unseen, arrived.frame[names], by, share or DEFAULT_SHARE)
         counts += found
     merged, unseen, outside = _within(merged, unseen, contract, window)
-    table = _as_table(merged, arrivals[-1])
+    table = replace(as_table(merged, contract), source=arrivals[-1].source)
     unseen = unseen[table.frame.index.to_numpy() - 1]
     if contract.date is not None:
         unseen = _last_unseen(table, kept, share or DEFAULT_SHARE)
@@ -138,7 +148,90 @@ def grow(kept: Kept, arrivals: Sequence[AdTable], *, share: float, window: int |
     )
 
 
-def _key_columns(frame: pd.DataFrame, contract: Contract) -> list[str]:
+# --- what arrives
+
+
+def content_digest(frame: pd.DataFrame) -> str:
+    """SHA-256 of every column and every row, whatever file they came in."""
+    names = sorted(map(str, frame.columns))
+    whole = hashlib.sha256("\0".join(names).encode())
+    for key in row_keys(frame, names):
+        whole.update(key)
+    return whole.hexdigest()
+
+
+def scored_rows(raw: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """The rows of a file that a model can learn from: every value there, finite, and no spend below zero.
+
+    None where a column is missing or does not hold what the contract says.
+    """
+    names = [c.name for c in contract.columns]
+    if any(name not in raw for name in names):
+        return pd.DataFrame(columns=names)
+    good = np.ones(len(raw), dtype=bool)
+    for name in names:
+        values = raw[name]
+        good &= values.notna().to_numpy()
+        if name in (*contract.features, contract.target):
+            if values.dtype.kind not in "iuf":
+                return pd.DataFrame(columns=names)
+            numbers = values.to_numpy(dtype=float)
+            good &= np.isfinite(numbers) & ((numbers >= 0) if name in contract.channels else True)
+    return raw.loc[good, names]
+
+
+def rows_of(content: bytes, contract: Contract) -> pd.DataFrame | None:
+    """The rows that ``to_parquet`` wrote, in the contract's columns; None where one of these is not there."""
+    frame = pd.read_parquet(io.BytesIO(content))
+    names = [c.name for c in contract.columns]
+    return frame[names] if all(name in frame for name in names) else None
+
+
+def together(pending: Sequence[pd.DataFrame], raw: pd.DataFrame, contract: Contract) -> pd.DataFrame:
+    """All rows that came, file after file, each once.
+
+    By date and market the later row stands, unless only the earlier one has sales. Without them, a row is there as often as
+    in the file that has it most often, since the files of a table that grows repeat what was there.
+
+    Parameters
+    ----------
+    pending : sequence of DataFrame
+        The earlier files, with the contract's columns, the earliest first.
+    raw : DataFrame
+        The last file, as it is; sales and further columns may be missing.
+    """
+    if not pending:
+        return raw
+    names = [c.name for c in contract.columns if c.name in raw]
+    frames = [*(frame[[c.name for c in contract.columns]] for frame in pending), raw[names]]
+    whole = pd.concat(frames, ignore_index=True)
+    if contract.target not in raw:
+        return whole
+    by = [n for n in (contract.date, contract.market) if n is not None and n in raw]
+    if by and not any(frame.duplicated(by).any() for frame in frames):
+        known = whole[contract.target].notna()
+        ranked = pd.concat([whole[~known], whole[known]])
+        return whole.loc[ranked.drop_duplicates(by, keep="last").index.sort_values()].reset_index(drop=True)
+    most, fresh = Counter[bytes](), []
+    for frame in frames:
+        seen = Counter[bytes]()
+        for key in row_keys(frame.reindex(columns=names), names):
+            seen[key] += 1
+            fresh.append(seen[key] > most[key])
+        most |= seen
+    return whole[np.array(fresh, dtype=bool)].reset_index(drop=True)
+
+
+def _free(name: str, frame: pd.DataFrame) -> str:
+    while name in frame:
+        name += "_"
+    return name
+
+
+# --- sides
+
+
+def key_columns(frame: pd.DataFrame, contract: Contract) -> list[str]:
     """Date and market where they tell all rows apart, else every column."""
     by = [name for name in (contract.date, contract.market) if name is not None]
     return by if by and not frame.duplicated(by).any() else list(frame.columns)
@@ -204,9 +297,14 @@ def _within(frame: pd.DataFrame, unseen: Mask, contract: Contract, window: int |
     return frame[inside], unseen[inside], int((~inside).sum())
 
 
-def _as_table(frame: pd.DataFrame, like: AdTable) -> AdTable:
-    """The rows read once more, so that they keep the contract and have the digest of their content."""
-    contract = like.contract
+def as_table(frame: pd.DataFrame, contract: Contract) -> AdTable:
+    """Rows read once more, so that they keep the contract and have the digest of their content.
+
+    Raises
+    ------
+    TableError
+        If a value breaks the contract.
+    """
     table = read(
         frame.reset_index(drop=True),
         target=contract.target,
@@ -216,7 +314,7 @@ def _as_table(frame: pd.DataFrame, like: AdTable) -> AdTable:
         market=contract.market,
         max_rows=max(len(frame), 1),
     )
-    return replace(table, contract=contract, source=like.source, findings=like.findings)
+    return replace(table, contract=contract, findings=())
 
 
 def _last_unseen(table: AdTable, kept: Kept, share: float) -> Mask:

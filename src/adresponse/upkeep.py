@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from adresponse.deployment import Model
     from adresponse.growing import Grown, Kept
     from adresponse.journal import Event
+    from adresponse.lifecycle import Published
     from adresponse.mutex import Lease
     from adresponse.promotion import Promoted
+    from adresponse.reading.raw import Raw
     from adresponse.registry import Located
+    from adresponse.schema import Contract
     from adresponse.store import Store
+    from adresponse.study import Study
     from adresponse.table import AdTable
     from adresponse.watching import Watch
 
@@ -49,7 +53,9 @@ Progress = Callable[[str], None]
 EXIT = {"keep": 0, "retrain": 10, "stop": 20}
 NEW_ROWS = "new-rows.parquet"  # of a watch's run: the rows that arrived
 FILE_TAG = "adresponse.file"  # SHA-256 of the content of the file that a version or a watch took in
-UP_TO_TAG = "adresponse.rows_up_to"  # of a version: the last event whose rows it stands on
+STREAM_TAG = "adresponse.stream"  # SHA-256 of the files that a watch looked at together
+CHALLENGED_TAG = "adresponse.challenged"  # of a version: the champion that it was fitted to replace
+TAKEN_IN = ("kept", "refresh")  # events after which a file's rows are known
 
 
 def _silent(step: str) -> None:
@@ -166,7 +172,7 @@ class _Standing:
         return self.model.version
 
     @property
-    def contract(self) -> Any:
+    def contract(self) -> Contract:
         return self.model.stored.formula.contract
 
     def predict(self, frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -195,21 +201,36 @@ class _Standing:
             found[:] = [row["observed"] - row["predicted"] for row in rows]
         return found
 
-    def pending(self) -> list[AdTable]:
-        """The tables that came since the version was made and that it does not stand on, the earliest first."""
-        return [_arrived_before(self, event) for event in self._unread()]
+    def pending(self, digest: str = "") -> list[Event]:
+        """The files that came since the version was made and that it does not stand on, the earliest first.
 
-    def _unread(self) -> list[Event]:
-        up_to = int(self.tags.get(UP_TO_TAG, "0"))
-        later = [e for e in self.events if e.rows_run and e.state == "done" and e.sequence > up_to]
-        return [e for e in later if e.digests.get("file") != self.tags.get(FILE_TAG)]
+        With the digest of a file that was taken in, only those before it.
+        """
+        up_to, own = self._count(lifecycle.UP_TO_TAG), self.tags.get(FILE_TAG)
+        found = []
+        for event in self.events:
+            if event.kind not in TAKEN_IN or event.sequence <= up_to or event.digests.get("file") == own:
+                continue
+            if event.digests.get("file") == digest:
+                break
+            if event.rows_run:
+                found.append(event)
+        return found
 
     def taken(self, digest: str) -> str:
-        """What is known of a file of this content: when it was taken in; empty where it was not."""
+        """What is known of a file of this content: when it was taken in; empty where it was not.
+
+        What was taken in before a study began anew, by ``run`` on a table of its own, does not count for that study.
+        """
         if self.tags.get(FILE_TAG) == digest:
             return f"version {self.version} stands on it"
-        event = next((e for e in self.events if e.digests.get("file") == digest and e.state == "done"), None)
-        return "" if event is None else f"event {event.sequence} took it in at {event.when}"
+        since = self._count(lifecycle.SINCE_TAG)
+        found = (e for e in self.events if e.kind in TAKEN_IN and e.sequence > since and e.digests.get("file") == digest)
+        return next((f"event {e.sequence} took it in at {e.when}" for e in found), "")
+
+    def _count(self, tag: str) -> int:
+        said = self.tags.get(tag, "")
+        return int(said) if said.isdigit() else 0
 
 
 @contextlib.contextmanager
@@ -224,12 +245,14 @@ def _standing(store: Store, model: str | None) -> Iterator[_Standing]:
     tags = dict(version.tags)
     with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
         found = deployment.from_registry(store, located, Path(folder))
+        if record.ROWS_TAG not in tags:
+            raise StoreError(
+                f"{located.pinned} was made by an older adresponse, which kept no rows to compare with; run the study again."
+            )
         try:
             content = track.file_of(store, version.run_id, record.ROWS_FILE)
         except StoreError as error:
-            raise StoreError(
-                f"{located.pinned} keeps no rows to compare with ({error}); run the study again with this adresponse."
-            ) from error
+            raise StoreError(f"The rows of {located.pinned} cannot be read ({error}) Run the study again.") from error
         if hashlib.sha256(content).hexdigest() != tags.get(record.ROWS_TAG):
             raise StoreError(f"The rows of {located.pinned} are not those that it was registered with; run the study again.")
         settings = _recipe(track.file_of(store, version.run_id, "settings.yaml"), found)
@@ -242,7 +265,8 @@ def _recipe(settings: bytes, model: Model) -> Settings:
     import yaml
 
     contract = model.stored.formula.contract
-    given = {k: v for k, v in yaml.safe_load(settings).items() if k not in ("decimal", "query", "sql_table", "sheet", "out")}
+    known = set(Settings.model_fields) - {"decimal", "query", "sql_table", "sheet", "out"}
+    given = {k: v for k, v in yaml.safe_load(settings).items() if k in known}
     roles: dict[str, Any] = {
         "name": model.name,
         "target": contract.target,
@@ -268,7 +292,10 @@ def _asked(settings: Settings, config: str | Path | None, given: Mapping[str, An
 
 @dataclass(frozen=True)
 class _Arrival:
-    """A new file: all of its columns as they are, and as a table where it keeps the contract and sales are known."""
+    """A new file: all of its columns as they are, and as a table the rows that keep the contract and have sales.
+
+    ``table`` is None where there are no such rows; ``refusal`` says why, if that is not for want of sales.
+    """
 
     source: str
     raw: pd.DataFrame
@@ -277,46 +304,56 @@ class _Arrival:
     refusal: str = ""
 
 
-def _arrive(source: Any, contract: Any, reading: Mapping[str, Any]) -> _Arrival:
-    from adresponse.table import read, read_all
+def _arrive(source: Any, contract: Contract, reading: Mapping[str, Any]) -> _Arrival:
+    from adresponse import table
+    from adresponse.growing import content_digest, scored_rows
 
-    raw = read_all(source, date=contract.date, **reading)
-    roles: dict[str, Any] = {
-        "target": contract.target,
-        "channels": contract.channels,
-        "controls": contract.controls,
-        "date": contract.date,
-        "market": contract.market,
-    }
-    frame, target = raw.frame, contract.target
-    known = target in frame and frame[target].notna().any()
-    table, refusal = None, ""
-    if known:
-        try:
-            table = read(source, **roles, missing="drop", **reading)
-            table = replace(table, contract=contract)
-        except TableError as error:
-            refusal = str(error)
-    return _Arrival(raw.label, frame, table, table.digest if table is not None else _content_digest(frame), refusal)
+    raw = table.read_all(source, date=contract.date, **reading)
+    frame = _as_it_is(raw)
+    digest = content_digest(frame)
+    rows = scored_rows(frame, contract)
+    if rows.empty:
+        return _Arrival(raw.label, frame, None, digest)
+    try:
+        return _Arrival(raw.label, frame, _as_table(rows, contract, raw.label), digest)
+    except TableError as error:
+        return _Arrival(raw.label, frame, None, digest, str(error))
 
 
-def _content_digest(frame: pd.DataFrame) -> str:
-    from adresponse.growing import row_keys
+def _as_it_is(raw: Raw) -> pd.DataFrame:
+    """All columns, where a cell of a number or date column that says something else is text again."""
+    frame = raw.frame.copy()
+    for name, cells in raw.said.items():
+        column = frame[name].astype(object)
+        column.loc[list(cells)] = list(cells.values())
+        frame[name] = column
+    return frame
 
-    whole = hashlib.sha256("\0".join(frame.columns).encode())
-    for key in row_keys(frame, list(frame.columns)):
-        whole.update(key)
-    return whole.hexdigest()
+
+def _as_table(rows: pd.DataFrame, contract: Contract, label: str) -> AdTable:
+    from adresponse.growing import as_table
+
+    return replace(as_table(rows, contract), source=label)
 
 
-def _arrived_before(standing: _Standing, event: Event) -> AdTable:
+def _arrived_before(standing: _Standing, events: list[Event]) -> list[AdTable]:
+    """The rows that were taken in by these events; those that lack a column of the version are of no use to it."""
     from adresponse import track
-    from adresponse.growing import Kept
-    from adresponse.table import AdTable
+    from adresponse.growing import rows_of
 
-    content = track.file_of(standing.store, event.rows_run, NEW_ROWS)
-    frame = Kept.read(content, standing.contract).frame
-    return AdTable(frame, standing.contract, f"event {event.sequence}", event.digests["file"], len(frame))
+    found = []
+    for event in events:
+        try:
+            content = track.file_of(standing.store, event.rows_run, NEW_ROWS)
+        except StoreError as error:
+            raise StoreError(
+                f"The rows that event {event.sequence} of {standing.name!r} took in are gone (run {event.rows_run}); run the "
+                "study again on the whole table."
+            ) from error
+        rows = rows_of(content, standing.contract)
+        if rows is not None:
+            found.append(_as_table(rows, standing.contract, f"event {event.sequence}"))
+    return found
 
 
 # --- watch
@@ -360,13 +397,17 @@ def watch(
 
 
 def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progress: Progress) -> Watched:
-    from adresponse import report, track
-    from adresponse.growing import to_parquet
+    from adresponse import report
+    from adresponse.growing import together
     from adresponse.watching import Champion, WatchRules
     from adresponse.watching import watch as held_against
 
     rules = WatchRules.build(settings.watch)
+    events = standing.pending(arrival.digest)
+    pending = _arrived_before(standing, events)
+    stream = _stream_of(standing, events, arrival)
     earlier = _watches(standing)
+    before = next((run for run in earlier if run.data.tags.get(STREAM_TAG) == stream), None)
     progress("Comparing")
     champion = Champion(
         standing.contract,
@@ -376,36 +417,15 @@ def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progres
         standing.errors(),
         f"version {standing.version} of {standing.name}",
     )
-    before = next((run for run in earlier if run.data.tags.get(FILE_TAG) == arrival.digest), None)
-    others = [run for run in earlier if before is None or run.info.start_time < before.info.start_time]
     found = held_against(champion, arrival.raw, rules)
-    pending = standing.pending()
     if found.verdict != "stop":
-        looks = [int(run.data.tags["adresponse.rows_with_sales"]) for run in others]
-        found = held_against(champion, _stream(pending, arrival), rules, _rising(looks))
+        looks = _looks(earlier if before is None else earlier[: earlier.index(before)])
+        whole = together([t.frame for t in pending], arrival.raw, standing.contract)
+        found = held_against(champion, whole, rules, looks)
     page = report.watch_page(found)
     path = lifecycle.write(settings.out / f"{standing.name}-watch.html", page)
-    run_id = before.info.run_id if before is not None else ""
     if before is None:
         progress("Tracking the watch")
-        metrics = _metrics(found)
-        files: dict[str, str | bytes] = {"watch.html": page, "watch.json": _json(found)}
-        if arrival.table is not None:
-            import numpy as np
-
-            files[NEW_ROWS] = to_parquet(arrival.table.frame, np.zeros(0, dtype=int))
-        tags = {
-            "adresponse.kind": "watch",
-            "adresponse.model": standing.name,
-            "adresponse.watched_version": standing.version,
-            "adresponse.verdict": found.verdict,
-            "adresponse.rows_with_sales": str(found.sizes.with_sales),
-            FILE_TAG: arrival.digest,
-            "mlflow.note.content": f"**{found.verdict}** {found.sentence}",
-        }
-        title = f"watch {len(earlier) + 1} of version {standing.version}: {found.verdict}"
-        run_id = track.log_child(standing.store, standing.run_id, title, tags, metrics, files)
-        track.log_step(standing.store, standing.run_id, {f"watch_{k}": v for k, v in metrics.items()}, len(earlier) + 1)
     return Watched(
         verdict=found.verdict,
         sentence=found.sentence,
@@ -414,42 +434,70 @@ def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progres
         model_uri=standing.model.uri,
         source=arrival.source,
         digest=arrival.digest,
-        run_id=run_id,
+        run_id=before.info.run_id if before is not None else _track(standing, arrival, found, page, stream, len(earlier) + 1),
         report=str(path),
         repeated=before is not None,
         watch=found,
     )
 
 
-def _stream(pending: list[AdTable], arrival: _Arrival) -> pd.DataFrame:
-    """All rows that came since the version was made, each once."""
-    import pandas as pd
-
-    if not pending:
-        return arrival.raw
-    frames = [t.frame for t in pending]
-    names = list(frames[0].columns)
-    contract = pending[0].contract
-    by = [n for n in (contract.date, contract.market) if n] or names
-    whole = pd.concat([*frames, arrival.raw.reindex(columns=[n for n in names if n in arrival.raw])], ignore_index=True)
-    return whole.drop_duplicates(by, keep="last").reset_index(drop=True)
+def _stream_of(standing: _Standing, events: list[Event], arrival: _Arrival) -> str:
+    """What tells a look from another: the version, the files that came since it was made, and this one."""
+    files = [standing.version, *(e.digests.get("file", "") for e in events), arrival.digest]
+    return hashlib.sha256("\n".join(files).encode()).hexdigest()
 
 
-def _rising(looks: list[int]) -> list[int]:
-    """The looks at a growing stream; one that saw more than a later one was at other rows."""
-    kept: list[int] = []
-    for rows in reversed(looks):
-        if not kept or rows < kept[-1]:
-            kept.append(rows)
-    return kept[::-1]
+def _track(standing: _Standing, arrival: _Arrival, found: Watch, page: str, stream: str, number: int) -> str:
+    """The watch as a run, and its figures as one more point of the version's lines."""
+    from adresponse import track
+
+    metrics = _metrics(found)
+    files: dict[str, str | bytes] = {"watch.html": page, "watch.json": _json(found), **_new_rows(arrival)}
+    tags = {
+        "adresponse.kind": "watch",
+        "adresponse.model": standing.name,
+        "adresponse.watched_version": standing.version,
+        "adresponse.verdict": found.verdict,
+        "adresponse.rows_with_sales": str(found.sizes.with_sales),
+        FILE_TAG: arrival.digest,
+        STREAM_TAG: stream,
+        "mlflow.note.content": f"**{found.verdict}** {found.sentence}",
+    }
+    title = f"watch {number} of version {standing.version}: {found.verdict}"
+    run_id = track.log_child(standing.store, standing.run_id, title, tags, metrics, files)
+    track.log_step(standing.store, standing.run_id, {f"watch_{k}": v for k, v in metrics.items()}, number)
+    return run_id
+
+
+def _new_rows(arrival: _Arrival) -> dict[str, bytes]:
+    """The rows that arrived, as a file for a run."""
+    if arrival.table is None:
+        return {}
+    import numpy as np
+
+    from adresponse.growing import to_parquet
+
+    return {NEW_ROWS: to_parquet(arrival.table.frame, np.zeros(0, dtype=int))}
+
+
+def _looks(watches: list[Any]) -> list[int]:
+    """Rows with known sales at each of these watches; any of them may have seen a part of what is looked at now."""
+    return sorted({int(run.data.tags.get("adresponse.rows_with_sales", "0")) for run in watches} - {0})
 
 
 def _watches(standing: _Standing) -> list[Any]:
     """The watches of this version so far, the earliest first."""
     experiment = standing.store.call("get_run", standing.run_id).info.experiment_id
     asked = f"tags.`adresponse.kind` = 'watch' and tags.`mlflow.parentRunId` = '{standing.run_id}'"
-    found = standing.store.call("search_runs", [experiment], asked, max_results=1000, order_by=["attributes.start_time ASC"])
-    return [run for run in found if run.info.status == "FINISHED"]
+    found: list[Any] = []
+    token = None
+    while True:
+        page = standing.store.call(
+            "search_runs", [experiment], asked, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        found += page
+        if not (token := page.token):
+            return [run for run in found if run.info.status == "FINISHED"]
 
 
 def _metrics(found: Watch) -> dict[str, float]:
@@ -495,7 +543,7 @@ def retrain(
     Parameters
     ----------
     source : path, URL or DataFrame
-        The new rows, with sales. Rows that the champion stands on already are taken once.
+        The new rows, with sales; watched as by ``watch``. Rows that the champion stands on already are taken once.
     model : str, optional
         ``models:/NAME@champion``; without it, the champion of the only registered model.
     config, out, progress, reading
@@ -507,12 +555,8 @@ def retrain(
     patience : float
         Seconds to wait for another process that changes the same model.
     """
-    with _turn(model, config, out, mode, patience, progress, "adresponse retrain") as (lease, standing, settings):
-        progress("Reading the new rows")
-        arrival = _arrive(source, standing.contract, reading)
-        if said := standing.taken(arrival.digest):
-            return _nothing(standing, said)
-        return _retrained(lease, standing, arrival, settings, window, None, progress)
+    asked = _Asked(source, model, config, out, window, mode, patience, reading)
+    return _refreshed(asked, "adresponse retrain", progress, always=True)
 
 
 def refresh(
@@ -532,45 +576,93 @@ def refresh(
     Rows of a file after which the champion is kept are remembered, and taken in by the next challenger. The same file
     twice changes nothing. Parameters are those of ``retrain``; sales may be missing.
     """
-    with _turn(model, config, out, mode, patience, progress, "adresponse refresh") as (lease, standing, settings):
+    asked = _Asked(source, model, config, out, window, mode, patience, reading)
+    return _refreshed(asked, "adresponse refresh", progress, always=False)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What ``retrain`` and ``refresh`` are given."""
+
+    source: Any
+    model: str | None
+    config: str | Path | None
+    out: str | Path | None
+    window: int | None
+    mode: str | None
+    patience: float
+    reading: Mapping[str, Any]
+
+
+def _refreshed(asked: _Asked, command: str, progress: Progress, *, always: bool) -> Refreshed:
+    """Take a file in: watched, and a challenger fitted where the verdict or the caller asks for one."""
+    if asked.window is not None and asked.window < 1:
+        raise ConfigError(f"window={asked.window} keeps no rows; give 1 or more.")
+    with _turn(asked, command, progress) as (lease, standing, settings):
         progress("Reading the new rows")
-        arrival = _arrive(source, standing.contract, reading)
+        arrival = _arrive(asked.source, standing.contract, asked.reading)
         if said := standing.taken(arrival.digest):
             return _nothing(standing, said)
         watched = _watched(standing, arrival, settings, progress)
         if watched.verdict == "stop":
             return Refreshed("stopped", watched.sentence, standing.name, standing.version, watched=watched)
-        if watched.verdict == "retrain" and arrival.table is not None:
-            return _retrained(lease, standing, arrival, settings, window, watched, progress)
-        event = _note(lease, "kept", standing, arrival, watched, watched.sentence)
+        if arrival.refusal:
+            raise TableError(arrival.refusal)
+        arrived = _arrived_before(standing, standing.pending()) + ([arrival.table] if arrival.table is not None else [])
+        if always and arrival.table is None:
+            raise TableError(
+                f"{arrival.source} has no row with {standing.contract.target!r}; a challenger is fitted on rows with sales."
+            )
+        if always or (watched.verdict == "retrain" and arrived):
+            return _retrained(lease, standing, arrival, arrived, settings, asked.window, watched, progress)
+        event = _note(lease, "kept", standing, arrival, watched.sentence, watched.run_id if arrival.table is not None else "")
         return Refreshed("kept", watched.sentence, standing.name, standing.version, watched=watched, event=event)
 
 
 @contextlib.contextmanager
-def _turn(
-    model: str | None,
-    config: str | Path | None,
-    out: str | Path | None,
-    mode: str | None,
-    patience: float,
-    progress: Progress,
-    command: str,
-) -> Iterator[tuple[Lease, _Standing, Settings]]:
+def _turn(asked: _Asked, command: str, progress: Progress) -> Iterator[tuple[Lease, _Standing, Settings]]:
     """The champion of a model, with the model's lock held and what earlier processes left settled."""
     from adresponse import mutex, promotion, registry
 
     progress("Opening the model")
     store = deployment.open_store()
-    located = registry.locate(store, model)
+    located = registry.locate(store, asked.model)
     _refuse_other_than_champion(located)
-    with mutex.held(store, located.name, waiting=progress, patience=patience, command=command) as lease:
+    with mutex.held(store, located.name, waiting=progress, patience=asked.patience, command=command) as lease:
         promotion.settle(lease)
+        _complete(lease)
         with _standing(store, f"models:/{located.name}@{registry.CHAMPION}") as standing:
-            settings = _asked(standing.settings, config, {"out": out})
-            if mode is not None:
-                settings = settings.model_copy(update={"promotion": {**settings.promotion, "mode": mode}})
+            settings = _asked(standing.settings, asked.config, {"out": asked.out})
+            if asked.mode is not None:
+                settings = settings.model_copy(update={"promotion": {**settings.promotion, "mode": asked.mode}})
             lifecycle.writable(settings.out)
             yield lease, standing, settings
+
+
+def _complete(lease: Lease) -> None:
+    """Write down the files of promotions whose process ended before it could."""
+    from adresponse import journal
+
+    events = journal.read(lease.store, lease.name)
+    noted = {(e.target, e.digests.get("file")) for e in events if e.kind == "refresh"}
+    for event in events:
+        digest = event.digests.get("file")
+        if event.kind != "promotion" or event.state != "done" or not digest or (event.target, digest) in noted:
+            continue
+        try:
+            run_id = lease.store.call("get_model_version", lease.name, event.target).run_id
+        except StoreError:  # deleted since
+            continue
+        journal.append(
+            lease,
+            "refresh",
+            source=event.source,
+            target=event.target,
+            why=f"{event.why} (Written by the next process, since the one that promoted the version ended.)",
+            digests={"file": digest},
+            rows_run=run_id,
+            tags={"mlflow.parentRunId": run_id},
+        )
 
 
 def _refuse_other_than_champion(located: Located) -> None:
@@ -584,13 +676,12 @@ def _nothing(standing: _Standing, said: str) -> Refreshed:
 
 
 def _note(
-    lease: Lease, kind: Literal["kept", "refresh"], standing: _Standing, arrival: _Arrival, watched: Watched | None, why: str,
-    target: str = "", rows_run: str = "",
+    lease: Lease, kind: Literal["kept", "refresh"], standing: _Standing, arrival: _Arrival, why: str, rows_run: str,
+    target: str = "",
 ) -> Event:  # fmt: skip
     """The entry in the history that a file was taken in, with the run that holds its rows."""
     from adresponse import journal
 
-    run = rows_run or (watched.run_id if watched is not None and arrival.table is not None else "")
     return journal.append(
         lease,
         kind,
@@ -598,7 +689,7 @@ def _note(
         target=target or standing.version,
         why=why,
         digests={"file": arrival.digest},
-        rows_run=run,
+        rows_run=rows_run,
         tags={"mlflow.parentRunId": standing.run_id},
     )
 
@@ -607,22 +698,16 @@ def _retrained(
     lease: Lease,
     standing: _Standing,
     arrival: _Arrival,
+    arrived: list[AdTable],
     settings: Settings,
     window: int | None,
-    watched: Watched | None,
+    watched: Watched,
     progress: Progress,
 ) -> Refreshed:
     from adresponse.checks import check, refuse_unfit
     from adresponse.growing import grow
 
-    if arrival.table is None:
-        raise TableError(
-            arrival.refusal
-            or f"{arrival.source} has no {standing.contract.target!r}; a challenger is fitted on rows with sales."
-        )
-    if window is not None and window < 1:
-        raise ConfigError(f"window={window} keeps no rows; give 1 or more.")
-    grown = grow(standing.kept, [*standing.pending(), arrival.table], share=settings.test_size, window=window)
+    grown = grow(standing.kept, arrived, share=settings.test_size, window=window)
     if not len(grown.test):
         raise TableError(
             f"{arrival.source} leaves no row that version {standing.version} has not learnt from, so no challenger can be "
@@ -636,7 +721,7 @@ def _retrained(
     held = _held_against(standing, study, grown, settings)
     progress("Drawing the figures")
     figures = lifecycle.drawn(study)
-    why = held.sentence if watched is None else f"{watched.sentence} {held.sentence}"
+    why = f"{watched.sentence} {held.sentence}"
     made = lifecycle.publish(
         study,
         figures,
@@ -645,16 +730,22 @@ def _retrained(
         contextlib.nullcontext(lease),
         progress,
         contest=held,
-        tags={FILE_TAG: arrival.digest, "adresponse.challenged": standing.version},
+        files=_new_rows(arrival),
+        tags={
+            FILE_TAG: arrival.digest,
+            CHALLENGED_TAG: standing.version,
+            lifecycle.SINCE_TAG: standing.tags.get(lifecycle.SINCE_TAG, "0"),
+        },
         why=why,
-        verify=deployment.verifying(),
+        digests={"file": arrival.digest},
+        verify=deployment.verifying() if settings.verify else deployment.loading(standing.store),
     )
-    rows_run = watched.run_id if watched is not None else _keep_rows(standing, arrival, made.run_id)
-    event = _note(lease, "refresh", standing, arrival, watched, why, made.version.version, rows_run)
-    said = "promoted" if made.champion else "not promoted"
+    event = _note(
+        lease, "refresh", standing, arrival, why, made.run_id if arrival.table is not None else "", made.version.version
+    )
     return Refreshed(
         "retrained",
-        f"Version {made.version.version} was fitted on {words.count(len(grown.train), 'row')} and {said}. {held.sentence}",
+        _retrained_sentence(made, study, grown, held),
         standing.name,
         made.version.version if made.champion else standing.version,
         made.version.version,
@@ -673,17 +764,10 @@ def _retrained(
     )
 
 
-def _keep_rows(standing: _Standing, arrival: _Arrival, run_id: str) -> str:
-    """Put the rows that arrived beside the challenger's own, where no watch holds them."""
-    import numpy as np
-
-    from adresponse import track
-    from adresponse.growing import to_parquet
-
-    assert arrival.table is not None  # noqa: S101
-    content = to_parquet(arrival.table.frame, np.zeros(0, dtype=int))
-    track.add_file(standing.store, run_id, NEW_ROWS, content)
-    return run_id
+def _retrained_sentence(made: Published, study: Study, grown: Grown, held: Contest) -> str:
+    said = "promoted" if made.champion else "not promoted"
+    reason = study.gate.sentence if held.promotes and not made.champion else held.sentence
+    return f"Version {made.version.version} was fitted on {words.count(len(grown.train), 'row')} and {said}. {reason}"
 
 
 def _held_against(standing: _Standing, study: Any, grown: Grown, settings: Settings) -> Contest:
@@ -832,12 +916,14 @@ def _unseen_by_both(first: _Standing, second: _Standing) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from adresponse.growing import row_keys
+    from adresponse.growing import key_columns, row_keys
 
     columns = [c.name for c in first.contract.columns if c.name in second.kept.frame]
-    held = pd.concat([s.kept.frame.loc[s.kept.held_out, columns] for s in (first, second)], ignore_index=True)
-    learnt = {k for s in (first, second) for k in row_keys(s.kept.frame.loc[~s.kept.held_out, columns], columns)}
-    keys = row_keys(held, columns)
+    keyed = [key_columns(s.kept.frame, s.contract) for s in (first, second)]
+    by = keyed[0] if keyed[0] == keyed[1] else columns
+    held = pd.concat([s.kept.frame.loc[s.kept.held_out, columns] for s in (second, first)], ignore_index=True)
+    learnt = {k for s in (first, second) for k in row_keys(s.kept.frame.loc[~s.kept.held_out, by], by)}
+    keys = row_keys(held, by)
     once = {key: i for i, key in reversed(list(enumerate(keys))) if key not in learnt}
     return held.iloc[np.sort(np.fromiter(once.values(), dtype=int, count=len(once)))]
 
@@ -887,6 +973,7 @@ def _locked(name: str, patience: float, progress: Progress, command: str) -> Ite
         raise StoreError(f"The store {store.shown} has no model {name!r}; see `adresponse doctor`.")
     with mutex.held(store, name, waiting=progress, patience=patience, command=command) as lease:
         yield lease
+        _complete(lease)
 
 
 def _local_uses(name: str, version: str) -> list[str]:

@@ -37,12 +37,15 @@ class Raw:
         the number of each data row, from 1.
     unread : dict of str to int
         Cells of a number or date column that say something else.
+    said : dict of str to dict of int to str
+        What these cells say, by the number of their row.
     """
 
     label: str
     kinds: dict[str, Kind]
     frame: pd.DataFrame
     unread: dict[str, int]
+    said: dict[str, dict[int, str]]
 
 
 def read_raw(source: Source, *, date: str | None, decimal: numerals.Decimal | None, max_rows: int) -> Raw:
@@ -54,15 +57,17 @@ def read_raw(source: Source, *, date: str | None, decimal: numerals.Decimal | No
     mark = decimal or numerals.decide(numerals.evidence(a for a in text if roles.holds_numbers(a)), source.separator) or "."
     kinds: dict[str, Kind] = {}
     values: dict[str, Any] = {}
-    unread = {}
+    said = {}
     for name, array in zip(names, columns, strict=True):
         look = roles.look(name, array, mark)
         kinds[name] = "date" if look.writes_dates or (name == date and look.kind != "empty") else look.kind
         values[name], given = _read(array, kinds[name], mark, source.separator)
-        if lost := int((given & pd.isna(values[name])).sum()):
-            unread[name] = lost
+        lost = np.flatnonzero(given & pd.isna(values[name]))
+        if len(lost):
+            said[name] = {int(i) + 1: str(array[int(i)].as_py()) for i in lost}
     height = len(columns[0]) if columns else 0
-    return Raw(source.label, kinds, pd.DataFrame(values, index=pd.RangeIndex(1, height + 1)), unread)
+    frame = pd.DataFrame(values, index=pd.RangeIndex(1, height + 1))
+    return Raw(source.label, kinds, frame, {name: len(rows) for name, rows in said.items()}, said)
 
 
 def _columns(source: Source, wanted: list[int], max_rows: int) -> list[Any]:
