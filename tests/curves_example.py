@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import math
-from dataclasses import replace
+import shutil
+import tempfile
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
-import pytest
 from sklearn.pipeline import Pipeline
 
 import adresponse
@@ -17,7 +21,6 @@ from adresponse import saving
 from adresponse.baseline import Baseline
 from adresponse.curved import Curves, History
 from adresponse.curves import CarryOverKind, Response, Shape
-from adresponse.evaluate import Evaluation
 from adresponse.formula import Formula
 from adresponse.intervals import spread_of
 from adresponse.mixmodel import mix_pipeline
@@ -25,7 +28,18 @@ from adresponse.prospect import Prospect
 from adresponse.schema import Contract
 from adresponse.study import Study
 
-__all__ = ["CHANNELS", "MARKETS", "contract_of", "curves_of", "fitted", "formula_with", "hill", "panel", "table"]
+__all__ = [
+    "CHANNELS",
+    "MARKETS",
+    "contract_of",
+    "curves_of",
+    "fitted",
+    "formula_with",
+    "hill",
+    "panel",
+    "stored_curves",
+    "table",
+]
 
 CHANNELS = ("TV, national", "search")
 MARKETS = ("North", "south", "Île-de-France")
@@ -128,14 +142,23 @@ def _study(frame: pd.DataFrame, dated: bool, shape: Shape, **fit: Any) -> Study:
     pipeline = fitted(made.table.frame, made.table.contract, shape, **fit)
     given = {f: getattr(made, f) for f in Study.__dataclass_fields__}
     formula = formula_with(pipeline, made.table.frame, made.table.contract)
-    evaluation: Evaluation = replace(made.evaluation)
-    given |= {"estimator": pipeline, "spread": formula.spread, "linear": None, "evaluation": evaluation}
+    given |= {"estimator": pipeline, "spread": formula.spread, "linear": None}
     return _Chosen(**given)
 
 
-def keep_curves(patch: pytest.MonkeyPatch) -> None:
-    """Let ``saving`` write the study's pipeline of curves as such."""
-    patch.setattr(saving, "formula_of", lambda e, X, contract, spread, about, modules: None)
+_MADE: dict[int, Path] = {}
+
+
+def stored_curves(study: Study, folder: Path) -> Path:
+    """The study's model, stored and sealed, in a new folder ``model`` under ``folder``."""
+    if id(study) not in _MADE:
+        home = Path(tempfile.mkdtemp(prefix="adresponse-test-"))
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        model = SimpleNamespace(model_id="m-" + "1" * 32, artifact_location=str(home))
+        formula = formula_with(study.estimator, study.table.frame, study.table.contract)
+        with mock.patch.object(saving, "formula_of", return_value=formula):
+            _MADE[id(study)] = saving.save(study, model, home / "model", "0" * 32).folder
+    return Path(shutil.copytree(_MADE[id(study)], folder / "model"))
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from adresponse.errors import RowsError
-from adresponse.rows import as_level, check, show
+from adresponse.rows import Reads, as_level, as_switch, check, look, show
 from adresponse.schema import Contract
 
 CONTRACT = Contract.build(target="Sales", channels=["TV", "Radio"], controls=["Price"], date="week")
@@ -95,3 +96,100 @@ def test_a_level_is_a_share_between_0_and_1(level: object) -> None:
 
 def test_whole_numbers_are_shown_without_a_point() -> None:
     assert [show(v) for v in (-5.0, -0.5, 3, True, "a", [])] == ["-5", "-0.5", "3", "true", "'a'", "list"]
+
+
+# --- dates and markets
+
+PLACED = Contract.build(target="Sales", channels=["TV"], date="week", market="place")
+READS = Reads(PLACED, True, ("North", "South", "7"))
+DAY = 1_735_603_200.0  # 2024-12-31, by `date -u -d 2024-12-31 +%s`
+ROWS = {"TV": [1.0, 2.0], "week": ["2024-12-31", "2024-12-30"], "place": ["South", "North"]}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["2024-12-31"],
+        ["2024-12-31T00:00:00"],
+        [" 2024-12-31 00:00 "],
+        ["2024-12-31T00:00:00+05:00"],  # a clock's own time, as in a table that is read
+        ["20241231"],
+        [date(2024, 12, 31)],
+        [datetime(2024, 12, 31, 0, 0, 0, 999_999)],  # within its second
+        [datetime(2024, 12, 31, tzinfo=UTC)],
+        [np.datetime64("2024-12-31")],
+        [pd.Timestamp("2024-12-31")],
+        np.array(["2024-12-31"], dtype="datetime64[D]"),
+        np.array(["2024-12-31"], dtype="datetime64[ns]"),
+        pd.Series(pd.to_datetime(["2024-12-31"])),
+        pd.Series(pd.to_datetime(["2024-12-31"])).dt.tz_localize("Asia/Tokyo"),
+        pd.Series(["2024-12-31"], dtype="string"),
+        pd.Series(pd.to_datetime(["2024-12-31"])).astype("timestamp[us][pyarrow]"),
+    ],
+    ids=lambda c: f"{c[0]!r}-{getattr(c, 'dtype', '')}",
+)
+def test_every_form_of_a_date_is_the_same_second(column: object) -> None:
+    found = check(Reads(PLACED, True), {"TV": [1], "week": column})
+    assert found[1].tolist() == [DAY]
+
+
+def test_dates_before_1970_are_dates() -> None:
+    found = check(Reads(PLACED, True), {"TV": [1, 1], "week": ["1969-12-31", "0001-01-01"]})
+    assert found[1].tolist() == [-86_400.0, -62_135_596_800.0]
+
+
+@pytest.mark.parametrize("column", [["South", "7"], np.array(["South", "7"]), pd.Series([" South ", 7.0], dtype=object)])
+def test_a_market_is_its_place_among_those_fitted(column: object) -> None:
+    found = check(READS, {**ROWS, "place": column})
+    assert found[2].tolist() == [1.0, 2.0]
+    assert READS.names == ("TV", "week", "place")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"week": ["2024-12-31", "soon"]}, "Column 'week', row 2: 'soon' is not a date; write it as 2024-12-31."),
+        ({"week": ["31.12.2024", "2024-12-31"]}, "Column 'week', row 1: '31.12.2024' is not a date"),
+        ({"week": ["2024-02-30", "2024-12-31"]}, "Column 'week', row 1: '2024-02-30' is not a date"),
+        ({"week": [DAY, DAY]}, "Column 'week', row 1: 1735603200 is not a date"),
+        ({"week": ["2024-12-31", None]}, "Column 'week', row 2: the value is missing; give a date."),
+        (
+            {"week": pd.Series(["2024-12-31", None]).astype("datetime64[ns]")},
+            "Column 'week', row 2: the value is missing; give a date.",
+        ),
+        (
+            {"place": ["Nort", "South"]},
+            "Column 'place', row 1: 'Nort' is not a market of the model. Did you mean 'North'? It knows:",
+        ),
+        ({"place": [8, "South"]}, "Column 'place', row 1: 8 is not a market of the model. It knows: North, South, 7."),
+        ({"place": [True, "South"]}, "Column 'place', row 1: true is not a market"),
+        ({"place": ["North", None]}, "Column 'place', row 2: the value is missing; give a market."),
+        ({"Place": [1, 2]}, "Column 'Place' is not known to the model. Did you mean 'place'? It takes: TV, week, place."),
+    ],
+)
+def test_what_is_no_date_and_no_market_is_said(changed: dict[str, object], said: str) -> None:
+    with pytest.raises(RowsError) as refusal:
+        check(READS, ROWS | changed)
+    assert said in str(refusal.value)
+
+
+def test_good_rows_are_told_from_bad_ones() -> None:
+    given = {"TV": [1.0, -1.0, None, 4.0, 5.0], "week": [*["2024-12-31"] * 3, "soon", "2024-12-31"], "place": ["North"] * 5}
+    columns, faults = look(READS, given)
+    assert faults == {
+        1: "Column 'TV': -1 is negative, and spend is 0 or more.",
+        2: "Column 'TV': the value is missing; give a number.",
+        3: "Column 'week': 'soon' is not a date; write it as 2024-12-31.",
+    }
+    assert [c[4] for c in columns] == [5.0, DAY, 0.0]
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, False), (False, False), (True, True), (np.bool_(True), True)])
+def test_contributions_are_asked_for_or_not(given: object, found: bool) -> None:
+    assert as_switch(given) is found
+
+
+@pytest.mark.parametrize("given", ["true", 1, 0.0, []])
+def test_a_switch_is_true_or_false(given: object) -> None:
+    with pytest.raises(RowsError, match="is neither true nor false"):
+        as_switch(given)
