@@ -89,6 +89,15 @@ def test_a_cap_stops_the_highest_profit() -> None:
     assert [b.rule for b in plan.binding] == ["cap"]
 
 
+def test_a_cap_alone_asks_for_the_most_sales() -> None:
+    o = lines()
+    assert best_plan(o, Wish(cap=400)).spend == {"TV": 296.4, "Radio": 49.6, "Paper": 0.3}  # more on Paper would cost sales
+    assert best_plan(o, Wish(cap=200)).spend == best_plan(o, Wish(total=200)).spend
+    whole = best_plan(o, Wish(total=400))
+    assert whole.total == 400
+    assert any("The last unit costs sales" in n for n in whole.notes)
+
+
 def test_a_marginal_return_is_reached_exactly() -> None:
     """``100 / (50 + x) = 1.25`` at 30, and ``40 / (20 sqrt(x / 20)) = 1.25`` at 51.2."""
     plan = best_plan(outlook((TV, RADIO), periods=1), Wish(target_marginal_roi=1.25))
@@ -345,6 +354,15 @@ def test_a_plan_may_change_from_period_to_period() -> None:
     assert plan.spend == {"Print": 120, "TV": 330}
     assert plan.sales == pytest.approx(1500 + PRINT.sales(series["Print"], (40.0,)).sum() + TV.sales(series["TV"]).sum())
     assert [e.spend for e in plan.extrapolates] == [300]
+
+
+def test_the_marginal_return_of_a_changing_plan_is_that_of_money_added_evenly() -> None:
+    o = outlook((PRINT, TV), periods=3, before={"Print": (40.0,)})
+    series = {"Print": [100.0, 0.0, 20.0], "TV": [10.0, 20.0, 30.0]}
+    up, down = (
+        score(o, series | {"Print": [x + step / 3 for x in series["Print"]]}, Wish(tail=True)).sales for step in (1e-3, 0)
+    )
+    assert score(o, series, Wish(tail=True)).channels[0].marginal == pytest.approx((up - down) / 1e-3, rel=1e-4)
 
 
 def test_a_single_row_is_the_whole_horizon() -> None:

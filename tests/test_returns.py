@@ -75,7 +75,7 @@ def test_the_saturation_of_an_s_is_measured_from_its_steepest_point() -> None:
     found = returns(outlook(S_CURVE), "TV").saturation.spend
     assert found is not None
     steepest = S_CURVE.marginal(np.linspace(1, 100, 100_000)).max()
-    assert S_CURVE.marginal(found) == pytest.approx(0.1 * steepest, rel=1e-4)  # the highest is taken at one of 800 points
+    assert S_CURVE.marginal(found) == pytest.approx(0.1 * steepest, rel=1e-3)  # of points three percent apart
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,15 @@ class _Channel:
         with np.errstate(invalid="ignore"):
             return np.asarray(np.where(rate > 0, slopes * rate, 0.0) @ self.times)
 
-    def response_of(self, series: ArrayLike, before: Sequence[float], tail: bool) -> Vector:
-        """Response to a spend of each period, summed over the horizon; shape (1 + n_draws,)."""
-        spend = np.concatenate([np.asarray(series, dtype=float), np.zeros(self.weights.shape[1] - 1 if tail else 0)])
-        works = worked(spend, before, self.weights)
-        return np.asarray(saturate(self.shape, works, self.half[:, None], self.slope[:, None]).sum(axis=1))
+    def along_series(self, series: ArrayLike, before: Sequence[float], tail: bool) -> tuple[Vector, Vector]:
+        """Response to a spend of each period, and its derivative by money added evenly; each of shape (1 + n_draws,)."""
+        spend, after = np.asarray(series, dtype=float), np.zeros(self.weights.shape[1] - 1 if tail else 0)
+        works = worked(np.concatenate([spend, after]), before, self.weights)
+        added = worked(np.concatenate([np.full(len(spend), 1 / len(spend)), after]), (), self.weights)
+        half, slope = self.half[:, None], self.slope[:, None]
+        with np.errstate(invalid="ignore"):
+            slopes = np.where(added > 0, saturation_slope(self.shape, works, half, slope) * added, 0.0)
+        return np.asarray(saturate(self.shape, works, half, slope).sum(axis=1)), np.asarray(slopes.sum(axis=1))
 
     def _working(self, amounts: ArrayLike, rows: slice) -> Vector:
         spent = np.atleast_1d(np.asarray(amounts, dtype=float))
@@ -269,13 +273,18 @@ class Forecast:
         """Sales that a channel brings: for an amount spent evenly, or for the spend of each period."""
         curve = self.curves[channel]
         if isinstance(amount, Sequence):
-            before = self.outlook.before.get(self.outlook.channels[channel], ())
-            return self._estimate(channel, curve.response_of(amount, before, self.tail))
+            return self._estimate(channel, curve.along_series(amount, self._before(channel), self.tail)[0])
         return self._estimate(channel, curve.response(amount)[:, 0])
 
-    def marginal(self, channel: int, amount: float) -> Estimate:
-        """What one more unit of money, spent evenly, brings on a channel."""
-        return self._estimate(channel, self.curves[channel].response_slope(amount)[:, 0])
+    def marginal(self, channel: int, amount: float | Sequence[float]) -> Estimate:
+        """What one more unit of money, added evenly, brings on a channel."""
+        curve = self.curves[channel]
+        if isinstance(amount, Sequence):
+            return self._estimate(channel, curve.along_series(amount, self._before(channel), self.tail)[1])
+        return self._estimate(channel, curve.response_slope(amount)[:, 0])
+
+    def _before(self, channel: int) -> Sequence[float]:
+        return self.outlook.before.get(self.outlook.channels[channel], ())
 
     def along(self, channel: int, amounts: ArrayLike, level: float) -> tuple[Vector, Vector]:
         """Sales and marginal sales over amounts, each of shape (n_rows, n_amounts).

@@ -79,7 +79,7 @@ class ChannelPlan:
     roi, roi_low, roi_high : float or None
         ``sales / spend``; None where nothing is spent, and intervals where the fit tells none.
     marginal, marginal_low, marginal_high : float or None
-        Sales of one more unit of spend; None where the curve rises without limit at no spend.
+        Sales of one more unit of spend, added evenly; None where the curve rises without limit at no spend.
     straight : bool
         Whether the curve is a straight line.
     """
@@ -415,7 +415,7 @@ def _channel(
     outlook = forecast.outlook
     channel, periods = outlook.channels[i], outlook.periods
     idle = forecast.sales(i, 0.0)
-    brought, marginal = forecast.sales(i, amount) - idle, forecast.marginal(i, spent)
+    brought, marginal = forecast.sales(i, amount) - idle, forecast.marginal(i, amount)
     roi = None if spent == 0 else brought.times(1 / spent)
     roi_low, roi_high = _ends(forecast, roi, wish.level)
     marginal_low, marginal_high = _ends(forecast, marginal, wish.level)
@@ -500,10 +500,10 @@ def _unfinished(split: Split) -> str:
 def _sentence(outlook: Outlook, plan: Plan) -> str:
     parts = words.listing([f"{c} {words.number(x)}" for c, x in plan.spend.items()])
     over = "" if plan.periods == 1 else f" over {words.count(plan.periods, 'period')}"
-    more = "more" if plan.gain >= 0 else "less"
+    gain = f"{words.number(abs(plan.gain))} {'more' if plan.gain > 0 else 'less'} than" if plan.gain else "as many as with"
     return (
         f"Spend {_with(plan.total, outlook.money)}{over}: {parts}. Expected sales: {_with(plan.sales, outlook.sold)}"
-        f"{_interval(plan.low, plan.high, plan.level)}, {words.number(abs(plan.gain))} {more} than today's split of "
+        f"{_interval(plan.low, plan.high, plan.level)}, {gain} today's split of "
         f"{words.number(plan.today_total)}{_interval(plan.gain_low, plan.gain_high, plan.level)}."
     )
 
@@ -513,7 +513,7 @@ def _with(value: float, unit: str) -> str:
 
 
 def _interval(low: float | None, high: float | None, level: float) -> str:
-    return "" if low is None or high is None else f" ({words.percent(level)} interval {words.span(low, high)})"
+    return "" if low is None or high is None else f" ({words.number(100 * level)} % interval {words.span(low, high)})"
 
 
 def _notes(outlook: Outlook, wish: Wish, plan: Plan, limits: Limits | None) -> Iterator[str]:
@@ -524,6 +524,8 @@ def _notes(outlook: Outlook, wish: Wish, plan: Plan, limits: Limits | None) -> I
         yield f"No clear return can be shown for {words.listing(unclear)}: the interval of one more unit's sales holds 0."
     if plan.goal == "target_marginal_roi" and not any(_free(c) for c in plan.channels):
         yield f"No channel brings {words.number(wish.target_marginal_roi)} per unit inside its bounds: each is at a bound."
+    if plan.goal == "total" and wish.total is not None and _last_unit(plan) < 0:
+        yield "The last unit costs sales, and is spent because the total is: a smaller total, or a cap, brings more."
     if plan.goal == "total" and wish.margin is not None and _last_unit(plan) < 1 / wish.margin:
         yield (
             f"At a margin of {words.number(wish.margin)} the last unit brings {words.number(wish.margin * _last_unit(plan))}, "

@@ -245,7 +245,7 @@ def _pays_until(forecast: Forecast, i: int, margin: float, level: float) -> Thre
     outlook, spend = forecast.outlook, _amounts(forecast.outlook, i, 1.0)
     _, slopes = _above_none(forecast, i, spend, level)
     found = _threshold(outlook, margin * slopes - 1, spend, lambda x: margin * forecast.marginal(i, x).value - 1, level)
-    return _told(outlook, i, found, f"One more unit earns what it costs (margin {words.number(margin)})")
+    return _told(outlook, i, found, f"One more unit earns what it costs (margin {words.number(margin)})", level)
 
 
 def _break_even(forecast: Forecast, i: int, margin: float, level: float) -> Threshold:
@@ -257,17 +257,17 @@ def _break_even(forecast: Forecast, i: int, margin: float, level: float) -> Thre
         return margin * (forecast.sales(i, x).value - none) - x
 
     found = _threshold(outlook, margin * sales - spend, spend, left_over, level)
-    return _told(outlook, i, found, f"The whole spend earns itself back (margin {words.number(margin)})")
+    return _told(outlook, i, found, f"The whole spend earns itself back (margin {words.number(margin)})", level)
 
 
-def _told(outlook: Outlook, i: int, found: Threshold, what: str) -> Threshold:
+def _told(outlook: Outlook, i: int, found: Threshold, what: str, level: float) -> Threshold:
     channel, top = outlook.channels[i], outlook.seen[outlook.channels[i]][1] * outlook.periods
     if found.spend is None:
         said = f"{what} over the whole range seen of {channel}, up to {words.number(top)}."
     elif found.spend == 0:
         said = f"{what} at no spend on {channel} within the range seen."
     else:
-        said = f"{what} on {channel} up to {words.number(found.spend)}{_span(found)}."
+        said = f"{what} on {channel} up to {words.number(found.spend)}{_span(found, level)}."
     return replace(found, sentence=said)
 
 
@@ -293,12 +293,12 @@ def _saturation(forecast: Forecast, i: int, level: float) -> Threshold:
     outside = "" if found.spend <= seen else f", which is beyond the range seen, up to {words.number(seen)}"
     return replace(
         found,
-        sentence=f"From {words.number(found.spend)}{_span(found)} on, one more unit on {channel} brings less than a tenth of "
-        f"what its best unit brings{outside}.",
+        sentence=f"From {words.number(found.spend)}{_span(found, level)} on, one more unit on {channel} brings less than a "
+        f"tenth of what its best unit brings{outside}.",
     )
 
 
-def _span(found: Threshold) -> str:
+def _span(found: Threshold, level: float) -> str:
     if found.low is None or found.high is None:
         return ""
-    return f" (interval {words.span(found.low, found.high)})"
+    return f" ({words.number(100 * level)} % interval {words.span(found.low, found.high)})"

@@ -36,7 +36,7 @@ class Wish:
     """What is asked of a plan. All amounts are for the whole horizon.
 
     At most one of ``total``, ``target_sales``, ``target_roi`` and ``target_marginal_roi`` is given. With none of them,
-    ``margin`` asks for the highest profit, and without a margin today's total is split anew.
+    ``margin`` asks for the highest profit, ``cap`` alone for the most sales, and without both today's total is split anew.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def total_of(outlook: Outlook, wish: Wish, limits: Limits) -> tuple[float, float
         If the total asked for lies outside of what the bounds allow.
     """
     total = wish.total
-    if wish.goal == "total" and total is None:
+    if wish.goal == "total" and total is None and wish.cap is None:
         total = math.fsum(outlook.today[c] * outlook.periods for c in outlook.channels)
     slack = ROUNDING * max(abs(limits.most), abs(limits.least))
     if total is not None:

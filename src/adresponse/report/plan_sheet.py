@@ -110,7 +110,7 @@ def _row(c: ChannelPlan, bound: str) -> list[Any]:
 
 
 def _brings(page: Any, plan: Plan, sold: str, money: str) -> None:
-    level = words.percent(plan.level)
+    level = f"{words.number(100 * plan.level)} %"
     heads = ["Figure", "Value", f"Low ({level})", f"High ({level})"]
     rows: list[list[Any]] = [
         [_with("Sales expected", sold), plan.sales, plan.low, plan.high],
@@ -154,8 +154,8 @@ def _assumed(plan: Plan) -> Iterator[str]:
     yield f"All amounts and sales are for the whole horizon, {words.count(plan.periods, 'period')}, spent evenly in it."
     yield "Sales after the horizon that its spend still brings are " + ("counted." if plan.tail else "not counted.")
     yield (
-        f"Intervals ({words.percent(plan.level)}) say how sure the fit is of what is expected; what single periods scatter "
-        "around it comes on top."
+        f"Intervals ({words.number(100 * plan.level)} %) say how sure the fit is of what is expected; what single periods "
+        "scatter around it comes on top."
     )
     yield "The gain is the sales of this plan less those predicted for today's split, at the same dates and by the same rules."
     yield (
