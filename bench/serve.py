@@ -52,9 +52,9 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]))
 """
 ORDINARY = """
 import sys, mlflow.sklearn
-from mlflow.models import ModelSignature, get_model_info
+from mlflow.models import Model, ModelSignature
 source, target = sys.argv[1:]
-inputs = get_model_info(source).signature
+inputs = Model.load(source).signature
 mlflow.sklearn.save_model(
     mlflow.sklearn.load_model(source), target, serialization_format="skops", pip_requirements=["mlflow"],
     signature=ModelSignature(inputs.inputs, inputs.outputs),

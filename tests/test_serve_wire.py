@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adresponse.errors import AdresponseError
+from adresponse.rows import check, check_few
 from adresponse.serving.requests import CSV, FEW, JSON, LONG, Reader
 from served_example import Served, closed_model, serving
 from serving_example import app, ask, formula
@@ -224,6 +225,28 @@ def test_a_value_out_of_its_row_is_read_with_care(old: str, new: str) -> None:
     body = text.replace(old, new, 1).encode()
     assert body != text.encode()
     assert outcome(READER.read, JSON, body) == outcome(READER._careful_json, body)
+
+
+VALUES = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(-3, 10**400),  # larger than a double holds, too
+    st.sampled_from([None, True, "12", [1.0], 0.0, -0.0, 5e-324]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.integers(0, 4), st.integers(0, 4))
+def test_a_few_rows_are_checked_in_the_same_words_as_many(data: Any, first: int, second: int) -> None:
+    few = st.one_of(VALUES, st.floats(0, 9))
+    given = {name: data.draw(st.lists(few, min_size=n, max_size=n)) for name, n in (("TV", first), ("Radio", second))}
+
+    def outcome_of(checked: Any) -> str:
+        try:
+            return repr([np.asarray(column, dtype=float).tolist() for column in checked(CONTRACT.contract, given)])
+        except AdresponseError as error:
+            return str(error)
+
+    assert outcome_of(check_few) == outcome_of(check)
 
 
 def test_csv_is_read_quickly_as_with_care() -> None:
