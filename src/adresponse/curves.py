@@ -12,6 +12,7 @@ Needs numpy alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import ModelError
 
 __all__ = ["CARRY_OVERS", "SHAPES", "CarryOverKind", "Response", "Shape"]
-__all__ += ["carry_over", "carry_over_weights", "saturate", "saturation_slope"]
+__all__ += ["carry_over", "carry_over_weights", "each_row", "saturate", "saturation_slope"]
 
 Vector = NDArray[np.float64]
 Shape = Literal["linear", "log", "power", "hill", "logistic"]
@@ -101,6 +102,26 @@ def saturation_slope(shape: Shape, x: ArrayLike, half: ArrayLike, slope: ArrayLi
             rest = 1 / (1 + raised)
             return np.where(x > 0, slope / x * saturate("hill", x, half, slope) * rest, at_zero)
     raise _unknown("shape", shape, SHAPES)
+
+
+def each_row(curve: Callable[..., Vector], shapes: Sequence[Shape], x: Vector, half: Vector, slope: Vector) -> Vector:
+    """``saturate`` or ``saturation_slope`` where each row has a curve of its own.
+
+    Parameters
+    ----------
+    curve : callable
+        One of the two.
+    shapes : sequence of Shape of length n_rows
+    x : ndarray of shape (n_rows, ...)
+    half, slope : ndarray of shape (n_rows, ...) that broadcasts with ``x``
+    """
+    if len(set(shapes)) == 1:
+        return curve(shapes[0], x, half, slope)
+    found = np.empty(np.broadcast_shapes(x.shape, half.shape))
+    for shape in set(shapes):
+        own = np.array([s == shape for s in shapes])
+        found[own] = curve(shape, x[own], half[own], slope[own])
+    return found
 
 
 def carry_over_weights(

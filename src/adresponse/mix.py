@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from adresponse import projection
 from adresponse.baseline import Baseline
 from adresponse.curved import Curves, History
-from adresponse.curves import CarryOverKind, Response, Shape, carry_over_weights, saturate, saturation_slope
+from adresponse.curves import CarryOverKind, Response, Shape, carry_over_weights, each_row, saturate, saturation_slope
 from adresponse.errors import ConfigError
 from adresponse.folding import Fold, Folding
 from adresponse.mixmodel import MixRegressor
@@ -55,6 +55,9 @@ class MixSpec:
         Channels whose coefficient may be negative.
     draws : int
         Draws for intervals.
+    across : bool
+        Whether after ``auto`` they come in equal parts from every curve that the folds cannot tell from the best, and not
+        from the one chosen alone.
     starts, folds, seed : int
         Starts of the search, folds of ``auto``, and the seed of both and of the draws.
     """
@@ -71,6 +74,7 @@ class MixSpec:
     season: int | None = None
     free: tuple[str, ...] = ()
     draws: int = 200
+    across: bool = False
     starts: int = 3
     folds: int = 5
     seed: int = 42
@@ -150,7 +154,8 @@ class MixDraws:
 
     Parameters
     ----------
-    shape : Shape
+    shapes : tuple of Shape
+        The curve of each draw: one for all, but several where ``MixSpec.across`` asks for it.
     decay, delay, half, slope, coefficient : ndarray of shape (n_draws, n_channels)
         As ``Response`` and ``carry_over_weights`` take them.
     weights : ndarray of shape (n_draws, n_channels, window)
@@ -165,7 +170,7 @@ class MixDraws:
         Standard deviation of a row around its expectation.
     """
 
-    shape: Shape
+    shapes: tuple[Shape, ...]
     decay: Vector
     delay: Vector
     half: Vector
@@ -180,20 +185,24 @@ class MixDraws:
     def response(self, draw: int, channel: int, name: str) -> Response:
         """One draw of one channel's response."""
         half, slope, coefficient = (float(v[draw, channel]) for v in (self.half, self.slope, self.coefficient))
-        return Response(name, self.shape, half, slope, coefficient, tuple(float(w) for w in self.weights[draw, channel]))
+        weights = tuple(float(w) for w in self.weights[draw, channel])
+        return Response(name, self.shapes[draw], half, slope, coefficient, weights)
 
     def steady(self, channel: int, spend: ArrayLike) -> Vector:
         """``Response.steady`` of a channel for each draw, shape (n_draws, n_spends)."""
-        reach = self.weights[:, channel].sum(axis=1)[:, None]
-        half, slope, coefficient = (v[:, channel : channel + 1] for v in (self.half, self.slope, self.coefficient))
-        return np.asarray(coefficient * saturate(self.shape, np.asarray(spend, dtype=float)[None] * reach, half, slope))
+        return self._along(channel, spend, saturate)
 
     def marginal(self, channel: int, spend: ArrayLike) -> Vector:
         """``Response.marginal`` of a channel for each draw, shape (n_draws, n_spends)."""
         reach = self.weights[:, channel].sum(axis=1)[:, None]
+        return np.asarray(reach * self._along(channel, spend, saturation_slope))
+
+    def _along(self, channel: int, spend: ArrayLike, curve: Callable[..., Vector]) -> Vector:
+        reach = self.weights[:, channel].sum(axis=1)[:, None]
+        carried = np.asarray(reach * np.asarray(spend, dtype=float)[None])
         half, slope, coefficient = (v[:, channel : channel + 1] for v in (self.half, self.slope, self.coefficient))
-        carried = np.asarray(spend, dtype=float)[None] * reach
-        return np.where(coefficient == 0, 0.0, coefficient * saturation_slope(self.shape, carried, half, slope) * reach)
+        found = each_row(curve, self.shapes, carried, half, slope)
+        return np.where(coefficient == 0, 0.0, coefficient * found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +272,25 @@ class MixFit:
         """The fitted scikit-learn pipeline."""
         return self.model.pipeline_
 
+    @property
+    def contributions_by_channel(self) -> dict[str, dict[str, float]]:
+        """What each channel brought over the rows fitted, with intervals of 90 %, as plain values."""
+        return {a.channel: {name: v for name, v in vars(a).items() if name != "channel"} for a in self.answers}
+
+    @property
+    def shape_found(self) -> dict[str, Any]:
+        """Which curve and carry-over, each channel's parameters, and how the curves compared, as plain values."""
+        return {
+            "shape": self.model.shape,
+            "carry_over": self.model.problem_.kind,
+            "channels": {
+                r.channel: {"half": r.half, "slope": r.slope, "coefficient": r.coefficient, "weights": list(r.weights)}
+                for r in self.responses
+            },
+            "compared": [{"shape": s.shape, "rmse": s.rmse, "chosen": s.chosen} for s in self.scores],
+            "not_told": [{"channel": v.channel, "parameter": v.parameter} for v in self.vague],
+        }
+
 
 def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
     """Fit what each channel brings, with draws for intervals.
@@ -288,7 +316,8 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
         spec = replace(spec, shape=next(s.shape for s in scores if s.chosen))
     assert spec.shape != "auto"  # noqa: S101  a shape was chosen
     model = spec.regressor(spec.shape).fit(X, sales)
-    drawn = projection.draw(model.problem_, model.found_, spec.draws, spec.seed)
+    others = [s.shape for s in scores if spec.across and s.plausible and not s.chosen]
+    models = [model, *(spec.regressor(shape).fit(X, sales) for shape in others)]
     design = dict(model.pipeline_["design"].transformer_list)
     carry, regress = design["media"]["carry"], model.pipeline_["regress"]
     n = len(spec.channels)
@@ -298,8 +327,9 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
     for column in parts.T:
         fitted = fitted + column
     responses = _responses(model, spec.shape)
-    drawn = projection.draw(model.problem_, model.found_, spec.draws, spec.seed)
-    draws = _draws(model, spec.shape, drawn)
+    shares = _parts(spec.draws, len(models))
+    drawn = [projection.draw(m.problem_, m.found_, k, spec.seed) for m, k in zip(models, shares, strict=True)]
+    draws = _joined([_draws(m, d) for m, d in zip(models, drawn, strict=True)])
     spend = X[list(spec.channels)].to_numpy(dtype=float).sum(axis=0)
     return MixFit(
         spec=spec,
@@ -316,7 +346,7 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
         fitted=fitted,
         answers=_answers(responses, carry.transform(X), parts.sum(axis=0), spend, draws, float(fitted.sum())),
         draws=draws,
-        vague=_vague(model, drawn.theta),
+        vague=_vague(model, drawn[0].theta),
         scores=scores,
         r2=1 - float(((sales - fitted) ** 2).sum() / ((sales - sales.mean()) ** 2).sum()),
         noise=float(np.sqrt(model.found_.variance)) * model.sales_mean_,
@@ -380,8 +410,18 @@ def drawn_curves(fit: MixFit) -> tuple[Curves, ...]:
     )
 
 
-def _draws(model: MixRegressor, shape: Shape, drawn: projection.Draws) -> MixDraws:
-    problem, rows = model.problem_, len(model.problem_.sales)
+def _parts(whole: int, parts: int) -> list[int]:
+    """Equal parts of a whole, the first one taking what is left."""
+    return [whole // parts + (whole % parts if i == 0 else 0) for i in range(parts)]
+
+
+def _joined(parts: Sequence[MixDraws]) -> MixDraws:
+    arrays = {f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(MixDraws) if f.name != "shapes"}
+    return MixDraws(shapes=tuple(s for p in parts for s in p.shapes), **arrays)
+
+
+def _draws(model: MixRegressor, drawn: projection.Draws) -> MixDraws:
+    problem, rows, shape = model.problem_, len(model.problem_.sales), model.problem_.shape
     values = model.natural(drawn.theta)
     decay, delay, half, slope = (values[k] for k in ("decay", "delay", "half", "slope"))
     window = problem.lags.shape[2]
@@ -400,7 +440,7 @@ def _draws(model: MixRegressor, shape: Shape, drawn: projection.Draws) -> MixDra
         coefficient[:, c] = totals[:, c] / saturate(shape, carried, *bent).sum(axis=1)
         lifts[:, c] = coefficient[:, c] * _lift(shape, carried, *bent).sum(axis=1)
     return MixDraws(
-        shape=shape,
+        shapes=(shape,) * len(decay),
         decay=decay,
         delay=delay,
         half=half,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ __all__ = ["SIMPLEST_FIRST", "ShapeScore", "compare_shapes", "simplest"]
 Vector = NDArray[np.float64]
 SIMPLEST_FIRST: tuple[Shape, ...] = ("linear", "log", "power", "logistic", "hill")
 """By the number of parameters of a channel, then by age in the field."""
+STILL_PLAUSIBLE = 2.0
+"""Standard errors from the best up to which a curve counts for intervals, as in a 95 % set of models (Hansen et al. 2011)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class ShapeScore:
     error : float
         Standard error of ``worse``, from the rows predicted by both; 0 for the best.
     chosen : bool
+        The simplest within one standard error of the best.
+    plausible : bool
+        Within two standard errors of the best: the folds cannot tell it from the best.
     """
 
     shape: Shape
@@ -42,6 +47,7 @@ class ShapeScore:
     worse: float
     error: float
     chosen: bool = False
+    plausible: bool = True
 
 
 def compare_shapes(
@@ -86,7 +92,7 @@ def simplest(errors: dict[Shape, list[Vector]]) -> tuple[ShapeScore, ...]:
         spread = max(_error(difference), _error(by_fold))
         scores.append(ShapeScore(shape, math.sqrt(own.mean()), float(difference.mean()) / least, spread / least))
     first = next(s.shape for s in scores if s.worse <= s.error)
-    return tuple(ShapeScore(s.shape, s.rmse, s.worse, s.error, s.shape == first) for s in scores)
+    return tuple(replace(s, chosen=s.shape == first, plausible=s.worse <= STILL_PLAUSIBLE * s.error) for s in scores)
 
 
 def _squared(model: Any, X: pd.DataFrame, y: Vector, fold: Fold) -> Vector:
