@@ -71,6 +71,7 @@ async def ask(
     headers: dict[str, str] | None = None,
     parts: list[bytes] | None = None,
     never: bool = False,
+    query: str = "",
 ) -> Said:
     """Ask; the body comes in ``parts`` where they are given, and never ends with ``never``."""
     if not isinstance(body, bytes):
@@ -95,7 +96,7 @@ async def ask(
         "type": "http",
         "method": method,
         "path": path,
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [(k.encode(), v.encode()) for k, v in given.items()],
     }
     await app(scope, receive, send)

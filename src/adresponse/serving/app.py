@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adresponse.errors import AdresponseError, RowsError
 from adresponse.formula import Formula
@@ -26,6 +26,9 @@ from adresponse.serving.metrics import Tally
 from adresponse.serving.options import Options
 from adresponse.serving.requests import CSV, JSON, PARQUET, Asked, Reader
 
+if TYPE_CHECKING:
+    from adresponse.serving.plans import Plans
+
 __all__ = ["App", "create_app"]
 
 Scope = MutableMapping[str, Any]
@@ -33,6 +36,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
+POSTED = ("/invocations", "/plan")
 PROBES = ("/ping", "/health", "/ready", "/version")
 PAGES = ("/", "/docs", "/docs/page.css", "/docs/page.js")  # the same for every model, so they need no token
 TICK = 0.2  # seconds between writing the log, and looks for requests that take too long
@@ -137,6 +141,7 @@ class App:
         self._log = AccessLog(options.log == "errors")
         weakref.finalize(self, self._log.flush)
         self._reader: tuple[Served, Reader, Headers, bytes] | None = None
+        self._plans: Plans | None = None
         self._token = options.token.encode()
         self._hosts: set[bytes] = set()
         self._kinds: dict[bytes, str] = {}
@@ -258,18 +263,13 @@ class App:
             self._check_host(host)
         if self._token and x.path not in PROBES and x.path not in PAGES:
             self._check_token(token)
-        if x.path != "/invocations":
+        if x.path == "/curves":
+            return await self._curves(x, number, scope["query_string"])
+        if x.path not in POSTED:
             return await self._page(x)
         if x.method != "POST":
-            raise RequestError(405, "", "/invocations takes POST.", [(b"allow", b"POST")], "method")
-        if len(self._under_way) >= self.options.max_waiting:
-            raise RequestError(
-                503,
-                "",
-                f"{self.options.max_waiting} requests are under way already; send it again in a second.",
-                [RETRY],
-                "busy",
-            )
+            raise RequestError(405, "", f"{x.path} takes POST.", [(b"allow", b"POST")], "method")
+        self._refuse_more()
         self._under_way.add(number)
         try:
             found = self._kinds.get(kind) if kind is not None else None
@@ -281,9 +281,19 @@ class App:
             body = await self._body(x, length, waits, receive)
             x.size = len(body)
             x.reading = False
-            return await self._invocations(x, wanted, body)
+            return await (self._plan(x, wanted, body) if x.path == "/plan" else self._invocations(x, wanted, body))
         finally:
             self._under_way.discard(number)
+
+    def _refuse_more(self) -> None:
+        if len(self._under_way) >= self.options.max_waiting:
+            raise RequestError(
+                503,
+                "",
+                f"{self.options.max_waiting} requests are under way already; send it again in a second.",
+                [RETRY],
+                "busy",
+            )
 
     def _check_host(self, host: bytes | None) -> None:
         if "*" not in self.options.hosts:
@@ -436,6 +446,31 @@ class App:
         await send({"type": "http.response.start", "status": 500, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    # --- plans
+
+    async def _curves(self, x: Exchange, number: int, query: bytes) -> Answer:
+        if x.method not in ("GET", "HEAD"):
+            raise RequestError(405, "", "/curves takes GET.", [(b"allow", b"GET, HEAD")], "method")
+        self._refuse_more()
+        self._under_way.add(number)
+        x.reading = False
+        try:
+            return Answer(await self._planning().curves(x.served, query))
+        finally:
+            self._under_way.discard(number)
+
+    async def _plan(self, x: Exchange, kind: str, body: bytes) -> Answer:
+        if kind != JSON:
+            raise RequestError(415, "", f"/plan takes {JSON}; send a wish in JSON.", reason="content type")
+        return Answer(await self._planning().plan(x.served, body))
+
+    def _planning(self) -> Plans:
+        if self._plans is None:
+            from adresponse.serving.plans import Plans
+
+            self._plans = Plans()
+        return self._plans
+
     # --- the other paths
 
     async def _page(self, x: Exchange) -> Answer:
@@ -497,7 +532,7 @@ def _tick(app: weakref.ref[App], loop: asyncio.AbstractEventLoop) -> None:
 def _paths() -> frozenset[str]:
     from adresponse.serving.routes import ROUTES
 
-    return frozenset(ROUTES)
+    return frozenset((*ROUTES, "/curves", "/plan"))
 
 
 def _answered(formula: Formula, asked: Asked) -> bytes:

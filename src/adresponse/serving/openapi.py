@@ -7,6 +7,7 @@ from typing import Any
 from adresponse.serving.answers import CODES
 from adresponse.serving.holder import Served
 from adresponse.serving.options import Options
+from adresponse.serving.plans import MOST, MOST_POINTS
 from adresponse.serving.requests import CSV, JSON, PARQUET
 
 __all__ = ["document"]
@@ -42,6 +43,8 @@ def document(served: Served, options: Options, package: str) -> dict[str, Any]:
         **security,
         "paths": {
             "/invocations": {"post": _invocations(served, options)},
+            "/curves": {"get": _curves()},
+            "/plan": {"post": _plan(served)},
             "/ping": {"get": _get("Whether the process answers.", {"type": "string"}, probe=True)},
             "/health": {"get": _get("The same as /ping.", {"type": "string"}, probe=True)},
             "/version": {"get": _get("MLflow's version, as text.", {}, probe=True)},
@@ -109,6 +112,80 @@ def _invocations(served: Served, options: Options) -> dict[str, Any]:
             },
             **{str(s): _error(s) for s in statuses},
         },
+    }
+
+
+NO_PLAN = "The model has nothing to plan with; the message says why."
+SHARE = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+PRICE = {"type": "number", "exclusiveMinimum": 0, "maximum": MOST}
+PERIODS = {"type": "integer", "minimum": 1, "maximum": 520}
+
+
+def _planned(text: str, required: list[str], *statuses: int) -> dict[str, Any]:
+    answer = {"type": "object", "required": required}
+    refusals = {str(s): _error(s) for s in (400, 401, *statuses, 421, 503, 504)}
+    refusals["404"] = {**_error(404), "description": NO_PLAN}
+    return {"200": {"description": text, "headers": _said(), "content": {JSON: {"schema": answer}}}, **refusals}
+
+
+def _curves() -> dict[str, Any]:
+    choices: dict[str, tuple[dict[str, Any], str]] = {
+        "horizon": (PERIODS, "Periods planned; 1 where there are no dates."),
+        "points": ({"type": "integer", "minimum": 2, "maximum": MOST_POINTS}, "Of each curve."),
+        "level": (SHARE, "Of the bands."),
+        "margin": (PRICE, "Profit before marketing on one unit of sales; break-even is told with it alone."),
+        "tail": ({"type": "boolean"}, "Whether sales after the horizon count."),
+        "returns": ({"type": "boolean"}, "Whether break-even and saturation are told; it takes longer."),
+    }
+    return {
+        "summary": "What each channel brings by what is spent on it: curve, band, data points, break-even, saturation.",
+        "parameters": [
+            {"name": name, "in": "query", "schema": schema, "description": text} for name, (schema, text) in choices.items()
+        ],
+        "responses": _planned("Curves of all channels.", ["model", "version", "periods", "base", "channels", "notes"], 405),
+    }
+
+
+def _plan(served: Served) -> dict[str, Any]:
+    channels = list(served.stored.formula.contract.channels)
+    amount = {"type": "number", "minimum": 0, "maximum": MOST}
+    free = {"anyOf": [amount, {"type": "null"}]}
+    ends = {"type": "array", "items": free, "minItems": 2, "maxItems": 2}
+    names = {"type": "array", "items": {"enum": channels}}
+    group = {"channels": {**names, "minItems": 1, "uniqueItems": True}, "low": free, "high": free}
+    each = {"anyOf": [amount, {"type": "array", "items": amount}]}
+    price: dict[str, Any] = {"anyOf": [PRICE, {"type": "null"}]}
+    told = {"horizon": PERIODS, "level": SHARE, "margin": price, "tail": {"type": "boolean"}}
+    wish = {
+        **dict.fromkeys(("total", "cap", "target_sales"), free),
+        **dict.fromkeys(("target_roi", "target_marginal_roi"), price),
+        "bounds": {"type": "object", "properties": dict.fromkeys(channels, ends), "additionalProperties": False},
+        "locks": names,
+        "groups": {
+            "type": "array",
+            "items": {"type": "object", "properties": group, "required": ["channels"], "additionalProperties": False},
+        },
+        "beyond": {"type": "boolean"},
+        **told,
+    }
+    spend = {
+        "type": "object",
+        "description": "The amount of each channel, or a list with one for each period.",
+        "properties": dict.fromkeys(channels, each),
+        "required": channels,
+        "additionalProperties": False,
+    }
+    scored = {"properties": {"spend": spend, **told}, "required": ["spend"]}
+    forms = [{"title": "The best plan", "properties": wish}, {"title": "A plan of one's own", **scored}]
+    schema = {"oneOf": [{"type": "object", "additionalProperties": False, **form} for form in forms]}
+    return {
+        "summary": "The best plan for a wish, or what a plan of one's own brings.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": schema, "example": {}}}},
+        "responses": _planned(
+            "The plan: amounts, sales, gain over today and their intervals, and what holds it back.",
+            ["goal", "periods", "spend", "total", "sales", "gain", "channels", "binding", "extrapolates", "sentence", "notes"],
+            *(405, 408, 413, 415),
+        ),
     }
 
 

@@ -27,7 +27,7 @@ from adresponse.rows import Vector, as_level, check, check_few, missing_column, 
 from adresponse.schema import Contract
 from adresponse.serving.answers import RequestError
 
-__all__ = ["CSV", "FEW", "FORMS", "JSON", "PARQUET", "Asked", "Reader"]
+__all__ = ["CSV", "FEW", "FORMS", "JSON", "PARQUET", "Asked", "Reader", "read_json", "what_is"]
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -152,7 +152,7 @@ class Reader:
         return Asked([], check(self.contract, given), level)
 
     def _careful_json(self, body: bytes) -> Asked:
-        given = _json(body)
+        given = read_json(body, f"JSON with one of {_listed(FORMS)}", "rows of numbers")
         form, value, params = _one_form(given.value)
         level = _level(params)
         columns = {"dataframe_split": _split, "dataframe_records": _records}.get(form, _instances)(value, self.contract, form)
@@ -432,8 +432,11 @@ class _Parsed:
     constant: str = ""
 
 
-def _json(body: bytes) -> _Parsed:
-    """A body as Python values, every number a float; a name given twice, bad UTF-8 and broken JSON are refused."""
+def read_json(body: bytes, send: str, deep: str) -> _Parsed:
+    """A body as Python values, every number a float; a name given twice, bad UTF-8 and broken JSON are refused.
+
+    ``send`` says what to send where it is empty, ``deep`` where it is nested too deeply.
+    """
     parsed = _Parsed()
 
     def constant(text: str) -> float:
@@ -442,14 +445,14 @@ def _json(body: bytes) -> _Parsed:
 
     text = _text(body)
     if not text.strip():
-        raise RequestError(400, "BAD_REQUEST", f"The body is empty; send JSON with one of {_listed(FORMS)}.")
+        raise RequestError(400, "BAD_REQUEST", f"The body is empty; send {send}.")
     try:
         parsed.value = json.loads(text, object_pairs_hook=_unique, parse_int=float, parse_float=float, parse_constant=constant)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise RequestError(400, "BAD_REQUEST", f"The body is not JSON: {error.msg} ({where}); send valid JSON.") from None
     except RecursionError:
-        raise RequestError(400, "BAD_REQUEST", "The body is nested too deeply; send rows of numbers.") from None
+        raise RequestError(400, "BAD_REQUEST", f"The body is nested too deeply; send {deep}.") from None
     return parsed
 
 
@@ -483,7 +486,7 @@ def _listed(names: Iterable[str]) -> str:
 def _one_form(given: Any) -> tuple[str, Any, Any]:
     """Which of the four forms a body has, its value, and the params."""
     if not isinstance(given, dict):
-        raise RequestError(400, "BAD_REQUEST", f"The body is {_what(given)}; send an object with one of {_listed(FORMS)}.")
+        raise RequestError(400, "BAD_REQUEST", f"The body is {what_is(given)}; send an object with one of {_listed(FORMS)}.")
     for name in given:
         if name not in FORMS and name != "params":
             near = did_you_mean(name[:80], (*FORMS, "params"))
@@ -503,7 +506,7 @@ def _level(params: Any) -> float | None:
     if params is None:
         return None
     if not isinstance(params, dict):
-        raise RowsError(f'params is {_what(params)}; give an object, such as {{"interval": 0.9}}.')
+        raise RowsError(f'params is {what_is(params)}; give an object, such as {{"interval": 0.9}}.')
     for name in params:
         if name != "interval":
             raise RowsError(
@@ -513,7 +516,7 @@ def _level(params: Any) -> float | None:
     return None if level is None else as_level(level)
 
 
-def _what(value: Any) -> str:
+def what_is(value: Any) -> str:
     """What kind of value stands there, as JSON calls it."""
     kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", float: "a number", type(None): "null"}
     return kinds[type(value)]
@@ -521,7 +524,7 @@ def _what(value: Any) -> str:
 
 def _split(value: Any, contract: Contract, form: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise RowsError(f"{form} is {_what(value)}; give an object with columns and data.")
+        raise RowsError(f"{form} is {what_is(value)}; give an object with columns and data.")
     for key in value:
         if key not in ("columns", "data", "index"):
             raise RowsError(f"{form} has {show(key)}, which is not known; give columns and data.")
@@ -542,7 +545,7 @@ def _split(value: Any, contract: Contract, form: str) -> dict[str, Any]:
     rows = [[v] for v in data] if flat else data
     for number, row in enumerate(rows, 1):
         if not isinstance(row, list):
-            raise RowsError(f"{form}, row {number}: {_what(row)} where a list of {len(names)} values is due.")
+            raise RowsError(f"{form}, row {number}: {what_is(row)} where a list of {len(names)} values is due.")
         if len(row) != len(names):
             raise _width(number, len(row), len(names))
     return {name: [row[i] for row in rows] for i, name in enumerate(names)}
@@ -556,13 +559,13 @@ def _width(row: int, given: int, due: int) -> RowsError:
 
 def _records(value: Any, contract: Contract, form: str) -> dict[str, Any]:
     if not isinstance(value, list):
-        raise RowsError(f"{form} is {_what(value)}; give a list of objects, one a row.")
+        raise RowsError(f"{form} is {what_is(value)}; give a list of objects, one a row.")
     if not value:
         raise no_rows()
     names: dict[str, None] = {}
     for number, row in enumerate(value, 1):
         if not isinstance(row, dict):
-            raise RowsError(f"{form}, row {number}: {_what(row)} where an object with a value for each column is due.")
+            raise RowsError(f"{form}, row {number}: {what_is(row)} where an object with a value for each column is due.")
         names |= dict.fromkeys(row)
     for name in contract.features:
         if name not in names:
@@ -575,7 +578,7 @@ def _instances(value: Any, contract: Contract, form: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return _columns(value)
     if not isinstance(value, list):
-        raise RowsError(f"{form} is {_what(value)}; give a list of rows, or an object of columns.")
+        raise RowsError(f"{form} is {what_is(value)}; give a list of rows, or an object of columns.")
     if not value:
         raise no_rows()
     if any(isinstance(row, dict) for row in value) or len(contract.features) > 1:
