@@ -1,4 +1,4 @@
-"""Is a version registered whole or not at all, and does only a validated one become champion?"""
+"""Is a version registered whole or not at all, does only a validated one become champion, and is it found again?"""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_failure_at_any_step_leaves_no_version_and_a_failed_run(
     _break(opened, monkeypatch, step)
     with pytest.raises(StoreError, match="broken on purpose"):
         log(opened, study())
-    assert opened.call("search_registered_models") == []
+    assert registry.models(opened) == []
     assert outcomes(opened, "sales-response") == [("FAILED", "")]
 
 
@@ -86,6 +86,27 @@ def test_a_failure_takes_back_only_its_own_version(opened: store.Store, monkeypa
     with pytest.raises(StoreError):
         log(opened, study())
     assert [(v.version, v.champion) for v in registry.versions(opened, "sales-response")] == [("1", True)]
+
+
+def test_a_version_that_an_alias_names_is_not_taken_back(opened: store.Store) -> None:
+    run, model, version = log(opened, study())
+    registry.take_back(opened, version, model, run.run_id)
+    assert [(v.version, v.champion) for v in registry.versions(opened, "sales-response")] == [("1", True)]
+
+
+def test_a_model_that_somebody_else_made_stays_when_it_is_empty_again(opened: store.Store) -> None:
+    opened.call("create_registered_model", "sales-response")
+    run, model, version = log(opened, rejected(study()))
+    registry.take_back(opened, version, model, run.run_id)
+    assert [m.name for m in registry.models(opened)] == ["sales-response"]
+    assert registry.versions(opened, "sales-response") == []
+
+
+def test_more_models_than_a_page_holds_are_all_found(opened: store.Store) -> None:
+    names = [f"model {i:03}" for i in range(105)]
+    for name in names:
+        opened.call("create_registered_model", name)
+    assert [m.name for m in registry.models(opened)] == names
 
 
 def _break(opened: store.Store, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
