@@ -1,7 +1,7 @@
 """From a table of marketing budgets and sales to a tracked, registered response model and a budget decision.
 
 ``adresponse.run("spend.csv", target="Sales", channels=["TV"])`` does in Python what ``adresponse run spend.csv --target
-Sales --channels TV`` does in a shell; the same holds for ``check``, ``explore``, ``compare``, ``predict``, ``serve``,
+Sales --channels TV`` does in a shell; the same holds for ``check``, ``explore``, ``compare``, ``plan``, ``predict``, ``serve``,
 ``verify``, ``deploy``, ``watch``, ``retrain``, ``refresh``, ``promote``, ``rollback``, ``history`` and ``doctor``. ``load``
 gives a stored model in process. Importing the package loads no other library; each function imports what it needs.
 """
@@ -26,7 +26,7 @@ from adresponse.errors import (
 from adresponse.findings import Finding
 
 if TYPE_CHECKING:
-    from adresponse.deployment import deploy, load, predict, serve, verify
+    from adresponse.deployment import deploy, load, plan, predict, serve, verify
     from adresponse.lifecycle import check, compare, doctor, explore, fit, run
     from adresponse.table import AdTable, read, read_builtin
     from adresponse.upkeep import compare_versions, delete_version, history, promote, refresh, retrain, rollback, watch
@@ -57,6 +57,7 @@ __all__ = [
     "fit",
     "history",
     "load",
+    "plan",
     "predict",
     "promote",
     "read",
@@ -71,7 +72,7 @@ __all__ = [
 ]
 
 _HOME = dict.fromkeys(["check", "compare", "doctor", "explore", "fit", "run"], "adresponse.lifecycle")
-_HOME |= dict.fromkeys(["deploy", "load", "predict", "serve", "verify"], "adresponse.deployment")
+_HOME |= dict.fromkeys(["deploy", "load", "plan", "predict", "serve", "verify"], "adresponse.deployment")
 _UPKEEP = ["compare_versions", "delete_version", "history", "promote", "refresh", "retrain", "rollback", "watch"]
 _HOME |= dict.fromkeys(_UPKEEP, "adresponse.upkeep")
 _HOME |= dict.fromkeys(["AdTable", "read", "read_builtin"], "adresponse.table")

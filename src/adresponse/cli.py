@@ -301,6 +301,41 @@ def predict(table: str, output: str, manners: Manners, **given: Any) -> Told:
     return Told(done, lambda: console.print_predicted(done))
 
 
+@main.command(
+    cls=_Blankless,
+    epilog=_example("adresponse plan --total 250 --bounds tv=50:200 --lock print", "adresponse plan --score my_plan.csv"),
+)
+@click.argument("model", required=False)
+@click.option("--total", type=float, metavar="MONEY", help="Spend all of it, for the most sales.")
+@click.option("--target-sales", type=float, metavar="SALES", help="Reach them with the least spend.")
+@click.option("--margin", type=float, help="Profit on one unit of sales before marketing; alone: the highest profit.")
+@click.option("--target-roi", type=float, help="The most sales of which each unit of spend brings so much on average.")
+@click.option("--target-marginal-roi", type=float, help="Spend until one more unit brings no more than this.")
+@click.option("--cap", type=float, metavar="MONEY", help="The most to spend, where the total is free.")
+@click.option("--bounds", multiple=True, metavar="CHANNEL=LOW:HIGH", help="Between what a channel's amount lies.")
+@click.option("--group", "groups", multiple=True, metavar="A+B=LOW:HIGH", help="Between what several channels lie together.")
+@click.option("--lock", multiple=True, metavar="CHANNEL", help="A channel that keeps today's spend.")
+@click.option("--horizon", type=click.IntRange(1), help="Periods to plan. [default: 13 where there are dates]")
+@click.option("--beyond", is_flag=True, help="Allow amounts beyond the range seen.")
+@click.option("--tail", is_flag=True, help="Count the sales that the spend still brings after the horizon.")
+@click.option("--level", type=float, default=0.9, show_default=True, help="Level of the intervals.")
+@click.option("--score", metavar="FILE", help="A plan of your own: a column for each channel, one row or one a period.")
+@click.option("--out", metavar="FILE", help="Write the plan as a workbook (.xlsx) too.")
+@_with(MANNERS)
+@_telling
+def plan(model: str | None, bounds: tuple[str, ...], groups: tuple[str, ...], manners: Manners, **given: Any) -> Told:
+    """Split a budget over the channels of MODEL, or say what your own split brings.
+
+    Amounts are for the whole horizon. Without a wish, today's total is split anew. Exit code 2 where the wish cannot be met.
+    """
+    from adresponse import deployment
+    from adresponse.wishes import bounds_from, groups_from
+
+    manners.progress("Planning")
+    made = deployment.plan(model or None, bounds=bounds_from(bounds), groups=groups_from(groups), **given)
+    return Told(made.to_dict(), lambda: console.print_plan(made))
+
+
 @main.command(cls=_Blankless, epilog=_example("adresponse serve models:/sales-response@champion --port 5001"))
 @click.argument("model", required=False)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")

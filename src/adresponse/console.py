@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from adresponse.deployment import Verified
+    from adresponse.deployment import Planned, Verified
     from adresponse.engines.scored import Scored
     from adresponse.findings import Finding
     from adresponse.journal import Event
@@ -26,6 +26,7 @@ __all__ = [
     "print_doctor",
     "print_history",
     "print_leaderboard",
+    "print_plan",
     "print_predicted",
     "print_profile",
     "print_promoted",
@@ -322,3 +323,35 @@ def print_compared(found: Compared) -> None:
         console.print(f"  {_safe(name)}: one more unit brings {number(a, 4)} (version {found.a}), {number(b, 4)} ({found.b})")
     for key, (before, now) in found.settings.items():
         console.print(f"  {_safe(key)}: {_safe(before)} (version {found.a}), {_safe(now)} ({found.b})")
+
+
+def print_plan(made: Planned) -> None:
+    """The plan in a sentence, channel by channel, what binds, and what to bear in mind."""
+    from rich.table import Table
+
+    from adresponse.words import number
+
+    plan, console = made.plan, _console()
+    when = f", {made.dates[0][:10]} to {made.dates[-1][:10]}" if made.dates else ""
+    console.print(f"[bold]{_safe(made.name)} version {_safe(made.version)}[/]{when}: {_safe(plan.sentence)}\n")
+    rows = Table("channel", "today", "plan", "change", "brings", "per unit", "one more unit", box=None, pad_edge=False)
+    for column in rows.columns[1:]:
+        column.justify = "right"
+    for c in plan.channels:
+        marginal = number(c.marginal, 3)
+        if c.marginal_low is not None and c.marginal_high is not None:
+            marginal += f" ({number(c.marginal_low, 3)} to {number(c.marginal_high, 3)})"
+        figures = (number(v, 4) for v in (c.today, c.spend, c.change, c.sales))
+        rows.add_row(_safe(c.channel), *figures, number(c.roi, 3), marginal)
+    _console(at_least=90).print(rows)
+    for title, found in (("What binds", plan.binding), ("Beyond the range seen", plan.extrapolates)):
+        if found:
+            console.print(f"\n[bold]{title}[/]")
+            for one in found:
+                console.print(f"  {_safe(one.sentence)}")
+    if plan.notes:
+        console.print("\n[bold]To bear in mind[/]")
+        for note in plan.notes:
+            console.print(f"  {_safe(note)}")
+    if made.workbook:
+        console.print(f"\n  Workbook {_safe(made.workbook)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,9 @@ from adresponse.errors import ConfigError, DifferenceError, StoreError
 
 if TYPE_CHECKING:
     from adresponse.engines.scored import Scored
+    from adresponse.planning import Plan
     from adresponse.pyfunc import ResponseModel
+    from adresponse.reading.raw import Raw
     from adresponse.registry import Located
     from adresponse.serving.options import Options
     from adresponse.store import Store
@@ -24,14 +26,17 @@ if TYPE_CHECKING:
     from adresponse.targets.intent import Intent
     from adresponse.targets.sagemaker import Status as SageMakerStatus
     from adresponse.verification import Answered, EvaluationRows, Verification
+    from adresponse.wishes import Together
 
 __all__ = [
     "Model",
+    "Planned",
     "Verified",
     "deploy",
     "load",
     "loading",
     "opened",
+    "plan",
     "predict",
     "serve",
     "try_out",
@@ -200,6 +205,141 @@ def predict(
             found.stored, source, output, level=interval, on_error=on_error, version=found.version, overwrite=overwrite,
             progress=progress, **reading,
         )  # fmt: skip
+
+
+# --- plan
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, of which version, for which dates, and where its workbook lies."""
+
+    model_uri: str
+    name: str
+    version: str
+    target: str
+    dates: tuple[str, ...]
+    plan: Plan
+    workbook: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan's own figures first, as ``adresponse plan --json`` prints them."""
+        about = {k: v for k, v in vars(self).items() if k != "plan"}
+        return {**vars(self.plan), **about}
+
+
+def plan(
+    model: str | None = None,
+    *,
+    total: float | None = None,
+    cap: float | None = None,
+    target_sales: float | None = None,
+    margin: float | None = None,
+    target_roi: float | None = None,
+    target_marginal_roi: float | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    lock: Sequence[str] = (),
+    groups: Sequence[Together] = (),
+    horizon: int | None = None,
+    beyond: bool = False,
+    level: float = 0.9,
+    tail: bool = False,
+    score: str | Path | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+) -> Planned:
+    """Split a budget over the channels, or say what a given split brings.
+
+    Parameters
+    ----------
+    model : str, optional
+        See ``opened``.
+    total, cap, target_sales, margin, target_roi, target_marginal_roi, bounds, lock, groups, beyond, level, tail
+        See ``wishes.Wish``; all amounts are for the whole horizon.
+    horizon : int, optional
+        Periods to plan; 13 where the model has dates.
+    score : path or mapping, optional
+        A plan of one's own: a table with a column for each channel and one row, or one for each period; or the amounts.
+    out : path, optional
+        Where to write the plan as a workbook (xlsx).
+
+    Raises
+    ------
+    ConfigError
+        If the wish cannot be met, or contradicts itself; the sentence says what can.
+    ModelError
+        If the model cannot be planned with.
+    """
+    from adresponse.planning import best_plan
+    from adresponse.planning import score as scored
+    from adresponse.prospect import HORIZON, Prospect
+    from adresponse.wishes import Wish
+
+    wish = Wish(
+        total=total, cap=cap, target_sales=target_sales, margin=margin, target_roi=target_roi,
+        target_marginal_roi=target_marginal_roi, bounds=bounds or {}, locks=tuple(lock), groups=tuple(groups), beyond=beyond,
+        level=level, tail=tail,
+    )  # fmt: skip
+    place = _workbook(out)
+    with opened(model) as found:
+        prospect = Prospect.of(found.stored.folder)
+        given = None if score is None else _amounts(score, prospect.contract.channels)
+        periods = horizon or (max(map(len, given.values())) if given and horizon is None else 0)
+        periods = periods if periods > 1 or horizon else (HORIZON if prospect.dated else 1)
+        outlook = prospect.outlook(periods)
+        made = best_plan(outlook, wish) if given is None else scored(outlook, given, wish)
+        about = found.uri, found.name, found.version, prospect.contract.target, tuple(prospect.dates(periods))
+    if place is not None:
+        from adresponse.report.plan_sheet import plan_sheet
+
+        _write_bytes(
+            place, plan_sheet(made, title=f"Budget plan, {about[1]} version {about[2]}", sold=outlook.sold, money=outlook.money)
+        )
+    return Planned(*about, made, str(place or ""))
+
+
+def _workbook(out: str | Path | None) -> Path | None:
+    """Where a workbook goes, refused before anything is planned."""
+    if out is None:
+        return None
+    place = Path(out).absolute()
+    if place.suffix.lower() != ".xlsx":
+        raise ConfigError(f"out={str(out)!r} is no workbook; name a file that ends in .xlsx.")
+    if not place.parent.is_dir():
+        raise ConfigError(f"out={str(out)!r}: the folder {str(place.parent)!r} is not there; make it, or name another.")
+    return place
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    """Write beside and rename, so that nobody ever sees half a file."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}; name another file.") from None
+
+
+def _amounts(given: str | Path | Mapping[str, Any], channels: Sequence[str]) -> dict[str, list[float]]:
+    """A plan of one's own, each channel's amounts by period; a channel that it does not name gets nothing."""
+    if isinstance(given, Mapping):
+        return {str(k): list(map(float, v if isinstance(v, Sequence) else (v,))) for k, v in given.items()}
+    from adresponse.table import read_all
+
+    raw = read_all(given)
+    named = [name for name in channels if name in raw.frame]
+    if not named:
+        have = ", ".join(raw.kinds)
+        raise ConfigError(f"{raw.label} has no column of a channel; it has {have}, and the channels are {', '.join(channels)}.")
+    return {name: _column(raw, name) for name in named}
+
+
+def _column(raw: Raw, name: str) -> list[float]:
+    values = raw.frame[name]
+    if raw.kinds[name] != "number" or values.isna().any():
+        row = int(values.index[values.isna()][0]) if raw.kinds[name] == "number" else 1
+        raise ConfigError(f"{raw.label}: column {name!r}, row {row} is no amount; give a number, 0 for nothing.")
+    return [float(v) for v in values]
 
 
 # --- serve

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adresponse.folding import Folding
     from adresponse.mix import MixFit
     from adresponse.mutex import Lease
+    from adresponse.planning import Plan
     from adresponse.profile import Profile
     from adresponse.registry import Version
     from adresponse.store import LoggedModel, Store
@@ -47,7 +48,9 @@ class Run:
     """What a run made and found; ``to_dict`` is what ``adresponse run --json`` prints.
 
     ``metrics`` holds mae, rmse, mape and r2 of the rows that ``metrics_basis`` names; ``coefficients`` are in the
-    table's units, the intercept first, and empty where the chosen model is not linear.
+    table's units, the intercept first, and empty where the chosen model is not linear. Of response curves ``contributions``
+    says what each channel brought over the rows fitted (90 % intervals), and ``shape`` which curve and carry-over it is;
+    both are empty where none were asked for.
     """
 
     run_id: str
@@ -59,6 +62,8 @@ class Run:
     metrics: dict[str, float | None]
     metrics_basis: str
     coefficients: tuple[dict[str, Any], ...]
+    contributions: dict[str, dict[str, float]]
+    shape: dict[str, Any]
     report: str
     findings: tuple[Finding, ...]
     champion: bool
@@ -233,9 +238,11 @@ def study_of(
 
     from adresponse.evaluate import evaluate
     from adresponse.intervals import calibrate
+    from adresponse.mixadvice import advise, untold
     from adresponse.models import linear_fit
     from adresponse.recommend import recommend
     from adresponse.study import Study
+    from adresponse.synergy import together
 
     X, y = (table.X if mix is None else _inputs(table)), table.y
     estimator = clone(chosen).fit(X.iloc[train], y.iloc[train]) if mix is None else mix.model
@@ -245,7 +252,14 @@ def study_of(
     )
     linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
     decision = decide(evaluation, settings.gate)
-    recommendation = recommend(table, linear, evaluation, decision)
+    told: list[Finding] = [*found, *evaluation.findings, *together(table.contract, X.iloc[train], y.iloc[train])]
+    plan = None
+    if mix is None:
+        recommendation = recommend(table, linear, evaluation, decision)
+    else:
+        plan = _todays_plan(table, mix)
+        recommendation = advise(table, mix, plan, evaluation, decision)
+        told += untold(mix)
     answer = Answer("What is recommended?", recommendation.headline)
     return Study(
         name=settings.model_name(table.contract.target),
@@ -260,10 +274,22 @@ def study_of(
         evaluation=evaluation,
         gate=decision,
         recommendation=recommendation,
-        findings=tuple(sorted((*found, *evaluation.findings), key=lambda f: ["stop", "review", "note"].index(f.severity))),
+        findings=tuple(sorted(told, key=lambda f: ["stop", "review", "note"].index(f.severity))),
         settings=settings.plain(),
         mix=mix,
+        plan=plan,
     )
+
+
+def _todays_plan(table: AdTable, mix: MixFit) -> Plan:
+    """Today's total over the next periods, or the next row, split best."""
+    from adresponse.mix import curves_of, drawn_curves
+    from adresponse.planning import best_plan
+    from adresponse.prospect import HORIZON, prospect_of
+    from adresponse.wishes import Wish
+
+    prospect = prospect_of(table.contract, table.frame, curves_of(mix.model), draws=drawn_curves(mix))
+    return best_plan(prospect.outlook(HORIZON if prospect.dated else 1), Wish())
 
 
 def _mix(
@@ -525,6 +551,8 @@ def _told(made: Published, opened: Store) -> Run:
         metrics=scores,
         metrics_basis=study.evaluation.basis,
         coefficients=tuple({n: getattr(c, n) for n in shown} for c in study.linear.coefficients) if study.linear else (),
+        contributions=study.mix.contributions_by_channel if study.mix else {},
+        shape=study.mix.shape_found if study.mix else {},
         report=str(made.report),
         findings=study.findings,
         champion=made.champion,

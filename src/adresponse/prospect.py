@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -24,13 +25,14 @@ from adresponse.formula import Formula
 from adresponse.horizon import Outlook, Precision
 from adresponse.schema import Contract
 
-__all__ = ["FILE", "Prospect", "prospect_of", "straight"]
+__all__ = ["FILE", "HORIZON", "Prospect", "prospect_of", "straight"]
 
 Vector = NDArray[np.float64]
 FILE = "prospect.json"
 SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 1
 RECENT = 13  # periods whose mean spend is today's
 POINTS = 200  # of a channel that are kept to be drawn
+HORIZON = 13  # periods planned where nobody says how many
 LONGEST = 520  # periods that can be planned: ten years of weeks
 
 
@@ -117,8 +119,8 @@ class Prospect:
         """Base sales of the next periods, the mean over the markets where there are some."""
         controls = {name: np.full(horizon, self.controls[name]) for name in baseline.controls}
         dates = np.array(self.dates(horizon), dtype="datetime64[s]") if baseline.calendar is not None else None
-        markets = list(baseline.markets) or [None]
-        each = [baseline.sales(horizon, dates, controls, None if name is None else np.full(horizon, name)) for name in markets]
+        places: list[Any] = [np.full(horizon, name) for name in baseline.markets]
+        each = [baseline.sales(horizon, dates, controls, markets) for markets in places or [None]]
         return np.asarray(np.mean(each, axis=0))
 
     def to_json(self) -> str:
@@ -140,6 +142,23 @@ class Prospect:
             "points": self.points,
         }
         return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """The prospect of a stored model.
+
+        Raises
+        ------
+        ModelError
+            If it has none: it was made by an older adresponse, or has no closed formula.
+        """
+        try:
+            return cls.from_json((folder / FILE).read_bytes())
+        except FileNotFoundError:
+            raise ModelError(
+                "The model keeps nothing to plan with: it has no closed formula, or was made by an older adresponse; run the "
+                "study again, with --shape where a line is not enough."
+            ) from None
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

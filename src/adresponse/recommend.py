@@ -12,7 +12,7 @@ from adresponse.gate import GateDecision
 from adresponse.models import Coefficient, LinearFit
 from adresponse.table import AdTable
 
-__all__ = ["Recommendation", "recommend"]
+__all__ = ["Recommendation", "caveats", "limits", "recommend"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Recommendation:
 def recommend(table: AdTable, linear: LinearFit | None, evaluation: Evaluation, decision: GateDecision) -> Recommendation:
     """Advice from a fit: what one more unit of each channel goes with, how sure that is, and where the data ends."""
     return Recommendation(
-        headline=" ".join((_headline(table, linear), *_caveats(evaluation, decision))),
+        headline=" ".join((_headline(table, linear), *caveats(evaluation, decision))),
         sentences=tuple(_by_channel(table, linear)),
-        limits=tuple(_limits(table, evaluation, linear)),
+        limits=limits(table, evaluation, straight=linear is not None),
     )
 
 
@@ -53,7 +53,7 @@ def _headline(table: AdTable, linear: LinearFit | None) -> str:
     return " ".join(parts)
 
 
-def _caveats(evaluation: Evaluation, decision: GateDecision) -> Iterator[str]:
+def caveats(evaluation: Evaluation, decision: GateDecision) -> Iterator[str]:
     """What must not be missed by a reader of the first line alone."""
     if decision.status == "REJECTED":
         yield "But the gate rejected this model: it is no ground for a decision."
@@ -116,7 +116,15 @@ def _units(table: AdTable, c: Coefficient) -> tuple[str, str]:
     return f"1 {contract[c.name].unit or 'unit of spend'}", contract[contract.target].unit or f"units of {contract.target}"
 
 
-def _limits(table: AdTable, evaluation: Evaluation, linear: LinearFit | None) -> Iterator[str]:
+def limits(table: AdTable, evaluation: Evaluation, straight: bool) -> tuple[str, ...]:
+    """What the figures cannot show, and how far a single row lies from its prediction.
+
+    ``straight`` says whether the model is a line, whose figures hold the other columns fixed.
+    """
+    return tuple(_limits(table, evaluation, straight))
+
+
+def _limits(table: AdTable, evaluation: Evaluation, straight: bool) -> Iterator[str]:
     yield (
         "The table shows what went together, not what caused what: markets with larger budgets may differ in other ways. "
         "An experiment (some markets, chosen by lot, get more) would tell."
@@ -129,5 +137,5 @@ def _limits(table: AdTable, evaluation: Evaluation, linear: LinearFit | None) ->
             f"A single row's 90 % interval reaches about {words.number(at_90.width / 2, 3)} to each side of its prediction "
             f"(it held {words.percent(at_90.measured)} of unseen rows); plan for the range, not for the figure."
         )
-    if linear is not None and len(table.contract.channels) > 1:
+    if straight and len(table.contract.channels) > 1:
         yield "Each channel's figure holds the others fixed; effects that channels have on each other are not in it."

@@ -19,6 +19,7 @@ from adresponse.growing import to_parquet
 if TYPE_CHECKING:
     from adresponse.contest import Contest
     from adresponse.evaluate import Evaluation, Score
+    from adresponse.mix import MixFit
     from adresponse.schema import Contract
     from adresponse.study import Study
     from adresponse.tune import LeaderboardRow
@@ -90,6 +91,10 @@ def metrics(study: Study) -> dict[str, float]:
     if study.linear is not None:
         found |= {f"coef_{c.name}": c.estimate for c in study.linear.coefficients}
         found |= {"fit_r2": study.linear.r2, "fit_rse": study.linear.rse}
+    if study.mix is not None:
+        found |= {"fit_r2": study.mix.r2, "fit_rse": study.mix.noise}
+        for a in study.mix.answers:
+            found |= {f"share_{a.channel}": a.share, f"roi_{a.channel}": a.roi, f"marginal_roi_{a.channel}": a.marginal_roi}
     return {metric_name(k): float(v) for k, v in found.items() if v is not None and math.isfinite(v)}
 
 
@@ -249,6 +254,8 @@ def files(
         values["verification"] = verification
     if contest is not None:
         values["contest"] = contest
+    if study.mix is not None:
+        values |= {"contributions": study.mix.contributions_by_channel, "shape": study.mix.shape_found, "plan": study.plan}
     tables: dict[str, Iterable[Any]] = {
         "coefficients": linear,
         "leaderboard": study.leaderboard.rows,
@@ -262,7 +269,18 @@ def files(
         **{f"{name}.json": to_json(value) for name, value in values.items()},
         **{f"figures/{_file(name)}.svg": image for name, image in figures.items()},
         **{f"tables/{name}.csv": to_csv(rows) for name, rows in tables.items()},
+        **({} if study.mix is None else {"tables/contributions.csv": _contributions(study, study.mix)}),
     }
+
+
+def _contributions(study: Study, mix: MixFit) -> str:
+    """Each row fitted with what was sold, what is fitted, and what base and channels make of it."""
+    table = study.table
+    where = [name for name in (table.contract.date, table.contract.market) if name is not None]
+    rows = table.frame.iloc[study.train]
+    parts = mix.contributions.add_prefix("contribution_").assign(base=mix.base, fitted=mix.fitted)
+    shown = rows[[*where, table.contract.target]].join(parts)
+    return shown.to_csv(index_label="row", date_format="%Y-%m-%d", lineterminator="\n")
 
 
 def _file(name: str) -> str:

@@ -14,6 +14,7 @@ from adresponse.formula import Formula, Spread
 from adresponse.gate import GateDecision
 from adresponse.mix import MixFit, curves_of, drawn_curves
 from adresponse.models import LinearFit, covariance_of
+from adresponse.planning import Plan
 from adresponse.profile import Profile
 from adresponse.prospect import Prospect, prospect_of, straight
 from adresponse.recommend import Recommendation
@@ -54,6 +55,8 @@ class Study:
         The settings of the run, as plain values.
     mix : MixFit or None
         Responses, contributions and their draws over the rows fitted, where response curves were asked for.
+    plan : Plan or None
+        Today's budget, split best by these curves.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Study:
     findings: tuple[Finding, ...]
     settings: dict[str, Any]
     mix: MixFit | None = None
+    plan: Plan | None = None
 
     @property
     def inputs(self) -> pd.DataFrame:
@@ -84,12 +88,12 @@ class Study:
         predicted = np.asarray(self.estimator.predict(X), dtype=float)
         return predicted, *self.spread.interval(predicted, level)
 
-    def prospect(self, formula: Formula) -> Prospect | None:
-        """What a plan needs of the model that ``formula`` is; None where it has no closed form."""
-        if not formula.closed:
-            return None
+    def prospect(self, formula: Formula | None = None) -> Prospect | None:
+        """What a plan needs of the model; of a straight line ``formula`` gives it, and without closed form there is none."""
         if self.mix is not None:
             return prospect_of(self.table.contract, self.table.frame, curves_of(self.mix.model), draws=drawn_curves(self.mix))
+        if formula is None or not formula.closed:
+            return None
         found = covariance_of(self.estimator, self.table.X.iloc[self.train], self.table.y.iloc[self.train])
         covariance, degrees = found or (None, 0)
         return prospect_of(self.table.contract, self.table.frame, straight(formula), covariance=covariance, degrees=degrees)

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from adresponse.report.formats import number, percent, plain, short_tick, slugs
 from adresponse.tune import GridPoint
 
 if TYPE_CHECKING:
+    from adresponse.mix import MixFit
     from adresponse.study import Study
 
 __all__ = ["PANELS", "SHOWN_ROWS", "figures", "shown_rows"]
@@ -35,7 +37,9 @@ SHOWN_ROWS = 1000
 """At most this many rows are drawn as marks in one figure; of more, a fixed random sample."""
 
 # Okabe and Ito's palette, told apart under every common colour blindness; shape says the same a second time.
+STACK = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 BLUE, ORANGE, INK, MUTED, FAINT = "#0072b2", "#d55e00", "#1b2733", "#5b6875", "#d9dee3"
+LEGEND_COLUMNS = 4
 SMALL, WIDE = (440, 300), (500, 350)  # in CSS pixels at their natural size
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _STYLE: Any = {
@@ -105,7 +109,8 @@ def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
     widest = max(len(short_tick(t)) for t in ax.get_xticks())
     left, right = 7 * longest + 16, max(14, 3.5 * widest)
     bottom = 42 + 15 * x.count("\n")
-    top = 28 + 15 * y.count("\n") + 22 * legend
+    lines = -(-len(ax.get_legend_handles_labels()[1]) // LEGEND_COLUMNS) if legend else 0
+    top = 28 + 15 * y.count("\n") + 4 * legend + 19 * lines
     ax.set_position((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
     ax.tick_params(length=3, width=0.8)
     figure.text(0, 1 - 6 / height, y, va="top", ha="left")
@@ -115,7 +120,7 @@ def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
         ax.legend(
             loc="lower left",
             bbox_to_anchor=(start, 1.02, 1, 0.1),
-            ncols=4,
+            ncols=LEGEND_COLUMNS,
             handlelength=1.2,
             columnspacing=1.0,
             handletextpad=0.5,
@@ -356,6 +361,67 @@ def _adjusted(study: Study, name: str, at: NDArray[np.int64], observed: NDArray[
     return np.asarray(expected + observed - np.asarray(study.estimator.predict(rows), dtype=float))
 
 
+# ---- response curves
+
+
+def _mix_figures(study: Study, mix: MixFit) -> Iterator[tuple[str, str, Figure]]:
+    contract, points = study.table.contract, prospect_points(study)
+    slug = slugs(c.name for c in contract.columns)
+    for c, name in enumerate(contract.channels[:PANELS]):
+        yield f"curve_{slug[name]}", f"Response curve of {name}", _curve(study, mix, c, points[name])
+    yield "returns", "What one unit of spend brings", _returns(study, mix)
+    if contract.date is not None and contract.market is None:
+        yield "contributions", f"What {contract.target} is made of", _contributions(study, mix, contract.date)
+
+
+def prospect_points(study: Study) -> dict[str, tuple[tuple[float, float], ...]]:
+    """Rows to draw a response curve through, by channel."""
+    found = study.prospect()
+    return found.points if found is not None else {}
+
+
+def _curve(study: Study, mix: MixFit, c: int, points: Sequence[tuple[float, float]]) -> Figure:
+    """What does a channel bring in a period, if as much is spent in every period?"""
+    contract, response = study.table.contract, mix.responses[c]
+    ax = _canvas(WIDE if len(contract.channels) == 1 else SMALL)
+    spend = np.linspace(0, float(study.table.frame[response.channel].max()), 80)
+    low, high = np.quantile(mix.draws.steady(c, spend), [0.05, 0.95], axis=0)
+    seen = [(x, y) for x, y in points if x <= spend[-1]]
+    ax.axhline(0, color=FAINT, lw=0.9)
+    ax.fill_between(spend, low, high, color=BLUE, alpha=0.16, lw=0, label="90 % interval")
+    ax.plot([x for x, _ in seen], [y for _, y in seen], **{**_SEEN, "alpha": 0.3}, label="rows")
+    ax.plot(spend, response.steady(spend), color=INK, lw=2, label="expected")
+    today = float(study.table.frame[response.channel].tail(13).mean())
+    ax.plot([today], [float(response.steady(today))], ls="none", marker="o", ms=7, mfc="white", mec=ORANGE, mew=2, label="now")
+    ax.margins(x=0.03)
+    return _frame(ax, contract.label(response.channel), _with_unit(study, f"{plain(contract.target)} brought"), legend=True)
+
+
+def _returns(study: Study, mix: MixFit) -> Figure:
+    """How much does a unit of spend bring on average, and how much would one more?"""
+    dots = []
+    for a in mix.answers[:PANELS]:
+        dots.append(_Dot(a.channel, a.roi, a.roi_low, a.roi_high, _FILLED, "on average"))
+        dots.append(_Dot(a.channel, a.marginal_roi, a.marginal_roi_low, a.marginal_roi_high, _OPEN, "one more unit"))
+    return _dots(dots, _with_unit(study, f"{plain(study.table.contract.target)} for one unit of spend"), zero=True)
+
+
+def _contributions(study: Study, mix: MixFit, date: str) -> Figure:
+    """Which part of sales came from which channel, period by period?"""
+    ax = _canvas(WIDE)
+    when: Any = date2num(study.table.frame[date].to_numpy()[study.train])  # type: ignore[no-untyped-call]
+    parts = [mix.base, *(mix.contributions[name].to_numpy() for name in mix.contributions)]
+    colours = [FAINT, *(STACK[i % len(STACK)] for i in range(len(parts) - 1))]
+    ax.stackplot(when, *parts, colors=colours, labels=["base", *map(plain, mix.contributions)], lw=0)
+    ax.plot(when, study.table.y.to_numpy()[study.train], color=INK, lw=1.1, label="observed")
+    ax.margins(x=0.01)
+    figure = _frame(ax, date, _with_unit(study, plain(study.table.contract.target)), legend=True)
+    found: Any = AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(found)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(found, show_offset=False))  # type: ignore[no-untyped-call]
+    return figure
+
+
 def _predicted_observed(study: Study) -> Figure:
     """How near do the predictions for unseen rows come?"""
     ax = _canvas(SMALL)
@@ -390,7 +456,7 @@ def _residuals_of(study: Study) -> _Residuals:
     Leverages are the diagonal of the hat matrix, by QR of the features (scaling changes none of them). A model
     that is not linear has none, and its residuals are divided by their standard deviation alone.
     """
-    X = study.table.X.iloc[study.train]
+    X = study.inputs.iloc[study.train]
     predicted = np.asarray(study.estimator.predict(X), dtype=float).ravel()
     residual = study.table.y.to_numpy()[study.train] - predicted
     if study.linear is None:
@@ -492,7 +558,9 @@ def _model_figures(study: Study) -> Iterator[tuple[str, str, Figure]]:
     slug = slugs(c.name for c in contract.columns)
     if study.leaderboard.grid:
         yield "tuning", "Error of the settings tried", _tuning(study)
-    for name in contract.features[:PANELS]:
+    if study.mix is not None:
+        yield from _mix_figures(study, study.mix)
+    for name in contract.features[:PANELS] if study.mix is None else ():
         key = "fitted_line" if len(contract.features) == 1 else f"fitted_line_{slug[name]}"
         yield key, f"Expected {contract.target} over {name}", _fitted_line(study, name)
     if study.leaderboard.rows:

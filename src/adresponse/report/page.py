@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -30,7 +31,9 @@ from adresponse.report.formats import (
 if TYPE_CHECKING:
     from adresponse.contest import Contest
     from adresponse.evaluate import Score
+    from adresponse.mix import MixFit
     from adresponse.models import Coefficient
+    from adresponse.planning import Plan
     from adresponse.study import Study
     from adresponse.verification import Verification
 
@@ -45,7 +48,7 @@ SECTIONS = {
     "correlation": "Correlation",
     "scaling": "Scaling",
     "tuning": "Tuning",
-    "fit": "Fitted line",
+    "fit": "Fitted model",
     "evaluation": "Evaluation",
     "comparison": "Comparison",
     "deployment": "Deployment",
@@ -201,7 +204,12 @@ def _captions(study: Study) -> dict[str, str]:
     captions = {f"distribution_{slug[n.name]}": n.sentence for n in profile.numbers}
     captions |= {f"scatter_{slug[f]}": together.get(f, "Each mark is a row.") for f in contract.features}
     captions |= {f"fitted_line_{slug[f]}": _slope_sentence(study, f) for f in contract.features}
+    captions |= {f"curve_{slug[c]}": _CURVE for c in contract.channels}
     return captions | {
+        "returns": "What one unit of spend brought on average over the rows fitted, and what one more would; lines are 90 % "
+        "intervals. Where the second lies below the first, the channel saturates.",
+        "contributions": "Sales as the model takes them apart: what is sold anyway, and what each channel adds. The parts "
+        "add up to the fitted sales; the line is what was sold.",
         "fitted_line": _line_caption(study),
         "correlation": "1 is a rising line, −1 a falling one, 0 no relation. Pearson's r asks for a straight line, "
         "Spearman's rho for any steady rise. A line that crosses 0 leaves the direction open.",
@@ -217,6 +225,12 @@ def _captions(study: Study) -> dict[str, str]:
         + " Rows outside the dashed curve are worth a look.",
         "order": said.get("order", "Runs on one side of 0 say that neighbouring rows err alike."),
     }
+
+
+_CURVE = (
+    "Sales in a period if as much is spent in each, carry-over included. Marks are rows, with what everything else is thought "
+    "to bring taken away; the ring is today's spend."
+)
 
 
 def _line_caption(study: Study) -> str:
@@ -252,12 +266,15 @@ def _drawn(study: Study, figures: Mapping[str, bytes]) -> Callable[..., list[Sho
     captions = _captions(study)
     slug = slugs(c.name for c in study.table.contract.columns)
     target = study.table.contract.target
-    pairs = ((f"{kind}_{s}", f"{target} and {name}") for name, s in slug.items() for kind in ("scatter", "fitted_line"))
+    pairs = [(f"{kind}_{s}", f"{target} and {name}") for name, s in slug.items() for kind in ("scatter", "fitted_line")]
+    pairs += [(f"curve_{s}", name) for name, s in slug.items()]
     columns = {f"distribution_{s}": name for name, s in slug.items()}
     titles = columns | {
         "correlation": "Correlations with their 95 % intervals",
         "tuning": "Error of the settings tried",
         "fitted_line": f"{target} expected over {study.table.contract.features[0]}",
+        "returns": "What a unit of spend brings",
+        "contributions": "What sales are made of",
         "comparison": "Each candidate against the default",
         "predicted_observed": "Predicted and observed, unseen rows",
         "residuals": "Is there a pattern in the errors?",
@@ -443,6 +460,70 @@ def _coefficients(coefficients: Iterable[Coefficient], study: Study) -> Table:
         "Coefficients in the table's units",
         ("Coefficient", "Standard error", "#Estimate", "#Standard error", "#t", "#p", "#95 % interval", "Unit"),
         rows(),
+    )
+
+
+def _channels(study: Study, mix: MixFit) -> Table:
+    """What each channel brought over the rows fitted."""
+    contract = study.table.contract
+
+    def rows() -> Iterator[Sequence[str]]:
+        for a in mix.answers:
+            yield (
+                contract.label(a.channel), number(a.spend, 4), number(a.total, 4), interval(a.low, a.high, 4), percent(a.share),
+                number(a.roi, 3), interval(a.roi_low, a.roi_high, 3), number(a.marginal_roi, 3),
+                interval(a.marginal_roi_low, a.marginal_roi_high, 3),
+            )  # fmt: skip
+
+    brought = _in_unit(study, "#Brought")
+    heads = (
+        "Channel", "#Spent", brought, "#90 % interval", "#Share of sales", "#For one unit", "#90 % interval", "#For one more",
+        "#90 % interval",
+    )  # fmt: skip
+    return _table("What each channel brought over the rows fitted", heads, rows())
+
+
+def _curves(mix: MixFit) -> Table:
+    """The curves in numbers."""
+    untold = {(v.channel, v.parameter) for v in mix.vague}
+
+    def told(channel: str, name: Any, value: float) -> str:
+        return f"{number(value, 3)} (not told)" if (channel, name) in untold else number(value, 3)
+
+    def rows() -> Iterator[Sequence[str]]:
+        for c, r in enumerate(mix.responses):
+            decay = float(np.median(mix.draws.decay[:, c]))
+            yield (
+                r.channel,
+                told(r.channel, "decay", decay) if len(r.weights) > 1 else "–",
+                told(r.channel, "half", r.half) if r.shape not in ("linear", "power") else "–",
+                told(r.channel, "slope", r.slope) if r.shape in ("power", "hill") else "–",
+                number(r.coefficient, 4),
+            )
+
+    return _table("The curves in numbers", ("Channel", "#Carry-over", "#Half", "#Slope", "#Coefficient"), rows())
+
+
+def _planned(study: Study, plan: Plan) -> Table:
+    """Today's budget, split best."""
+    contract = study.table.contract
+
+    def rows() -> Iterator[Sequence[str]]:
+        for c in plan.channels:
+            figures = (number(v) for v in (c.today, c.spend, c.change, c.sales))
+            yield contract.label(c.channel), *figures, number(c.marginal, 3)
+
+    heads = ("Channel", "#Today", "#Plan", "#Change", _in_unit(study, "#Brings"), "#One more unit brings")
+    periods = "one row" if plan.periods == 1 else f"{plan.periods} periods"
+    return _table(f"Today's budget for {periods}, split best", heads, rows())
+
+
+def _shapes(mix: MixFit) -> Table:
+    return _table(
+        "Curves compared over the same folds",
+        ("Curve", "#RMSE", "#Worse than the best", "#Standard error"),
+        ((s.shape, number(s.rmse, 4), percent(s.worse), percent(s.error)) for s in mix.scores),
+        marked=(i for i, s in enumerate(mix.scores) if s.chosen),
     )
 
 
@@ -648,6 +729,7 @@ def _words_of(study: Study, tracked: Tracked, drawn: Iterable[str]) -> dict[str,
         "undrawn": [d.sentence for d in study.evaluation.diagnostics if d.name not in drawn],
         "line_caption": _line_caption(study),
         "several": len(contract.features) > 1,
+        "explained": percent(max(study.mix.r2, 0.0)) if study.mix else "",
     }
 
 
@@ -696,6 +778,10 @@ def page(
             "leaderboard": _leaderboard(study),
             "verification": _verification(verification) if verification else None,
             "contest": _contest(contest) if contest else None,
+            "channels": _channels(study, study.mix) if study.mix else None,
+            "curves": _curves(study.mix) if study.mix else None,
+            "shapes": _shapes(study.mix) if study.mix and study.mix.scores else None,
+            "plan": _planned(study, study.plan) if study.plan else None,
         },
         **_words_of(study, tracked, figures),
     )

@@ -1,0 +1,84 @@
+"""What do the response curves advise, and what can they not tell?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from adresponse import words
+from adresponse.evaluate import Evaluation
+from adresponse.findings import Finding
+from adresponse.gate import GateDecision
+from adresponse.mix import ChannelAnswer, MixFit
+from adresponse.planning import Plan
+from adresponse.recommend import Recommendation, caveats, limits
+from adresponse.table import AdTable
+
+__all__ = ["advise", "untold"]
+
+
+def advise(table: AdTable, mix: MixFit, plan: Plan, evaluation: Evaluation, decision: GateDecision) -> Recommendation:
+    """Advice from response curves: the best split of today's budget, and what each channel brought.
+
+    Parameters
+    ----------
+    table : AdTable
+        Columns and units.
+    mix : MixFit
+        What each channel brought over the rows fitted.
+    plan : Plan
+        Today's total, split best.
+    evaluation, decision
+        How far the model may be trusted.
+    """
+    return Recommendation(
+        headline=" ".join((_headline(plan), *caveats(evaluation, decision))),
+        sentences=tuple(_by_channel(table, mix)),
+        limits=(*limits(table, evaluation, straight=False), *(v.sentence for v in mix.vague)),
+    )
+
+
+def untold(mix: MixFit) -> Iterator[Finding]:
+    """Parameters of the curves that the table does not tell (M009)."""
+    if mix.vague:
+        said = words.listing([f"{v.parameter} of {v.channel}" for v in mix.vague])
+        yield Finding(
+            "M009",
+            "note",
+            f"The table does not tell some parameters of the curves ({said}); typical values stand in for them.",
+            "Vary the spend of these channels more, or hold an experiment; the intervals count this in.",
+        )
+
+
+def _headline(plan: Plan) -> str:
+    gain = f"{words.number(plan.gain, 3)} more sold over {words.count(plan.periods, 'period')}"
+    if plan.gain_low is not None and plan.gain_high is not None:
+        gain += f" (90 % interval {words.span(plan.gain_low, plan.gain_high)})"
+        if plan.gain_low <= 0:
+            return (
+                f"Today's split is about as good as any: the best one the curves find would go with {gain}, which may be "
+                "nothing."
+            )
+    moves = sorted(plan.channels, key=lambda c: c.change)
+    less, more = [c.channel for c in moves if c.change < 0], [c.channel for c in reversed(moves) if c.change > 0]
+    if not less or not more:
+        return f"Today's split is the best that the curves find within what was seen: {words.number(plan.sales, 4)} sold."
+    return (
+        f"Of the same money, less on {words.listing(less)} and more on {words.listing(more)} would go with {gain}; "
+        "see `adresponse plan`."
+    )
+
+
+def _by_channel(table: AdTable, mix: MixFit) -> Iterator[str]:
+    for answer in mix.answers:
+        yield _brought(table, answer)
+
+
+def _brought(table: AdTable, a: ChannelAnswer) -> str:
+    contract = table.contract
+    sold = contract[contract.target].unit or f"units of {contract.target}"
+    money = contract[a.channel].unit or "unit of spend"
+    return (
+        f"{a.channel} goes with {words.percent(a.share)} of what was sold: {words.number(a.roi, 3)} {sold} for 1 {money} on "
+        f"average (90 % interval {words.span(a.roi_low, a.roi_high)}), and {words.number(a.marginal_roi, 3)} for one more "
+        f"({words.span(a.marginal_roi_low, a.marginal_roi_high)})."
+    )
