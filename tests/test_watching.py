@@ -351,6 +351,7 @@ def test_rules_say_what_leads_to_a_new_fit_and_what_to_a_stop() -> None:
         ({"psi_limit": "x"}, "psi_limit='x'"),
         ({"mae_ratio": 0.5}, "mae_ratio=0.5"),
         ({"beyond": 1.5}, "beyond=1.5"),
+        ({"least_change": -0.1}, "least_change=-0.1"),
         ({"resamples": 10}, "resamples=10"),
         ({"retrain_on": ["eror"]}, "retrain_on: 'eror' is unknown. Did you mean 'errors'?"),
         ({"stop_on": ["W999"]}, "stop_on: 'W999' is unknown."),
@@ -366,6 +367,13 @@ def test_rules_that_cannot_hold_are_refused(given: dict[str, Any], said: str) ->
 def test_rules_from_a_config() -> None:
     assert WatchRules.build() == WatchRules()
     assert WatchRules.build({"alpha": 0.01, "stop_on": ["W001"]}) == WatchRules(alpha=0.01, stop_on=("W001",))
+
+
+def test_a_large_file_does_not_ask_for_a_new_fit_over_a_trifle() -> None:
+    rows = new(20_000, slope=0.99)
+    big = replace(CHAMPION, reference=new(20_000, seed=2), errors=None)
+    assert watch(big, rows).verdict == "keep"
+    assert watch(big, rows, WatchRules(least_change=0.0)).verdict == "retrain"
 
 
 def test_the_same_rows_give_the_same_watch() -> None:

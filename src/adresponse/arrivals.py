@@ -354,19 +354,25 @@ def _keys(contract: Contract, new: pd.DataFrame, reference: pd.DataFrame) -> tup
         return _periods(contract, new, reference, keys)
     compared = [n for n in (*keys, *contract.features, contract.target) if n in reference]
     known = new[contract.target].notna().to_numpy()
-    before = set(_hashed(reference[compared]))
-    repeated = np.array([h in before for h in _hashed(new[compared])]) & known
-    among = new[compared].duplicated().to_numpy() & known
+    now = _hashed(new[compared])
+    repeated = np.isin(now, _hashed(reference[compared])) & known
+    among = pd.Series(now).duplicated().to_numpy() & known
     count = int((repeated | among).sum())
     if count < FEW_REPEATS or count < CHANCE_REPEATS * len(new):
         return none, none, []
     return repeated | among, none, [_repeated(repeated | among, new.index, len(new), "with all their values")]
 
 
-def _hashed(frame: pd.DataFrame) -> list[tuple[object, ...]]:
-    return [
-        tuple(f"{v:.9g}" if isinstance(v, float) else str(v) for v in row) for row in frame.itertuples(index=False, name=None)
-    ]
+def _hashed(frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """A hash of each row's values, numbers to 30 bits, so that they survive a trip through another file format."""
+    same = {}
+    for name, values in frame.items():
+        if pd.api.types.is_numeric_dtype(values):
+            mantissa, exponent = np.frexp(values.to_numpy(dtype=float))
+            same[name] = pd.Series(np.ldexp(np.round(mantissa * 2.0**30), exponent), frame.index)
+        else:
+            same[name] = values.astype(str)
+    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(same), index=False), dtype=np.uint64)
 
 
 def _periods(

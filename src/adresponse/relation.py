@@ -67,7 +67,8 @@ class Line:
 class Relation:
     """Whether level and slopes moved: Chow's (1960) F, its form for unequal spread (Wald with HC3), and each slope.
 
-    ``left_out`` are features with one value only among the rows, of which nothing can be told.
+    ``shift`` is how far apart both lines lie over the new rows (root of the mean square), in the target's unit. ``left_out``
+    are features with one value only among the rows, of which nothing can be told.
     """
 
     rows_before: int
@@ -78,6 +79,7 @@ class Relation:
     wald_f: float
     wald_p: float
     wald_degrees: tuple[int, int]
+    shift: float
     level: SlopeChange
     slopes: tuple[SlopeChange, ...]
     left_out: tuple[str, ...]
@@ -121,6 +123,7 @@ def moved(
     tie: float = 1.0,
     level_less: Callable[[float], float],
     level_more: Callable[[float], float],
+    least: float = 0.0,
 ) -> Moved | None:
     """Compare the relation in two sets of rows; None where the rows are too few or do not vary enough.
 
@@ -138,6 +141,8 @@ def moved(
         Rows that are worth one, by the correlation of neighbouring periods; variances grow by it.
     level_less, level_more : callable
         The level at which a slope is tested to have become smaller, or larger, given the share of it that the slope has.
+    least : float
+        Share of a slope from which its change counts, however sure it is.
     """
     names = [n for n in contract.features if np.ptp(new[n]) > 0 and np.ptp(reference[n]) > 0]
     unit = np.append(1.0, [reference[n].std(ddof=1) for n in names])
@@ -158,7 +163,7 @@ def moved(
     chow_f = _chow(designs, errors, fits, degrees) / tie
     wald_f = float(change @ precision @ change) / k
     levels = (level_less(1 / max(len(names), 1)), level_more(1 / max(len(names), 1)))
-    named = _explained(change, precision, free, sum(levels))
+    named = _explained(change, precision, free, levels)
     terms = tuple(
         _term(
             contract,
@@ -169,6 +174,7 @@ def moved(
             i in named,
             free,
             levels,
+            least,
         )
         for i, (name, u) in enumerate(zip(["", *names], unit, strict=True))
     )
@@ -178,7 +184,8 @@ def moved(
     )
     relation = Relation(
         len(reference), len(new), chow_f, float(stats.f.sf(chow_f, *degrees)), degrees,
-        wald_f, float(stats.f.sf(wald_f, k, free)), (k, free), terms[0], terms[1:],
+        wald_f, float(stats.f.sf(wald_f, k, free)), (k, free), float(np.sqrt(np.mean((designs[1] @ change) ** 2))),
+        terms[0], terms[1:],
         tuple(n for n in contract.features if n not in names), lines,
     )  # fmt: skip
     return Moved(relation, fits[0].even, fits[1].even)
@@ -205,14 +212,14 @@ def _if_only(change: Vector, precision: Vector, terms: Sequence[int], i: int, un
     return estimate / unit, math.sqrt(covariance[j, j]) / unit
 
 
-def _explained(change: Vector, precision: Vector, degrees: int, level: float) -> list[int]:
-    """The fewest terms that explain what moved, the clearest first; each next one must leave chance behind at ``level``."""
+def _explained(change: Vector, precision: Vector, degrees: int, levels: tuple[float, float]) -> list[int]:
+    """The fewest terms that explain what moved, the clearest first; each next one must leave chance behind as a slope must."""
     named: list[int] = []
     while left := [j for j in range(len(change)) if j not in named]:
         moves = {j: _if_only(change, precision, [*named, j], j) for j in left}
         best = max(left, key=lambda j: abs(moves[j][0]) / moves[j][1])
         estimate, error = moves[best]
-        if 2 * float(stats.t.sf(abs(estimate) / error, degrees)) > level:
+        if float(stats.t.sf(abs(estimate) / error, degrees)) > levels[0 if estimate < 0 else 1]:
             break
         named.append(best)
     return named
@@ -227,30 +234,34 @@ def _term(
     named: bool,
     degrees: int,
     levels: tuple[float, float],
+    least: float,
 ) -> SlopeChange:
     """One term from ``(before, change, error)``, and ``(change, error)`` as the only one and beside those named."""
     before, change, error = map(float, free)
     by_itself, its_error = told
     reach = float(stats.t.ppf((1 + INTERVAL) / 2, degrees))
     less, more = (float(f(only[0] / only[1], degrees)) for f in (stats.t.cdf, stats.t.sf))
-    found = bool(name) and (less <= levels[0] or more <= levels[1])
+    enough = before == 0 or bool(abs(only[0] / before) >= least)
+    found = bool(name) and enough and (less <= levels[0] or more <= levels[1])
     needs = float(stats.t.isf(levels[0], degrees)) + float(stats.norm.ppf(0.8))
     share = by_itself / abs(before) if before else math.copysign(math.inf, by_itself) if by_itself else 0.0
     low, high = by_itself - reach * its_error, by_itself + reach * its_error
     return SlopeChange(
         name, before, before + change, change, change - reach * error, change + reach * error, by_itself, low, high, share,
         needs * only[1] / abs(before) if before else math.inf, less, more, found, named,
-        _sentence(contract, name, before, by_itself, (low, high), share),
+        _sentence(contract, name, before, by_itself, (low, high), share, named or found),
     )  # fmt: skip
 
 
-def _sentence(contract: Contract, name: str, before: float, change: float, ends: tuple[float, float], share: float) -> str:
+def _sentence(
+    contract: Contract, name: str, before: float, change: float, ends: tuple[float, float], share: float, moved: bool
+) -> str:
     unit = contract[contract.target].unit
     said = f" {unit}" if unit else ""
     now = f"{words.number(before + change, 3)} instead of {words.number(before, 3)}"
     low, high = (words.number(before + e, 3) for e in ends)
     figures = f"{now} (95 % interval {low} to {high})"
-    if ends[0] <= 0 <= ends[1]:
+    if not moved and ends[0] <= 0 <= ends[1]:
         what = f"{name} brings what it brought" if name else "Without spend as much is sold as before"
         return f"{what}, within chance: {figures}."
     if not name:

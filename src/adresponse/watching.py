@@ -55,6 +55,7 @@ WEIGHTS = {
 """Share of the level that each test gets; they sum to one, so that all of them together keep it (Bonferroni)."""
 GROUP = {"less": "relation", "more": "relation"}
 COVERED = 0.9
+MANY_ROWS = 10_000  # more are not resampled one by one
 INTERVAL = 0.95
 
 
@@ -76,6 +77,9 @@ class WatchRules:
         PSI, beyond what chance gives, from which a drifted column is worth a review.
     mae_ratio : float
         How many times the error at evaluation the new error must be at least, to be called worse.
+    least_change : float
+        From which share on a change counts, however sure: of what a channel brought, of how much sales scattered, or, for the
+        mean error and for the whole line, of the error at evaluation. So a large file does not ask for a new fit over a trifle.
     beyond : float
         Share of new rows outside the range fitted that may be, before the model is asked to be fitted again.
     retrain_on : tuple of str
@@ -100,6 +104,7 @@ class WatchRules:
     min_rows: int = 20
     psi_limit: float = 0.25
     mae_ratio: float = 1.1
+    least_change: float = 0.05
     beyond: float = 0.05
     retrain_on: tuple[str, ...] = RETRAIN_ON
     stop_on: tuple[str, ...] = CONTRACT_BREAKS
@@ -116,6 +121,7 @@ class WatchRules:
         _whole("min_rows", self.min_rows, 5)
         _within("psi_limit", self.psi_limit, 0, 10, "an index such as 0.25")
         _within("mae_ratio", self.mae_ratio, 0.99, 10, "a ratio of 1 or more, such as 1.1", closed=True)
+        _within("least_change", self.least_change, -1e-12, 1, "a share such as 0.05")
         _within("beyond", self.beyond, -1e-12, 1, "a share such as 0.05")
         _whole("resamples", self.resamples, 100)
         _whole("seed", self.seed, 0)
@@ -387,6 +393,7 @@ def _held(
         tie=tie,
         level_less=lambda share: level.of(WEIGHTS["less"] * share, one_sided=True),
         level_more=lambda share: level.of(WEIGHTS["more"] * share, one_sided=True),
+        least=rules.least_change,
     )
     before = _out_of_sample(champion, fitted)
     scales = [np.ones(len(p)) if champion.spread is None else champion.spread.scale(p) for p in predicted]
@@ -394,7 +401,7 @@ def _held(
     sides = _Sides(before[known], now, scales[0][known], scales[1], _left(found, before, now, scales), tie)
     errors, held = _errors(champion, sides, predicted[1], level, rules)
     relation = None if found is None else found.relation
-    return errors, relation, [*_relation_tests(relation, level), *held]
+    return errors, relation, [*_relation_tests(relation, level, rules.least_change * errors.mae_before), *held]
 
 
 @dataclass(frozen=True)
@@ -416,7 +423,8 @@ def _left(found: Moved | None, before: Vector, now: Vector, scales: Sequence[Vec
     return a[np.isfinite(a)], b
 
 
-def _relation_tests(relation: Relation | None, level: _Level) -> Iterator[Held]:
+def _relation_tests(relation: Relation | None, level: _Level, least: float) -> Iterator[Held]:
+    """Each slope by itself, and level and slopes together; both lines must lie ``least`` apart, in the target's unit."""
     if relation is None:
         return
     for s in relation.slopes:
@@ -425,12 +433,13 @@ def _relation_tests(relation: Relation | None, level: _Level) -> Iterator[Held]:
         at, p = level.of(WEIGHTS[name] * share, one_sided=True), min(s.p_less, s.p_more)
         yield Held(name, f"{s.name} brings {name}", p, at, s.found, _slope_sentence(s, relation, p))
     at = level.of(WEIGHTS["relation"])
+    found = relation.wald_p <= at and relation.shift >= least
     sentence = (
-        f"Level and slopes together are {'other than' if relation.wald_p <= at else 'within chance of what they were'} "
-        f"{'before ' if relation.wald_p <= at else ''}(Wald F = {words.number(relation.wald_f, 3)} with HC3, "
-        f"{words.p_value(relation.wald_p)}; Chow F = {words.number(relation.chow_f, 3)}, {words.p_value(relation.chow_p)})."
+        f"Level and slopes together are {'other than before' if found else 'about what they were'} "
+        f"(Wald F = {words.number(relation.wald_f, 3)} with HC3, {words.p_value(relation.wald_p)}; "
+        f"Chow F = {words.number(relation.chow_f, 3)}, {words.p_value(relation.chow_p)})."
     )
-    yield Held("relation", "Level and slopes moved", relation.wald_p, at, relation.wald_p <= at, sentence)
+    yield Held("relation", "Level and slopes moved", relation.wald_p, at, found, sentence)
 
 
 def _slope_sentence(s: SlopeChange, relation: Relation, p: float) -> str:
@@ -507,10 +516,10 @@ def _errors(
         coverage=covered,
         spread_ratio=deviation[1] / deviation[0] if deviation[0] else math.inf,
     )
-    held = [_size_test(errors, sides, unit, level, rules), _bias_test(errors, sides, unit, level)]
+    held = [_size_test(errors, sides, unit, level, rules), _bias_test(errors, sides, unit, level, rules)]
     if covered is not None and champion.spread is not None:
         held.append(_coverage_test(covered, champion.spread, tie, level))
-    return errors, [*held, _spread_test(errors, sides, level)]
+    return errors, [*held, _spread_test(errors, sides, level, rules)]
 
 
 def _size_test(errors: Errors, sides: _Sides, unit: str, level: _Level, rules: WatchRules) -> Held:
@@ -526,17 +535,18 @@ def _size_test(errors: Errors, sides: _Sides, unit: str, level: _Level, rules: W
     return Held("errors", "Errors are larger", p, at, bool(p <= at and errors.ratio >= rules.mae_ratio), sentence)
 
 
-def _bias_test(errors: Errors, sides: _Sides, unit: str, level: _Level) -> Held:
+def _bias_test(errors: Errors, sides: _Sides, unit: str, level: _Level, rules: WatchRules) -> Held:
     t, degrees = _welch(sides.before, sides.now, sides.tie)
     p, at = 2 * float(stats.t.sf(abs(t), degrees)), level.of(WEIGHTS["bias"])
+    found = p <= at and abs(errors.bias) >= rules.least_change * errors.mae_before
     sentence = (
         f"On average {words.number(abs(errors.bias), 3)}{_of(unit)} {'more' if errors.bias > 0 else 'less'} is sold than "
         f"predicted (95 % interval of the mean error {_ends(errors.bias_low, errors.bias_high)}; {words.p_value(p)})."
     )
-    return Held("bias", "Predictions are off on average", p, at, p <= at, sentence)
+    return Held("bias", "Predictions are off on average", p, at, found, sentence)
 
 
-def _spread_test(errors: Errors, sides: _Sides, level: _Level) -> Held:
+def _spread_test(errors: Errors, sides: _Sides, level: _Level, rules: WatchRules) -> Held:
     """Brown and Forsythe's (1974) test of spread around the median, one-sided, of what each side's own line leaves."""
     a, b = sides.left
     sizes = [np.abs(v - np.median(v)) for v in (a, b)]
@@ -546,7 +556,7 @@ def _spread_test(errors: Errors, sides: _Sides, level: _Level) -> Held:
         f"Sales scatter {words.number(errors.spread_ratio, 3)} times as much around the relation as before (standard "
         f"deviation; Brown-Forsythe {words.p_value(p)})."
     )
-    return Held("spread", "Sales scatter more", p, at, p <= at, sentence)
+    return Held("spread", "Sales scatter more", p, at, p <= at and errors.spread_ratio >= 1 + rules.least_change, sentence)
 
 
 def _of(unit: str) -> str:
@@ -566,10 +576,17 @@ def _of_squares(tie: float) -> float:
 def _ratio_interval(before: Vector, now: Vector, rules: WatchRules) -> tuple[float, float]:
     """Percentile bootstrap of the ratio of two means, each side resampled by itself."""
     rng = np.random.default_rng(rules.seed)
-    means = [v[rng.integers(0, len(v), (rules.resamples, len(v)))].mean(axis=1) for v in (before, now)]
+    means = [_resampled(v, rng, rules.resamples) for v in (before, now)]
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = np.quantile(means[1] / means[0], [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
     return float(low), float(high)
+
+
+def _resampled(values: Vector, rng: np.random.Generator, resamples: int) -> Vector:
+    """Means of resamples; of many rows their normal distribution, which they then have to many digits."""
+    if len(values) > MANY_ROWS:
+        return rng.normal(values.mean(), values.std() / math.sqrt(len(values)), resamples)
+    return np.asarray(values[rng.integers(0, len(values), (resamples, len(values)))].mean(axis=1))
 
 
 def _coverage(spread: Spread | None, predicted: Vector, errors: Vector) -> Coverage | None:
