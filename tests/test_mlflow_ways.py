@@ -117,7 +117,10 @@ def test_the_formula_is_an_artifact_that_a_person_can_open(here: Path) -> None:
 def test_the_signature_states_columns_and_params(here: Path) -> None:
     signature = mlflow.models.get_model_info(URI).signature
     assert signature.inputs.to_dict() == [{"type": "double", "name": "TV", "required": True}]
-    assert signature.params.to_dict() == [{"name": "interval", "default": None, "shape": None, "type": "double"}]
+    assert signature.params.to_dict() == [
+        {"name": "interval", "default": None, "shape": None, "type": "double"},
+        {"name": "contributions", "default": False, "shape": None, "type": "boolean"},
+    ]
 
 
 WITHOUT_US = """
