@@ -92,6 +92,14 @@ def test_twenty_rows_are_enough_to_name_a_unit() -> None:
     assert named >= 98  # the median of 20 rows may lie far off by chance
 
 
+def test_a_quarter_of_a_year_in_another_unit_is_named_though_the_season_differs() -> None:
+    before = panel("2022-01-03", 104).assign(TV=lambda f: f.TV * np.where(f.week.dt.month <= 3, 0.4, 1.0))
+    winter = panel("2024-01-01", 12, seed=3).assign(TV=lambda f: 0.4 * f.TV)
+    assert compare_columns(PANEL, winter, before) == ()
+    found = compare_columns(PANEL, winter.assign(TV=1000 * winter["TV"]), before)
+    assert [f.code for f in found] == ["W005"]
+
+
 def test_rows_that_were_there_before_are_not_counted_again() -> None:
     both = pd.concat([REFERENCE.iloc[:30], NEW])
     arrived = arrive(CONTRACT, both, REFERENCE)

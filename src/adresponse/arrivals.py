@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ SAME_ROWS = 8  # rows that two columns need before their distributions can name 
 ALIKE = 0.1  # p of a Kolmogorov-Smirnov test above which a renamed column's values look like the old one's
 UNLIKE = 1e-4  # p below which values are not those of the old unit
 RESCALED = 1e-3  # p above which rescaled values pass for the old ones
+LOOSELY = 0.6  # largest gap between the two distributions, if the factor is 100 or more: a quarter of a year may differ so much
 NEAR = math.log(2.5)  # a ratio of medians this near to a factor may be that factor: the median of 20 rows is that unsure
 POWERS = tuple(float(f"1e{e}") for e in range(-9, 10) if e)
 CONVERSIONS = {
@@ -277,9 +279,14 @@ def _factor(new: Vector, before: Vector) -> float:
     ratio = math.log(float(np.median(a) / np.median(b)))
     for known in (POWERS, (*CONVERSIONS, *(1 / c for c in CONVERSIONS))):
         factor = min(known, key=lambda f: abs(math.log(f) - ratio))
-        if abs(math.log(factor) - ratio) < NEAR and stats.ks_2samp(new / factor, before).pvalue > RESCALED:
+        if abs(math.log(factor) - ratio) < NEAR and _passes(stats.ks_2samp(new / factor, before), factor):
             return factor
     return 0.0
+
+
+def _passes(rescaled: Any, factor: float) -> bool:
+    """Whether rescaled values pass for the old ones: a factor of 100 or more leaves hardly another cause, so season may differ."""
+    return bool(rescaled.pvalue > RESCALED or (abs(math.log10(factor)) >= 2 and rescaled.statistic < LOOSELY))
 
 
 def _unit(contract: Contract, name: str, factor: float, new: pd.Series, before: pd.Series) -> Finding:
