@@ -94,6 +94,22 @@ def test_events_of_processes_at_once_have_each_their_number(opened: store.Store,
     assert [e.sequence for e in journal.read(opened, name)] == list(range(1, 13))
 
 
+def test_a_request_that_was_repeated_on_its_way_is_one_event(
+    opened: store.Store, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = opened.client.create_run
+    monkeypatch.setattr(
+        opened.client, "create_run", lambda *given, **more: (original(*given, **more), original(*given, **more))[0]
+    )
+    with mutex.held(opened, name) as lease:
+        journal.close(opened, journal.append(lease, "promotion", source="3", target="4"), "done")
+        journal.append(lease, "kept")
+    assert [(e.sequence, e.kind, e.state) for e in journal.read(opened, name)] == [
+        (1, "promotion", "done"),
+        (2, "kept", "done"),
+    ]
+
+
 def test_nothing_is_written_without_the_lock(opened: store.Store, name: str) -> None:
     with mutex.held(opened, name) as lease:
         mutex._delete(opened, lease.number)

@@ -11,6 +11,7 @@ Events are never changed or deleted by us. One that was deleted in MLflow's UI i
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,7 +88,7 @@ def read(store: Store, name: str) -> tuple[Event, ...]:
         found += page
         token = page.token
         if not token:
-            return tuple(sorted(map(_event, found), key=lambda e: (e.sequence, e.when, e.run_id)))
+            return tuple(sorted(map(_event, _once(found)), key=lambda e: (e.sequence, e.when, e.run_id)))
 
 
 def append(
@@ -130,6 +131,7 @@ def append(
         "why": why,
         "who": by or who(),
         "rows_run": rows_run,
+        "id": uuid.uuid4().hex,
     }
     title = f"event {sequence}: {_title(kind, source, target)}"
     own = {
@@ -188,6 +190,16 @@ def line(events: Iterable[Event]) -> tuple[str, ...]:
 
 
 # --- a run as an event
+
+
+def _once(runs: Iterable[Any]) -> list[Any]:
+    """Each event once: a request that was repeated on its way makes two runs of one event, of which one is never ended."""
+    found: dict[str, Any] = {}
+    for run in runs:
+        key = run.data.tags.get(f"{PREFIX}id", run.info.run_id)
+        if key not in found or found[key].info.status == "RUNNING":
+            found[key] = run
+    return list(found.values())
 
 
 def _search(store: Store, experiment_id: str, *, max_results: int = 1000, newest: bool = False, page_token: Any = None) -> Any:
