@@ -197,6 +197,7 @@ def test_a_baseline_needs_what_it_was_fitted_with() -> None:
 def problem(shape: Shape, kind: CarryOverKind, signs: tuple[int, ...] = (1, 1, 1)) -> projection.Problem:
     rng = np.random.default_rng(3)
     lags = rng.gamma(1.0, size=(3, 50, 6 if kind != "none" else 1))
+    lags[0, :7] = 0  # nothing was spent, where curves start upright
     base = np.column_stack([np.ones(50), np.linspace(0, 1, 50)])
     return projection.Problem(lags, 1 + 0.3 * rng.normal(size=50), base, shape, kind, signs)
 

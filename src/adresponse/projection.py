@@ -340,15 +340,15 @@ def _response(shape: Shape, x: Vector, half: Any, slope: Any) -> tuple[Vector, V
         faded = np.exp(-rate * x)
         steep = 2 * rate * faded / (1 + faded) ** 2
         return (1 - faded) / (1 + faded), steep, {"half": -steep * x}
-    spent = np.maximum(x, 1e-9)
+    spent = x > 0
+    log = np.log(np.where(spent, x, 1.0))
     if shape == "power":
-        log = np.log(spent)
-        raised = np.exp(slope * log)
-        return raised, slope * raised / spent, {"slope": raised * log * slope * (1 - slope)}
-    distance = slope * np.log(spent / half)
-    response = 1 / (1 + np.exp(-np.clip(distance, -500, 500)))
+        raised = np.where(spent, np.exp(slope * log), 0.0)
+        return raised, slope * raised * np.exp(-log), {"slope": raised * log * slope * (1 - slope)}
+    distance = slope * (log - np.log(half))
+    response = np.where(spent, 1 / (1 + np.exp(-np.clip(distance, -500, 500))), 0.0)
     bend = response * (1 - response)
-    return response, bend * slope / spent, {"half": -bend * slope, "slope": bend * distance}
+    return response, bend * slope * np.exp(-log), {"half": -bend * slope, "slope": bend * distance}
 
 
 def _shares(problem: Problem, z: Vector, variance: float) -> tuple[Vector, Vector]:
