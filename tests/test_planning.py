@@ -17,6 +17,7 @@ from adresponse.curves import Response, carry_over_weights
 from adresponse.errors import ConfigError, ModelError
 from adresponse.horizon import Outlook, Precision
 from adresponse.planning import Plan, best_plan, score
+from adresponse.returns import returns
 from adresponse.wishes import Together, Wish, bounds_from, groups_from
 
 TV = Response("TV", "log", half=50, slope=1, coefficient=100)
@@ -314,6 +315,17 @@ def test_draws_of_one_coefficient_give_its_quantiles() -> None:
     assert (plan.gain_low, plan.gain_high) == pytest.approx((10 * unit, 90 * unit))
     assert plan.channels[0].roi_low == pytest.approx(10 * unit / 50)
     assert plan.channels[0].marginal_high == pytest.approx(90 / 100)
+
+
+def test_draws_may_have_curves_of_their_own() -> None:
+    """One draw in ten is a line, the others logs; each brings what its own curve says."""
+    draws = [[replace(TV, coefficient=float(a))] for a in range(1, 10)] + [[Response("TV", "linear", 1, 1, 2.0)]]
+    o = outlook((TV,), periods=2, today=0.0, draws=draws, before={"TV": (5.0,)})
+    plan = best_plan(o, Wish(total=100, level=0.999999))
+    assert plan.gain_high == pytest.approx(2.0 * 100, rel=1e-4)
+    assert plan.gain_low == pytest.approx(2 * math.log(2), rel=1e-4)
+    assert score(o, {"TV": [50.0, 50.0]}, Wish(level=0.999999)).gain_high == pytest.approx(plan.gain_high)
+    assert returns(o, "TV", margin=1.0).saturation.spend == pytest.approx(900)
 
 
 def test_without_draws_there_is_no_interval() -> None:

@@ -54,8 +54,7 @@ class Outlook:
     before : mapping of str to sequence of float
         Spend of the periods before the first one planned, oldest first; it is carried over. Empty: none was spent.
     draws : sequence of sequence of Response
-        Alternatives that the fit allows, such as a bootstrap's: of shape (n_draws, n_channels), channels and shapes as in
-        ``responses``.
+        Alternatives that the fit allows, such as a bootstrap's: of shape (n_draws, n_channels), channels as in ``responses``.
     draw_bases : array-like of shape (n_draws, n_periods) or (n_draws,)
         The base that goes with each draw, per period or in all; empty: as ``base`` in each.
     precision : Precision or None
@@ -81,14 +80,14 @@ class Outlook:
     money: str = ""
 
     def __post_init__(self) -> None:
-        names = [(r.channel, r.shape) for r in self.responses]
-        if not names or len({c for c, _ in names}) < len(names):
+        names = list(self.channels)
+        if not names or len(set(names)) < len(names):
             raise ModelError("A plan needs a response for each channel, and each channel once; fit the model again.")
         for what, given in {"today's spend": self.today, "the range seen": self.seen}.items():
-            if missing := [c for c, _ in names if c not in given]:
+            if missing := [c for c in names if c not in given]:
                 raise ModelError(f"{what.capitalize()} of {missing[0]} is not known; give it with the responses.")
-        if any([(r.channel, r.shape) for r in draw] != names for draw in self.draws):
-            raise ModelError("A draw has other channels or shapes than the fit; draw them from the same model.")
+        if any([r.channel for r in draw] != names for draw in self.draws):
+            raise ModelError("A draw has other channels than the fit; draw them from the same model.")
         if self.precision is not None and np.shape(self.precision.covariance) != (1 + len(names),) * 2:
             raise ModelError(f"The covariance needs {1 + len(names)} rows and columns: the base, then each channel.")
 
@@ -152,7 +151,7 @@ class _Channel:
 
     Parameters
     ----------
-    shape : Shape
+    shapes : tuple of Shape, of length 1 + n_draws
     half, slope, coefficient : ndarray of shape (1 + n_draws,)
     weights : ndarray of shape (1 + n_draws, n_lags)
     rate, carried : ndarray of shape (1 + n_draws, n_terms)
@@ -160,7 +159,7 @@ class _Channel:
         How many periods are alike.
     """
 
-    shape: Shape
+    shapes: tuple[Shape, ...]
     half: Vector
     slope: Vector
     coefficient: Vector
@@ -182,15 +181,16 @@ class _Channel:
         rate = (sums[:, np.minimum(at + 1, lags)] - sums[:, np.maximum(at + 1 - periods, 0)]) / periods
         carried = worked(np.zeros(int(at[-1]) + 1), before, weights)[:, at]
         numbers = np.array([(r.half, r.slope, r.coefficient) for r in drawn]).T
-        return cls(drawn[0].shape, numbers[0], numbers[1], numbers[2], weights, rate, carried, times)
+        shapes = tuple(r.shape for r in drawn)
+        return cls(shapes, numbers[0], numbers[1], numbers[2], weights, rate, carried, times)
 
     def response(self, amounts: ArrayLike, rows: slice = slice(None)) -> Vector:
         """Response summed over the horizon, before the coefficient; shape (n_rows, n_amounts)."""
-        return np.asarray(saturate(self.shape, self._working(amounts, rows), *self._parameters(rows)) @ self.times)
+        return np.asarray(self._by_shape(saturate, self._working(amounts, rows), rows) @ self.times)
 
     def response_slope(self, amounts: ArrayLike, rows: slice = slice(None)) -> Vector:
         """Its derivative by the amount; shape (n_rows, n_amounts)."""
-        slopes = saturation_slope(self.shape, self._working(amounts, rows), *self._parameters(rows))
+        slopes = self._by_shape(saturation_slope, self._working(amounts, rows), rows)
         rate = self.rate[rows, None, :]
         with np.errstate(invalid="ignore"):
             return np.asarray(np.where(rate > 0, slopes * rate, 0.0) @ self.times)
@@ -200,17 +200,23 @@ class _Channel:
         spend, after = np.asarray(series, dtype=float), np.zeros(self.weights.shape[1] - 1 if tail else 0)
         works = worked(np.concatenate([spend, after]), before, self.weights)
         added = worked(np.concatenate([np.full(len(spend), 1 / len(spend)), after]), (), self.weights)
-        half, slope = self.half[:, None], self.slope[:, None]
         with np.errstate(invalid="ignore"):
-            slopes = np.where(added > 0, saturation_slope(self.shape, works, half, slope) * added, 0.0)
-        return np.asarray(saturate(self.shape, works, half, slope).sum(axis=1)), np.asarray(slopes.sum(axis=1))
+            slopes = np.where(added > 0, self._by_shape(saturation_slope, works) * added, 0.0)
+        return np.asarray(self._by_shape(saturate, works).sum(axis=1)), np.asarray(slopes.sum(axis=1))
 
     def _working(self, amounts: ArrayLike, rows: slice) -> Vector:
         spent = np.atleast_1d(np.asarray(amounts, dtype=float))
         return np.asarray(spent[None, :, None] * self.rate[rows, None, :] + self.carried[rows, None, :])
 
-    def _parameters(self, rows: slice) -> tuple[Vector, Vector]:
-        return self.half[rows, None, None], self.slope[rows, None, None]
+    def _by_shape(self, curve: Callable[..., Vector], works: Vector, rows: slice = slice(None)) -> Vector:
+        """A curve of each row's own shape, for spend at work of shape (n_rows, ...)."""
+        shapes, ones = self.shapes[rows], (1,) * (works.ndim - 1)
+        half, slope = (v[rows].reshape(-1, *ones) for v in (self.half, self.slope))
+        found = np.empty_like(works)
+        for shape in dict.fromkeys(shapes):
+            at = slice(None) if shapes.count(shape) == len(shapes) else np.array([s == shape for s in shapes])
+            found[at] = curve(shape, works[at], half[at], slope[at])
+        return found
 
 
 def worked(series: Vector, before: Sequence[float], weights: Vector) -> Vector:

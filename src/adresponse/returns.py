@@ -217,7 +217,10 @@ def _amounts(outlook: Outlook, i: int, ranges: float) -> Vector:
 
 
 def _crossings(rows: Vector, spend: Vector) -> Vector:
-    """The last spend of each row up to where it is at least 0: 0 where it never is, infinite where it still is at the end."""
+    """The last spend of each row up to where it is at least 0: 0 where it never is, infinite where it still is at the end.
+
+    NaN for a row that is not known.
+    """
     holds = rows >= 0
     last = rows.shape[1] - 1 - np.argmax(holds[:, ::-1], axis=1)
     following = np.minimum(last + 1, rows.shape[1] - 1)
@@ -225,7 +228,8 @@ def _crossings(rows: Vector, spend: Vector) -> Vector:
     above, below = rows[each, last], rows[each, following]
     with np.errstate(invalid="ignore", divide="ignore"):
         between = spend[last] + (spend[following] - spend[last]) * np.where(np.isinf(above), 1.0, above / (above - below))
-    return np.where(~holds.any(axis=1), 0.0, np.where(last == rows.shape[1] - 1, math.inf, between))
+    found = np.where(~holds.any(axis=1), 0.0, np.where(last == rows.shape[1] - 1, math.inf, between))
+    return np.where(np.isnan(rows).all(axis=1), math.nan, found)
 
 
 def _threshold(outlook: Outlook, rows: Vector, spend: Vector, exact: Callable[[float], float], level: float) -> Threshold:
@@ -284,9 +288,8 @@ def _saturation(forecast: Forecast, i: int, level: float) -> Threshold:
     if highest[0, 0] <= 0:
         return Threshold(None, None, None, f"{channel} brings nothing, so it has no saturation.")
     target = SATURATED * float(highest[0, 0])
-    found = _threshold(
-        outlook, slopes[:, 1:] - SATURATED * highest, spend, lambda x: forecast.marginal(i, x).value - target, level
-    )
+    rows = np.where(np.isfinite(highest), slopes[:, 1:] - SATURATED * highest, math.nan)
+    found = _threshold(outlook, rows, spend, lambda x: forecast.marginal(i, x).value - target, level)
     if found.spend is None:
         return replace(found, sentence=f"{channel} is far from saturated, even at {words.number(float(spend[-1]))}.")
     seen = outlook.seen[channel][1] * outlook.periods
