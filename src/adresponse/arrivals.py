@@ -285,7 +285,7 @@ def _factor(new: Vector, before: Vector) -> float:
 
 
 def _passes(rescaled: Any, factor: float) -> bool:
-    """Whether rescaled values pass for the old ones: a factor of 100 or more leaves hardly another cause, so season may differ."""
+    """Whether rescaled values pass for the old ones: a factor of 100 leaves hardly another cause, so season may differ."""
     return bool(rescaled.pvalue > RESCALED or (abs(math.log10(factor)) >= 2 and rescaled.statistic < LOOSELY))
 
 
