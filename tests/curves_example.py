@@ -127,7 +127,7 @@ def formula_with(pipeline: Pipeline, frame: pd.DataFrame, contract: Contract) ->
 class _Chosen(Study):
     """A study whose plan is not made."""
 
-    def prospect(self, formula: Formula) -> Prospect | None:
+    def prospect(self, formula: Formula | None = None) -> Prospect | None:
         return None
 
 

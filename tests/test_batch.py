@@ -26,8 +26,10 @@ import sqlalchemy as sa
 from adresponse.engines import duck
 from adresponse.engines.batch import predict
 from adresponse.errors import AdresponseError, ConfigError, RowsError, TableError
-from adresponse.stored import Stored
+from adresponse.rows import check
+from adresponse.stored import Stored, open_stored
 from batch_models import CHANNELS, closed, frame, without_formula
+from curves_example import panel, stored_curves
 from parts import start_postgres
 
 MODEL = closed()
@@ -498,3 +500,105 @@ def test_a_full_disk_is_one_sentence(folder: Path, ending: str) -> None:
 
 def test_the_models_columns_are_these() -> None:
     assert MODEL.formula.contract.features == CHANNELS
+
+
+# --- curves
+
+
+@pytest.fixture(scope="module")
+def weeks(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    """Carry-over over weeks of three markets."""
+    return open_stored(stored_curves(panel(), tmp_path_factory.mktemp("weeks")))
+
+
+def by_formula(model: Stored, rows: pd.DataFrame, *asked: Any) -> pd.DataFrame:
+    columns = check(model.formula.reads, {n: rows[n] for n in model.formula.inputs})
+    return pd.DataFrame(model.formula.answer(columns, *asked))
+
+
+def test_a_table_with_carry_over_is_seen_at_once(weeks: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Block by block, each block's first rows would take what came before from the history."""
+    monkeypatch.setattr("adresponse.engines.inputs.BLOCK_ROWS", 7)
+    rows = panel().table.frame.sample(frac=1, random_state=1)
+    rows.to_parquet(tmp_path / "rows.parquet", index=False, row_group_size=5)
+    done = predict(weeks, tmp_path / "rows.parquet", tmp_path / "out.parquet", level=0.9, contributions=True)
+    assert (done.rows, done.skipped, done.beyond, done.engine) == (len(rows), 0, {}, "blocks")
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    told = by_formula(weeks, rows, 0.9, None, True)
+    assert list(found) == [*rows, *told]
+    pd.testing.assert_frame_equal(found[list(told)], told, check_exact=True)
+
+
+def test_dates_are_read_as_the_table_that_was_fitted(weeks: Stored, tmp_path: Path) -> None:
+    """Days first, decimal commas, markets with blanks: what ``reading`` takes, a table to be scored may hold too."""
+    rows = panel().table.frame.head(40)
+    written = rows.assign(when=rows["when"].dt.strftime("%d.%m.%Y"), market=" " + rows["market"] + " ")
+    written.to_csv(tmp_path / "rows.csv", sep=";", decimal=",", index=False)
+    done = predict(weeks, tmp_path / "rows.csv", tmp_path / "out.csv")
+    assert done.rows == 40
+    found = pd.read_csv(tmp_path / "out.csv", sep=";", decimal=",")
+    assert found["when"].tolist() == written["when"].tolist()  # as it stood
+    assert found["prediction"].tolist() == by_formula(weeks, rows)["prediction"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("when", "soon", "'soon' is not a date; write it as 2024-12-31."),
+        ("when", None, "the value is missing; give a date."),
+        ("market", "Soth", "'Soth' is not a market of the model. Did you mean 'south'? It knows: North, south, Île-de-France."),
+        ("market", None, "the value is missing; give a market."),
+        ("search", -2, "-2 is negative, and spend is 0 or more."),
+    ],
+)
+def test_a_bad_row_of_a_panel_is_said_and_left_out(weeks: Stored, tmp_path: Path, column: str, value: Any, said: str) -> None:
+    rows = panel().table.frame.head(9).astype({"when": str}).astype(object).reset_index(drop=True)
+    rows.loc[4, column] = value
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(RowsError) as refusal:
+        predict(weeks, tmp_path / "rows.csv", tmp_path / "out.csv")
+    assert f"Column '{column}', row 5 (line 6 of rows.csv): {said}" in str(refusal.value)
+    done = predict(weeks, tmp_path / "rows.csv", tmp_path / "out.csv", on_error="skip")
+    assert (done.rows, done.skipped) == (8, 1)
+    others = rows.drop(index=4).astype(dict.fromkeys(weeks.formula.contract.features, float))
+    assert pd.read_csv(tmp_path / "out.csv")["prediction"].tolist() == by_formula(weeks, others)["prediction"].tolist()
+
+
+def test_a_week_that_stands_twice_is_said_and_left_out(weeks: Stored, tmp_path: Path) -> None:
+    rows = panel().table.frame.head(9)
+    pd.concat([rows, rows.iloc[2:3]]).to_csv(tmp_path / "rows.csv", index=False)
+    market = rows["market"].iloc[2]
+    with pytest.raises(
+        RowsError, match=rf"Row 10 \(line 11 of rows.csv\): the row has the period of row 3 of market '{market}';"
+    ):
+        predict(weeks, tmp_path / "rows.csv", tmp_path / "out.csv")
+    done = predict(weeks, tmp_path / "rows.csv", tmp_path / "out.csv", on_error="skip")
+    assert (done.rows, done.skipped) == (9, 1)
+    assert pd.read_csv(tmp_path / "out.csv")["prediction"].tolist() == by_formula(weeks, rows)["prediction"].tolist()
+
+
+def test_more_rows_than_can_be_seen_at_once_are_refused(weeks: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adresponse.engines.blocks.AT_ONCE", 20)
+    panel().table.frame.head(21).to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(RowsError, match="the model carries spend from one period to the next, so it has to see them at once"):
+        predict(weeks, tmp_path / "rows.csv", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_contributions_of_a_line_and_none_without_a_formula(tmp_path: Path) -> None:
+    model = closed()
+    frame().to_parquet(tmp_path / "rows.parquet")
+    done = predict(model, tmp_path / "rows.parquet", tmp_path / "out.parquet", contributions=True)
+    assert done.engine == "blocks"
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    told = by_formula(model, found[list(CHANNELS)], None, None, True)
+    pd.testing.assert_frame_equal(found[list(told)], told, check_exact=True)
+    with pytest.raises(RowsError, match="it cannot say what each channel adds"):
+        predict(without_formula(tmp_path), tmp_path / "rows.parquet", tmp_path / "more.parquet", contributions=True)
+
+
+def test_an_answers_name_is_not_taken_by_a_column(weeks: Stored, tmp_path: Path) -> None:
+    panel().table.frame.head(3).assign(Contribution_Search=1).to_csv(tmp_path / "rows.csv", index=False)
+    assert predict(weeks, tmp_path / "rows.csv", tmp_path / "out.csv").rows == 3
+    with pytest.raises(RowsError, match=r"Column 'Contribution_Search' of .* has the name of an answer"):
+        predict(weeks, tmp_path / "rows.csv", tmp_path / "more.csv", contributions=True)

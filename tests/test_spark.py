@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,10 @@ from adresponse import pyfunc
 from adresponse.cli import main
 from adresponse.engines import spark
 from adresponse.errors import ConfigError, RowsError, TableError
+from adresponse.rows import check
 from adresponse.stored import Stored, open_stored
+from curves_example import CHANNELS as MIX
+from curves_example import MARKETS, hill, panel, stored_curves
 from spark_parts import cluster, session
 from stored_example import curved, one_channel, stored, three_channels
 
@@ -284,3 +288,104 @@ def test_other_columns_of_a_text_file_keep_their_text(on: SparkSession, three: S
     spark.predict(three, tmp_path / "spend.csv", tmp_path / "scored.csv")
     (part,) = (tmp_path / "scored.csv").glob("part-*.csv")
     assert pd.read_csv(part, dtype=str)["shop"].tolist() == ["007", "010"]
+
+
+# --- curves
+
+
+@pytest.fixture(scope="module")
+def weeks(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    """Carry-over over weeks of three markets."""
+    return open_stored(stored_curves(panel(), tmp_path_factory.mktemp("weeks")))
+
+
+def by_formula(model: Stored, rows: pd.DataFrame, level: float | None = None, contributions: bool = False) -> pd.DataFrame:
+    columns = check(model.formula.reads, {n: rows[n] for n in model.formula.inputs})
+    return pd.DataFrame(model.formula.answer(columns, level, contributions=contributions))
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "date"])
+def test_a_panel_with_carry_over_gets_the_formulas_bits(on: SparkSession, weeks: Stored, kind: str) -> None:
+    """In four parts and any order: one task sees all rows. The session's clock is far from UTC's, and the date stays."""
+    rows = panel().table.frame.sample(frac=1, random_state=1).reset_index(drop=True)
+    given = rows.assign(when=rows["when"].dt.date) if kind == "date" else rows
+    on.conf.set("spark.sql.session.timeZone", "Pacific/Auckland")
+    try:
+        frame = on.createDataFrame(given).repartition(4)
+        found = spark.with_predictions(frame, weeks, 0.9, contributions=True).toPandas()
+    finally:
+        on.conf.unset("spark.sql.session.timeZone")
+    assert found["error"].isna().all()
+    names = list(weeks.formula.answer_names(0.9, True))
+    assert list(found) == [*rows, *names, "error"]
+    told = found.assign(when=pd.to_datetime(found["when"])).sort_values(["when", "market"]).reset_index(drop=True)
+    sorted_rows = rows.sort_values(["when", "market"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(told[names], by_formula(weeks, sorted_rows, 0.9, True), check_exact=True)
+
+
+def test_rows_of_curves_without_a_date_are_scored_in_many_tasks(on: SparkSession, tmp_path: Path) -> None:
+    model = open_stored(stored_curves(hill(), tmp_path))
+    rows = hill().table.frame.reset_index(drop=True)
+    frame = on.createDataFrame(rows).repartition(4)
+    found = spark.with_predictions(frame, model)
+    assert found.rdd.getNumPartitions() > 1
+    told = found.toPandas().sort_values([*MIX, "price"]).reset_index(drop=True)
+    expected_of = by_formula(model, rows.sort_values([*MIX, "price"]).reset_index(drop=True))
+    np.testing.assert_array_equal(told["prediction"], expected_of["prediction"])
+
+
+def test_a_bad_row_of_a_panel_gets_an_error_and_the_others_their_answer(on: SparkSession, weeks: Stored) -> None:
+    good = (100.0, 20.0, 1.0, "2024-03-04", MARKETS[0])
+    bad = [
+        ((None, *good[1:]), "Column 'TV, national': the value is missing; give a number."),
+        ((100.0, -2.0, *good[2:]), "Column 'search': -2 is negative, and spend is 0 or more."),
+        ((*good[:3], "4 March", MARKETS[0]), "Column 'when': '4 March' is not a date; write it as 2024-12-31."),
+        ((*good[:3], None, MARKETS[0]), "Column 'when': the value is missing; give a date."),
+        (
+            (*good[:4], "Nort"),
+            "Column 'market': 'Nort' is not a market of the model. Did you mean 'North'? It knows: North, south,",
+        ),
+        (good, "The row has the period of row 1 of market 'North'; the model carries spend"),
+        ((1e308, 1e308, 1e308, "2024-03-11", MARKETS[0]), ""),
+    ]
+    names = ["TV, national", "search", "price", "when", "market"]
+    kinds = [*[t.DoubleType()] * 3, t.StringType(), t.StringType()]
+    schema = t.StructType([t.StructField(n, k) for n, k in zip(names, kinds, strict=True)])
+    found = spark.with_predictions(on.createDataFrame([good, *(row for row, _ in bad)], schema), weeks).toPandas()
+    assert pd.isna(found["error"].iloc[0])
+    alone = by_formula(weeks, pd.DataFrame([good], columns=names))
+    assert found["prediction"].iloc[0] == alone["prediction"].iloc[0]
+    for error, (_, said) in zip(found["error"].iloc[1:-1], bad, strict=False):
+        assert said in error
+    assert found["prediction"].iloc[1:-1].isna().all()
+
+
+def test_the_executors_answer_with_the_code_in_the_model(on: SparkSession, weeks: Stored, tmp_path: Path) -> None:
+    """A change there changes the answers, so no installed adresponse is asked."""
+    folder = Path(shutil.copytree(weeks.folder, tmp_path / "model"))
+    (package,) = (folder / "code").iterdir()
+    package = package.rename(package.with_name("adresponse_000000000000"))
+    code = package / "curved.py"
+    code.write_text(code.read_text().replace("total = base\n", "total = base + 1000.0\n"))
+    rows = panel().table.frame.iloc[:3].reset_index(drop=True)
+    found = spark.with_predictions(on.createDataFrame(rows), replace(weeks, folder=folder)).toPandas()
+    assert (found["prediction"] - by_formula(weeks, rows)["prediction"]).tolist() == pytest.approx([1000.0] * 3)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_panel_is_scored_from_a_file(on: SparkSession, weeks: Stored, tmp_path: Path, suffix: str) -> None:
+    rows = panel().table.frame.reset_index(drop=True)
+    source = tmp_path / f"rows{suffix}"
+    rows.to_csv(source, index=False) if suffix == ".csv" else rows.to_parquet(source, coerce_timestamps="us")
+    done = spark.predict(weeks, source, tmp_path / "scored.parquet", level=0.9)
+    assert (done.rows, done.skipped, done.beyond) == (len(rows), 0, {})
+    found = pd.read_parquet(tmp_path / "scored.parquet")
+    np.testing.assert_array_equal(found[["prediction", "lower", "upper"]], by_formula(weeks, rows, 0.9))
+
+
+def test_contributions_of_a_line_are_the_formulas_bits(on: SparkSession, three: Stored) -> None:
+    rows = random_rows(50)
+    found = spark.with_predictions(on.createDataFrame(rows), three, contributions=True).toPandas()
+    columns = [found[n].to_numpy() for n in CHANNELS]
+    told = three.formula.answer(columns, contributions=True)
+    assert {n: found[n].tolist() for n in told} == {n: v.tolist() for n, v in told.items()}

@@ -37,6 +37,7 @@ def predict(
     output: str | Path,
     *,
     level: float | None = None,
+    contributions: bool = False,
     on_error: Literal["fail", "skip"] = "fail",
     version: str = "",
     sheet: str | None = None,
@@ -60,6 +61,8 @@ def predict(
         is killed leaves none.
     level : float between 0 and 1, optional
         Adds ``lower`` and ``upper``: the interval that should hold this share of new rows.
+    contributions : bool
+        Adds ``base``, the sales at no spend, and ``contribution_CHANNEL`` for each channel.
     on_error : {"fail", "skip"}
         Refuse the whole table for its first bad row, or answer the others and put the bad ones into
         ``OUTPUT.rejected.csv``.
@@ -94,14 +97,14 @@ def predict(
     refuse_output(target, overwrite)
     about = {"adresponse.model_id": stored.model_id, "adresponse.model_version": version}
     if isinstance(target, Path) and query is sql_table is sheet is None and (files := parquet_files(source)):
-        done = duck.score(stored.formula, files, target, level, about, progress)
+        done = None if contributions else duck.score(stored.formula, files, target, level, about, progress)
         if done is not None:
             _rejected(target).unlink(missing_ok=True)
             return done
     from adresponse.engines.inputs import open_input
 
     with open_input(source, sheet=sheet, query=query, sql_table=sql_table) as table:
-        job = _Job(ResponseModel(stored.formula, stored.folder), table, level, on_error == "skip")
+        job = _Job(ResponseModel(stored.formula, stored.folder), table, level, contributions, on_error == "skip")
         return job.run(target, overwrite, about, decimal, progress)
 
 
@@ -112,12 +115,13 @@ def _rejected(target: Path | Table) -> Path:
 class _Job:
     """One table on its way through the model, block by block."""
 
-    def __init__(self, model: ResponseModel, table: Input, level: float | None, skip: bool) -> None:
+    def __init__(self, model: ResponseModel, table: Input, level: float | None, contributions: bool, skip: bool) -> None:
         self._model = model
         self._table = table
         self._level = level
+        self._contributions = contributions
         self._skip = skip
-        self._added = ("prediction",) if level is None else ("prediction", "lower", "upper")
+        self._added = model.formula.answer_names(level, contributions)
         _refuse_columns(model.formula, table, self._added)
 
     def run(
@@ -129,22 +133,23 @@ class _Job:
         progress: Callable[[float], None],
     ) -> Scored:
         """Write the answers, and the rejected rows beside them."""
-        from adresponse.engines.blocks import Marks, Ranges, answer, refuse
+        from adresponse.engines.blocks import Marks, Ranges, answer, at_once, look, refuse
         from adresponse.engines.inputs import feature_array, text_size
         from adresponse.engines.outputs import refuse_long_sheet
 
         if isinstance(target, Path) and target.suffix.lower() == ".xlsx" and not self._skip:
             refuse_long_sheet(self._table.total or self._table.count() or 0)
-        table, features = self._table, set(self._model.formula.contract.features)
-        marks, ranges = Marks(table.separator, decimal), Ranges(self._model.formula)
+        table, formula = self._table, self._model.formula
+        reads = formula.reads
+        marks, ranges = Marks(table.separator, decimal, reads.date), Ranges(formula)
         seen = rows = size = 0
         writer: Writer | None = None
         with ExitStack() as beside, ExitStack() as stack:  # the answers are put in their place first
             rejects = _Rejects(_rejected(target), table, beside)
-            for block in table.blocks:
+            for block in at_once(table) if formula.together else table.blocks:
                 named = zip(table.names, block, strict=True)
-                marks.learn({n: feature_array(c) for n, c in named if not seen or n in features})
-                answered = answer(self._model, table.names, block, marks.mark, self._level)
+                marks.learn({n: feature_array(c) for n, c in named if not seen or n in reads.names})
+                answered = answer(self._model, look(reads, table.names, block, marks), self._level, self._contributions)
                 if answered.faults and not self._skip:
                     raise refuse(table, answered.faults[0], seen)
                 rejects.write(block, answered.faults, seen)
@@ -183,7 +188,7 @@ class _Job:
         return Form((*self._table.names, *self._added), frozenset(numbers), separator, decimal, about)
 
     def _columns(self, block: Block, answered: Answered, form: Form) -> list[Any]:
-        features = dict(zip(self._model.formula.contract.features, answered.features, strict=True))
+        features = dict(zip(self._model.formula.inputs, answered.features, strict=True))
         kept: list[Any] = []
         for name, column in zip(self._table.names, block, strict=True):
             kept.append(_where(features[name] if name in form.numbers else column, answered.good))
@@ -192,11 +197,12 @@ class _Job:
 
 def _refuse_columns(formula: Formula, table: Input, added: Sequence[str]) -> None:
     """Refuse a table without a column of the model, or with one that has the name of an answer."""
-    for name in formula.contract.features:
+    for name in formula.inputs:
         if name not in table.names:
             raise missing_column(name, table.names)
+    taken = {name.casefold() for name in added}
     for name in table.names:
-        if name.casefold() in added:
+        if name.casefold() in taken:
             raise RowsError(
                 f"Column {name!r} of {table.label} has the name of an answer ({words.listing(added)}); "
                 f"rename it, or leave it out."

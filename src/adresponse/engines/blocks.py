@@ -11,16 +11,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from adresponse import rows
+from adresponse.curved import twice_said
 from adresponse.engines.inputs import Block, Input, feature_array
 from adresponse.engines.scored import Beyond
 from adresponse.errors import RowsError
 from adresponse.findings import Finding
 from adresponse.formula import Formula
 from adresponse.pyfunc import ResponseModel
-from adresponse.reading import cells, numerals, roles
-from adresponse.rows import Vector
+from adresponse.reading import cells, dates, numerals, roles
+from adresponse.rows import Reads, Vector
 
-__all__ = ["Answered", "Fault", "Marks", "Ranges", "answer", "refuse"]
+__all__ = ["Answered", "Checked", "Fault", "Marks", "Ranges", "answer", "at_once", "look", "refuse"]
+
+AT_ONCE = 2_000_000
+"""Rows that are asked together where spend is carried: some hundred bytes each, with what they are looked up in."""
+TOO_MANY = (
+    f"{AT_ONCE:,} rows, and the model carries spend from one period to the next, so it has to see them at once; "
+    "score them market by market."
+)
 
 
 @dataclass(frozen=True)
@@ -33,15 +41,24 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A block's columns that the model reads, as float64 in its order; which rows keep the contract; and why others do not."""
+
+    features: list[Vector]
+    good: NDArray[np.bool_]
+    faults: list[Fault]
+
+
+@dataclass(frozen=True)
 class Answered:
     """A block with its answers.
 
     Parameters
     ----------
     features : list of ndarray of shape (n_rows,)
-        The model's columns as float64, in its order.
+        The columns that the model reads, as float64, in its order.
     answers : dict of str to ndarray of shape (n_good,)
-        ``prediction`` and, where a level was asked for, ``lower`` and ``upper``, of the rows that could be answered.
+        What ``Formula.answer`` gives, of the rows that could be answered.
     good : ndarray of bool of shape (n_rows,)
         Which rows those are.
     faults : list of Fault
@@ -55,12 +72,19 @@ class Answered:
 
 
 class Marks:
-    """The decimal mark of a table's numbers written as text, found out as ``reading`` does; open until a cell decides it."""
+    """How a table writes numbers and dates as text, found out as ``reading`` does; open until a cell decides it."""
 
-    def __init__(self, separator: str, decimal: numerals.Decimal | None) -> None:
+    def __init__(self, separator: str, decimal: numerals.Decimal | None, date: str | None = None) -> None:
         self._separator = separator
         self._decimal = decimal
         self._either = ""
+        self._date = date
+        self._order: dates.Order | None = None
+
+    @property
+    def day_first(self) -> bool:
+        """Whether 01/02/2024 is the first of February."""
+        return self._order is not None and self._order.day_first
 
     @property
     def mark(self) -> numerals.Decimal:
@@ -68,7 +92,10 @@ class Marks:
         return self._decimal or "."
 
     def learn(self, named: dict[str, Any]) -> None:
-        """Decide the mark from a block's columns that hold numbers, if they show any."""
+        """Decide the mark from a block's columns that hold numbers, if they show any, and the order of its dates."""
+        if self._order is None and self._date in named and cells.is_text(named[self._date]):
+            known = numerals.missing_as_null(named[self._date]).unique().drop_null()
+            self._order = dates.order_of(known.to_pylist(), self._separator)
         if self._decimal is not None:
             return
         texts = (a for name, a in named.items() if cells.is_text(a) and not roles.names_a_date(name))
@@ -78,7 +105,7 @@ class Marks:
         self._either = "" if certain else found.either
 
     def findings(self) -> Iterator[Finding]:
-        """That the numbers could be read in two ways (D014)."""
+        """That numbers or dates could be read in two ways (D014, D016)."""
         if self._either:
             value = float(cells.to_numbers(pa.array([self._either]), self.mark)[0][0])
             written = next(m for m in ",." if m in self._either)
@@ -88,6 +115,15 @@ class Marks:
                 f"{self._either!r} can be read in two ways; {written!r} was taken as the "
                 f"{'decimal' if written == self.mark else 'thousands'} mark ({value:g}).",
                 f"Give --decimal '{'.' if self.mark == ',' else ','}' if the other way is meant.",
+            )
+        if self._order is not None and self._order.open_case:
+            first, read = ("day", "day/month") if self.day_first else ("month", "month/day")
+            yield Finding(
+                "D016",
+                "note",
+                f"Dates of column {self._date!r} such as {self._order.open_case!r} can be read in two ways; "
+                f"they were read as {read}/year, the {first} first.",
+                "Write dates as 2024-12-31 if the other way is meant.",
             )
 
 
@@ -100,7 +136,7 @@ class Ranges:
 
     def add(self, features: Sequence[Vector]) -> None:
         """Take in the answered rows of one block."""
-        for (name, (low, high)), x in zip(self._ends.items(), features, strict=True):
+        for (name, (low, high)), x in zip(self._ends.items(), features[: len(self._ends)], strict=True):
             outside = int(np.count_nonzero((x < low) | (x > high)))
             if len(x):
                 least, most = float(x.min()), float(x.max())
@@ -113,31 +149,119 @@ class Ranges:
         return {name: found for name, found in self._found.items() if found.rows}
 
 
-def answer(model: ResponseModel, names: Sequence[str], block: Block, mark: numerals.Decimal, level: float | None) -> Answered:
-    """Check a block's rows and answer the good ones.
+def look(reads: Reads, names: Sequence[str], block: Block, marks: Marks) -> Checked:
+    """Read a block's columns that the model needs, and check its rows.
+
+    Parameters
+    ----------
+    reads : Reads
+        Which columns the model reads.
+    names : sequence of str
+        Names of the block's columns, all of the model's among them.
+    marks : Marks
+        How numbers and dates are written as text.
+    """
+    arrays = [(name, feature_array(block[names.index(name)])) for name in reads.names]
+    values, wrong = zip(*(_read(reads, name, array, marks) for name, array in arrays), strict=True)
+    spend = len(reads.contract.channels)
+    bad = [w | ~np.isfinite(x) | ((x < 0) if i < spend else False) for i, (x, w) in enumerate(zip(values, wrong, strict=True))]
+    good = ~np.logical_or.reduce(bad)
+    faults = [_fault(int(i), reads, arrays, values, wrong, bad, marks) for i in np.flatnonzero(~good)]
+    return Checked(list(values), good, faults)
+
+
+def answer(model: ResponseModel, checked: Checked, level: float | None = None, contributions: bool = False) -> Answered:
+    """Answer the good rows of a block; where spend is carried, the block has to be the whole table.
 
     Parameters
     ----------
     model : ResponseModel
         Gives the answers.
-    names : sequence of str
-        Names of the block's columns, all of the model's among them.
-    mark : {".", ","}
-        Decimal mark of numbers written as text.
+    checked : Checked
+        The block (see ``look``).
     level : float, optional
         Share of new rows that the interval should hold.
+    contributions : bool
+        Whether to add what each channel adds.
     """
-    features = [(name, feature_array(block[names.index(name)])) for name in model.formula.contract.features]
-    values, wrong = zip(*(_numbers(array, mark) for _, array in features), strict=True)
-    spend = len(model.formula.contract.channels)
-    bad = [w | ~np.isfinite(x) | ((x < 0) if i < spend else False) for i, (x, w) in enumerate(zip(values, wrong, strict=True))]
-    good = ~np.logical_or.reduce(bad)
-    answers, too_large = _finite_answers(model, [x[good] for x in values], level)
-    unanswered = np.flatnonzero(good)[too_large]
-    faults = [_fault(int(i), features, values, wrong, bad, mark) for i in np.flatnonzero(~good)]
-    faults += [Fault(int(i), "", _reason(rows.not_finite(1), "Row 1: ")) for i in unanswered]
-    good[unanswered] = False
-    return Answered(list(values), answers, good, sorted(faults, key=lambda f: f.index))
+    good, faults = checked.good.copy(), list(checked.faults)
+    asked = np.flatnonzero(good)
+    for row, said in _repeated(model.formula, [x[asked] for x in checked.features], asked):
+        good[row] = False
+        faults.append(Fault(row, "", said))
+    asked = np.flatnonzero(good)
+    if not len(asked):
+        names = model.formula.answer_names(level, contributions)
+        return Answered(checked.features, {n: np.empty(0) for n in names}, good, _in_order(faults))
+    answers = model.figures([x[asked] for x in checked.features], level, contributions)
+    finite = np.logical_and.reduce([np.isfinite(v) for v in answers.values()])
+    faults += [Fault(int(i), "", _reason(rows.not_finite(1), "Row 1: ")) for i in asked[~finite]]
+    good[asked[~finite]] = False
+    return Answered(checked.features, {n: v[finite] for n, v in answers.items()}, good, _in_order(faults))
+
+
+def _in_order(faults: list[Fault]) -> list[Fault]:
+    return sorted(faults, key=lambda f: f.index)
+
+
+def _repeated(formula: Formula, columns: list[Vector], asked: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+    """The rows that have the period and the market of an earlier one, where spend is carried, and what is said of them."""
+    if not formula.together or not len(asked):
+        return
+    first = formula.first_of(columns)
+    for i in np.flatnonzero(first != np.arange(len(first))):
+        market = formula.reads.markets[int(columns[-1][i])] if formula.reads.market else ""
+        yield int(asked[i]), f"the row {twice_said(int(asked[first[i]]) + 1, market)}"
+
+
+def at_once(table: Input) -> Iterator[Block]:
+    """All rows of a table as one block, for a model that carries spend from one row to the next.
+
+    Raises
+    ------
+    RowsError
+        If they are too many to be asked together.
+    """
+    blocks, seen = [], 0
+    for block in table.blocks:
+        blocks.append(block)
+        seen += len(block[0])
+        if seen > AT_ONCE:
+            raise RowsError(f"{table.label} has more than {TOO_MANY}")
+    if blocks:
+        yield [_joined(parts) for parts in zip(*blocks, strict=True)]
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """The blocks of one column as one: Arrow arrays of one type, else Python's values."""
+    if all(isinstance(p, list) for p in parts):
+        return [value for part in parts for value in part]
+    if len({str(p.type) for p in parts}) > 1:
+        parts = [p.cast(pa.large_string()) for p in parts]
+    return pa.chunked_array(list(parts)).combine_chunks()
+
+
+def _read(reads: Reads, name: str, array: Any, marks: Marks) -> tuple[Vector, NDArray[np.bool_]]:
+    """The column as float64, NaN for no value, and which cells hold something that is not of its kind."""
+    kind = reads.kind(name)
+    if kind == "number":
+        return _numbers(array, marks.mark)
+    if kind == "date":
+        moments, _ = cells.to_dates(array, marks.day_first)
+        seconds = moments.astype("datetime64[s]")
+        values = np.where(np.isnat(seconds), np.nan, seconds.astype(np.int64))
+    else:
+        given = cells.to_markets(array)
+        place = {market: float(i) for i, market in enumerate(reads.markets)}
+        values = np.fromiter((place.get(m, np.nan) for m in given), np.float64, len(given))
+        return values, np.isnan(values) & np.array([m is not None for m in given], dtype=bool)
+    return values, _given(array) & np.isnan(values)
+
+
+def _given(array: Any) -> NDArray[np.bool_]:
+    """Which cells say something."""
+    known = (numerals.missing_as_null(array) if cells.is_text(array) else array).is_valid()
+    return np.asarray(known.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _numbers(array: Any, mark: numerals.Decimal) -> tuple[Vector, NDArray[np.bool_]]:
@@ -145,45 +269,28 @@ def _numbers(array: Any, mark: numerals.Decimal) -> tuple[Vector, NDArray[np.boo
     values, first_wrong = cells.to_numbers(array, mark)
     if first_wrong is None:
         return values, np.zeros(len(values), dtype=bool)
-    given = (numerals.missing_as_null(array) if cells.is_text(array) else array).is_valid()
-    return values, np.asarray(given.to_numpy(zero_copy_only=False), dtype=bool) & np.isnan(values)
-
-
-def _finite_answers(
-    model: ResponseModel, features: list[Vector], level: float | None
-) -> tuple[dict[str, Vector], NDArray[np.int64]]:
-    """The answers to checked rows, and the indices of those whose answer no double can hold (left out of the answers)."""
-    height = len(features[0])
-    if not height:
-        return {name: np.empty(0) for name in ("prediction", *(("lower", "upper") if level is not None else ()))}, _indices([])
-    try:
-        return model.answer(features, level), _indices([])
-    except RowsError:
-        if height == 1:
-            return _finite_answers(model, [x[:0] for x in features], level)[0], _indices([0])
-        half = height // 2
-        first, bad_first = _finite_answers(model, [x[:half] for x in features], level)
-        second, bad_second = _finite_answers(model, [x[half:] for x in features], level)
-        return {n: np.concatenate([first[n], second[n]]) for n in first}, np.concatenate([bad_first, bad_second + half])
-
-
-def _indices(given: list[int]) -> NDArray[np.int64]:
-    return np.array(given, dtype=np.int64)
+    return values, _given(array) & np.isnan(values)
 
 
 def _fault(
     index: int,
-    features: Sequence[tuple[str, Any]],
+    reads: Reads,
+    arrays: Sequence[tuple[str, Any]],
     values: Sequence[Vector],
     wrong: Sequence[NDArray[np.bool_]],
     bad: Sequence[NDArray[np.bool_]],
-    mark: numerals.Decimal,
+    marks: Marks,
 ) -> Fault:
     i = next(i for i, b in enumerate(bad) if b[index])
-    name, array = features[i]
-    if wrong[i][index]:
-        return Fault(index, name, _no_number(name, array[index].as_py(), mark))
-    return Fault(index, name, _reason(rows.refuse_bad_value(name, 1, float(values[i][index])), f"Column {name!r}, row 1: "))
+    name, array = arrays[i]
+    kind, before = reads.kind(name), f"Column {name!r}, row 1: "
+    if not wrong[i][index]:
+        return Fault(index, name, _reason(rows.refuse_bad_value(name, 1, float(values[i][index]), kind), before))
+    given = array[index].as_py()
+    if kind == "number":
+        return Fault(index, name, _no_number(name, given, marks.mark))
+    said = rows.no_date(name, 1, given) if kind == "date" else rows.no_market(name, 1, given, reads.markets)
+    return Fault(index, name, _reason(said, before))
 
 
 def _no_number(name: str, value: object, mark: numerals.Decimal) -> str:

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - names and texts are quoted by _name and _text
-"""Score Parquet inside DuckDB: the model is a closed formula, so it is an SQL expression.
+"""Score Parquet inside DuckDB: a straight line is an SQL expression.
 
 What DuckDB cannot do exactly as the rest of the package does, or what it finds wrong, is left to the way block by
 block: that one knows every format and names the row. So this file knows no refusal.
@@ -43,7 +43,7 @@ def score(
 ) -> Scored | None:
     """Score Parquet files into one Parquet or CSV file; None, with nothing written, where the other way has to do it."""
     if (
-        not formula.closed
+        not formula.straight
         or any(glob.has_magic(str(f)) for f in files)
         or output.suffix.lower() not in (".parquet", ".pq", ".csv")
     ):
@@ -120,7 +120,7 @@ def expression(formula: Formula, features: dict[str, str]) -> str:
     Parameters
     ----------
     formula : Formula
-        A closed one.
+        A straight line.
     features : dict of str to str
         SQL that gives each feature as a double.
     """

@@ -1,18 +1,23 @@
 """How is a table scored on a Spark cluster? As column expressions that the executors run in the JVM.
 
-The fitted model is a closed formula, so nothing but doubles travels: no Python starts on an executor, and Java's double
-operations, in the formula's order, give the bits that every other engine gives. A model without closed formula goes
-through ``mlflow.pyfunc.spark_udf``, which takes the stored model to the executors.
+A straight line is sums and products, so nothing but doubles travels: no Python starts on an executor, and Java's double
+operations, in the formula's order, give the bits that every other engine gives. Curves have powers and waves, which Java
+rounds otherwise; they go through Python with the code that lies in the stored model, as Arrow blocks. Where spend is carried
+from one row to the next, one task has to see all rows. A model without closed formula goes through
+``mlflow.pyfunc.spark_udf``, which takes the stored model to the executors.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import os
 import shutil
 import sys
+import tempfile
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
@@ -21,18 +26,27 @@ from typing import TYPE_CHECKING, Any, Literal
 from adresponse.engines.places import is_alive
 from adresponse.engines.scored import Beyond, Scored
 from adresponse.errors import AdresponseError, ConfigError, DeploymentError, RowsError, TableError
-from adresponse.formula import Formula
+from adresponse.formula import BASE, Formula, contribution_name
 from adresponse.rows import MISSING, NEGATIVE, NOT_FINITE, as_level, missing_column
-from adresponse.stored import Stored
+from adresponse.stored import CODE, Stored
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 __all__ = ["error_column", "predict", "prediction_columns", "with_predictions"]
 
-ANSWERS = ("prediction", "lower", "upper")
 ERROR = "error"
 NUMERIC = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
+KINDS = {  # Spark's types for what a model reads
+    "number": (NUMERIC, "numbers; cast it to double"),
+    "date": (("date", "timestamp", "string"), "dates; cast it to date"),
+    "market": (("string", "tinyint", "smallint", "int", "bigint"), "names; cast it to string"),
+}
+AT_ONCE = 2_000_000  # rows that one task looks at together, where spend is carried
+TOO_MANY = (
+    f"The table has more than {AT_ONCE:,} rows, and the model carries spend from one period to the next, so one task has to "
+    "see them all; score them market by market."
+)
 FORMATS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 HELP = "install adresponse[spark] and a Java runtime (17 or newer)"
 TOO_LARGE = "The prediction is too large to be a number; give values nearer to those of the table."
@@ -42,40 +56,64 @@ WHOLE = 1e15  # below this, a whole number is shown without a point
 # --- columns
 
 
-def prediction_columns(formula: Formula, level: float | None = None) -> dict[str, Column]:
-    """The answers as expressions of the model's columns: ``prediction`` and, with a level, ``lower`` and ``upper``.
+def prediction_columns(formula: Formula, level: float | None = None, contributions: bool = False) -> dict[str, Column]:
+    """The answers of a straight line as expressions of its columns, under the names of ``Formula.answer``.
 
     The bits are those of ``Formula.answer``. Where a row breaks the contract, each is null.
 
     Parameters
     ----------
     formula : Formula
-        In closed form.
+        A straight line.
     level : float between 0 and 1, optional
         Share of new rows that the interval should hold.
+    contributions : bool
+        Whether to add what each channel adds.
     """
     from pyspark.sql import functions as fn
 
-    parts = [fn.lit(t.coefficient) * (_double(t.column) * fn.lit(t.scale) + fn.lit(t.shift)) for t in formula.terms]
-    predicted = reduce(lambda total, part: total + part, parts) + fn.lit(formula.intercept)
-    return _ends(formula, predicted, level)
+    values = {t.column: _double(t.column) for t in formula.terms}
+    found = _ends(formula, _line(formula, values), level)
+    if not contributions:
+        return found
+    spend = formula.contract.channels
+    added = {BASE: _line(formula, values | dict.fromkeys(spend, fn.lit(0.0)))}
+    added |= {
+        contribution_name(t.column): fn.lit(t.coefficient) * (values[t.column] * fn.lit(t.scale))
+        for t in formula.terms[: len(spend)]
+    }
+    return found | _where_fine(formula, added)
+
+
+def _line(formula: Formula, values: dict[str, Column]) -> Column:
+    """``Formula.predict`` of these values."""
+    from pyspark.sql import functions as fn
+
+    parts = [fn.lit(t.coefficient) * (values[t.column] * fn.lit(t.scale) + fn.lit(t.shift)) for t in formula.terms]
+    return reduce(lambda total, part: total + part, parts) + fn.lit(formula.intercept)
+
+
+def _where_fine(formula: Formula, found: dict[str, Column]) -> dict[str, Column]:
+    from pyspark.sql import functions as fn
+
+    fine = error_column(formula).isNull()
+    return {name: fn.when(fine, column) for name, column in found.items()}
 
 
 def _ends(formula: Formula, predicted: Column, level: float | None) -> dict[str, Column]:
     from pyspark.sql import functions as fn
 
-    fine = error_column(formula).isNull()
     found = {"prediction": predicted}
     if level is not None:
         spread = formula.spread
         scale = fn.greatest(fn.lit(spread.intercept) + fn.lit(spread.slope) * predicted, fn.lit(spread.floor))
         reach = fn.lit(spread.finite_quantile(level)) * scale
         found |= {"lower": predicted - reach, "upper": predicted + reach}
-    return {name: fn.when(fine, column) for name, column in found.items()}
+    return _where_fine(formula, found)
 
 
 def error_column(formula: Formula) -> Column:
-    """Why a row breaks the model's contract, as a sentence; null where it does not."""
+    """Why the numbers of a row break the model's contract, as a sentence; null where they do not."""
     from pyspark.sql import functions as fn
 
     spend = set(formula.contract.channels)
@@ -108,30 +146,36 @@ def _named(name: str) -> Column:
     return fn.col(f"`{quoted}`")
 
 
-def with_predictions(frame: DataFrame, stored: Stored, level: float | None = None) -> DataFrame:
+def with_predictions(frame: DataFrame, stored: Stored, level: float | None = None, contributions: bool = False) -> DataFrame:
     """The frame with the answers and, for rows that break the model's contract, the reason in ``error``.
 
     Parameters
     ----------
     frame : pyspark DataFrame
-        Its columns are kept; those of the model may be of any numeric type.
+        Its columns are kept; those of the model may be of any numeric type, a date also of text as ISO 8601 writes it.
     stored : Stored
         The model.
     level : float between 0 and 1, optional
         Adds ``lower`` and ``upper``.
+    contributions : bool
+        Adds ``base``, the sales at no spend, and ``contribution_CHANNEL`` for each channel.
 
     Raises
     ------
     RowsError
-        If a column of the model is missing or holds no numbers, or the level cannot be given.
+        If a column of the model is missing or is of another type, or the level or contributions cannot be given.
     ConfigError
         If the frame has columns of the answers' names already.
     """
     formula = stored.formula
     if level is not None:
         formula.spread.finite_quantile(as_level(level))
-    _refuse_columns(frame, formula)
-    found = prediction_columns(formula, level) if formula.closed else _piped(frame, stored, level)
+    _refuse_columns(frame, formula, formula.answer_names(level, contributions))
+    if formula.curves is not None:
+        return _curved(frame, stored, level, contributions)
+    if contributions and not formula.closed:
+        raise RowsError("The model has no closed formula, so it cannot say what each channel adds; leave contributions out.")
+    found = prediction_columns(formula, level, contributions) if formula.straight else _piped(frame, stored, level)
     return frame.withColumns(_finite(found, error_column(formula)))
 
 
@@ -150,15 +194,128 @@ def _no_number(value: Column) -> Column:
     return fn.isnan(value) | (fn.abs(value) == fn.lit(float("inf")))
 
 
-def _refuse_columns(frame: DataFrame, formula: Formula) -> None:
+def _refuse_columns(frame: DataFrame, formula: Formula, answers: Sequence[str]) -> None:
     kinds = dict(frame.dtypes)
-    for name in formula.contract.features:
+    for name in formula.inputs:
         if name not in kinds:
             raise missing_column(name, kinds)
-        if not kinds[name].startswith(NUMERIC):
-            raise RowsError(f"Column {name!r} holds {kinds[name]}, not numbers; cast it to double.")
-    if taken := [n for n in kinds if n.casefold() in (*ANSWERS, ERROR)]:  # Spark would replace a column named Error
-        raise ConfigError(f"The table has a column {taken[0]!r} already; rename it, since the answers take that name.")
+        wanted, what = KINDS[formula.reads.kind(name)]
+        if not kinds[name].startswith(wanted):
+            raise RowsError(f"Column {name!r} holds {kinds[name]}, not {what}.")
+    taken = {name.casefold() for name in (*answers, ERROR)}
+    if there := [n for n in kinds if n.casefold() in taken]:  # Spark would replace a column named Error
+        raise ConfigError(f"The table has a column {there[0]!r} already; rename it, since the answers take that name.")
+
+
+def _curved(frame: DataFrame, stored: Stored, level: float | None, contributions: bool) -> DataFrame:
+    """The same through the executors' Python, with the code that lies in the stored model."""
+    from pyspark.sql.types import DoubleType, StringType, StructField, StructType
+
+    formula = stored.formula
+    package = _sent(frame.sparkSession, stored.folder)
+    names = formula.answer_names(level, contributions)
+    fields = [*frame.schema.fields, *(StructField(n, DoubleType()) for n in names), StructField(ERROR, StringType())]
+    asked = {f"#{ERROR} {i}": _as_read(frame, formula, name) for i, name in enumerate(formula.inputs)}
+    work = _work(package, formula.to_json(), len(frame.columns), level, contributions)
+    rows = frame.withColumns(asked)
+    return (rows.coalesce(1) if formula.together else rows).mapInArrow(work, StructType(fields))
+
+
+def _as_read(frame: DataFrame, formula: Formula, name: str) -> Column:
+    """A column as a double, or as text: a date by the session's own clock."""
+    from pyspark.sql import functions as fn
+
+    kind = formula.reads.kind(name)
+    if kind == "number":
+        return _double(name)
+    if kind == "date" and dict(frame.dtypes)[name] != "string":
+        return fn.date_format(_named(name).cast("timestamp_ntz"), "yyyy-MM-dd'T'HH:mm:ss")
+    return _named(name).cast("string")
+
+
+def _sent(session: SparkSession, folder: Path) -> str:
+    """Send the stored model's code to the executors; gives the name of its package, which is made from its content."""
+    (package,) = (folder / CODE).iterdir()
+    session.sparkContext.addPyFile(_zipped(package))
+    return package.name
+
+
+_ZIPPED: dict[str, str] = {}  # Spark takes a file of one name from one place only
+
+
+def _zipped(package: Path) -> str:
+    """The package as a file that Spark takes; it is there until this process ends."""
+    if package.name in _ZIPPED:
+        return _ZIPPED[package.name]
+    home = tempfile.mkdtemp(prefix="adresponse-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    path = Path(home, f"{package.name}.zip")
+    with zipfile.ZipFile(path, "w") as file:
+        for source in sorted(package.glob("*.py")):
+            file.write(source, f"{package.name}/{source.name}")
+    return _ZIPPED.setdefault(package.name, str(path))
+
+
+def _work(package: str, text: str, own: int, level: float | None, contributions: bool) -> Callable[[Any], Any]:
+    """What an executor does with Arrow blocks whose columns after the first ``own`` are those that the model reads.
+
+    The function is sent as it stands, so it names nothing of this module.
+    """
+    too_large, too_many, at_once = TOO_LARGE, TOO_MANY, AT_ONCE
+
+    def work(blocks: Any) -> Any:
+        import importlib
+
+        import numpy as np
+        import pyarrow as pa
+
+        formula = importlib.import_module(f"{package}.formula").Formula.from_json(text)
+        look = importlib.import_module(f"{package}.rows").look
+        twice_said = importlib.import_module(f"{package}.curved").twice_said
+        names = formula.answer_names(level, contributions)
+
+        def answered(block: Any) -> Any:
+            given = {name: block.column(own + i) for i, name in enumerate(formula.inputs)}
+            given = {
+                n: np.asarray(v.to_numpy(zero_copy_only=False)) if formula.reads.kind(n) == "number" else v.to_pylist()
+                for n, v in given.items()
+            }
+            columns, faults = look(formula.reads, given)
+            good = np.ones(block.num_rows, dtype=bool)
+            good[list(faults)] = False
+            asked = np.flatnonzero(good)
+            if formula.together and len(asked):
+                first = formula.first_of([c[asked] for c in columns])
+                for i in np.flatnonzero(first != np.arange(len(first))):
+                    market = formula.reads.markets[int(columns[-1][asked[i]])] if formula.reads.market else ""
+                    faults[int(asked[i])] = f"The row {twice_said(int(asked[first[i]]) + 1, market)}"
+                    good[asked[i]] = False
+                asked = np.flatnonzero(good)
+            found = np.full((len(names), block.num_rows), np.nan)
+            if len(asked):
+                found[:, asked] = list(formula.figures([c[asked] for c in columns], level, None, contributions).values())
+            large = good & ~np.isfinite(found).all(axis=0)
+            faults |= dict.fromkeys(np.flatnonzero(large).tolist(), too_large)
+            said = [faults.get(i) for i in range(block.num_rows)]
+            return written(block, found, good & ~large, said)
+
+        def written(block: Any, found: Any, good: Any, said: Any) -> Any:
+            columns = [pa.array(values, pa.float64(), mask=~good) for values in found]
+            arrays = [*block.columns[:own], *columns, pa.array(said, pa.string())]
+            return pa.RecordBatch.from_arrays(arrays, [*block.schema.names[:own], *names, "error"])
+
+        if not formula.together:
+            yield from map(answered, (b for b in blocks if b.num_rows))
+            return
+        kept = [b for b in blocks if b.num_rows]
+        if sum(b.num_rows for b in kept) > at_once:
+            for b in kept:
+                nothing = np.zeros(b.num_rows, dtype=bool)
+                yield written(b, np.zeros((len(names), b.num_rows)), nothing, [too_many] * b.num_rows)
+        elif kept:
+            yield answered(pa.Table.from_batches(kept).combine_chunks().to_batches()[0])
+
+    return work
 
 
 def _piped(frame: DataFrame, stored: Stored, level: float | None) -> dict[str, Column]:
@@ -185,6 +342,7 @@ def predict(
     output: str | Path,
     *,
     level: float | None = None,
+    contributions: bool = False,
     on_error: Literal["fail", "skip"] = "fail",
     version: str = "",
     master: str | None = None,
@@ -205,6 +363,8 @@ def predict(
         appears when it is whole.
     level : float between 0 and 1, optional
         Adds ``lower`` and ``upper``.
+    contributions : bool
+        Adds ``base``, the sales at no spend, and ``contribution_CHANNEL`` for each channel.
     on_error : {"fail", "skip"}
         Refuse the whole table for a bad row, or leave its answers empty and say why in its column ``error``.
     version : str
@@ -227,7 +387,7 @@ def predict(
     with _session(master) as session, _speaking():
         session.sparkContext.setJobDescription(f"adresponse: predictions of version {version or stored.model_id}")
         frame = _read(session, str(source), stored.formula.contract.features)
-        answered = with_predictions(frame, stored, level)
+        answered = with_predictions(frame, stored, level, contributions)
         with _beside(session, str(output), overwrite) as target:
             found = _write(answered, stored.formula, target, FORMATS.get(Path(str(output)).suffix.lower(), "parquet"), on_error)
             if found["errors"] and on_error == "fail":
