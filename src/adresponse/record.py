@@ -14,7 +14,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from adresponse import __version__, words
-from adresponse.growing import to_parquet
 
 if TYPE_CHECKING:
     from adresponse.contest import Contest
@@ -142,7 +141,7 @@ def version_tags(study: Study) -> dict[str, str]:
         "adresponse.data_digest": study.table.digest,
         "adresponse.basis": study.evaluation.basis,
         "adresponse.package": __version__,
-        ROWS_TAG: hashlib.sha256(to_parquet(study.table.frame, study.test)).hexdigest(),
+        ROWS_TAG: hashlib.sha256(_rows(study)).hexdigest(),
         **{f"adresponse.{name}": f"{value:.6g}" for name, value in shown.items() if value is not None},
     }
 
@@ -265,12 +264,19 @@ def files(
     return {
         "report.html": report_html,
         "settings.yaml": config_text,
-        ROWS_FILE: to_parquet(study.table.frame, study.test),
+        ROWS_FILE: _rows(study),
         **{f"{name}.json": to_json(value) for name, value in values.items()},
         **{f"figures/{_file(name)}.svg": image for name, image in figures.items()},
         **{f"tables/{name}.csv": to_csv(rows) for name, rows in tables.items()},
         **({} if study.mix is None else {"tables/contributions.csv": _contributions(study, study.mix)}),
     }
+
+
+def _rows(study: Study) -> bytes:
+    """The rows that the version stands on; what writes them is loaded by whoever has a study alone."""
+    from adresponse.growing import to_parquet
+
+    return to_parquet(study.table.frame, study.test)
 
 
 def _contributions(study: Study, mix: MixFit) -> str:
