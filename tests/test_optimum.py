@@ -219,3 +219,15 @@ def test_the_same_problem_has_the_same_answer() -> None:
     assert first is not None
     assert again is not None
     assert first.amounts.tolist() == again.amounts.tolist()
+
+
+def test_a_search_that_is_given_up_says_what_could_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve like S curves have thousands of splits that are all but alike; eight at 50 each is the best of them."""
+    monkeypatch.setattr("adresponse.optimum.MOST_NODES", 5)
+    like = Response("s", "hill", half=40, slope=4, coefficient=100)
+    found = best_split(problem([like] * 12, [(0, 100)] * 12), 400, 400)
+    assert found is not None
+    best = 8 * 100 / (1 + (40 / 50) ** 4)
+    assert found.value <= best * (1 + 1e-12)
+    assert found.value + found.gap >= best
+    assert found.gap > 0

@@ -347,6 +347,13 @@ def test_intervals_of_curves_with_known_shapes_are_those_of_statsmodels() -> Non
     assert (plan.low, plan.high) == pytest.approx(tuple(fit.get_prediction(at).conf_int(alpha=0.05)[0]), rel=1e-9)
 
 
+def test_a_search_that_is_given_up_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adresponse.optimum.MOST_NODES", 5)
+    like = [Response(f"c{i}", "hill", half=40, slope=4, coefficient=100) for i in range(12)]
+    plan = best_plan(outlook(tuple(like), periods=1), Wish(total=400))
+    assert plan.notes[0].startswith("The curves are too many and too much alike for every split to be ruled out")
+
+
 # what is scored
 
 
