@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from adresponse.reading.raw import Raw
     from adresponse.registry import Located
     from adresponse.serving.options import Options
+    from adresponse.serving.supervise import Found
     from adresponse.store import Store
     from adresponse.stored import Stored
     from adresponse.targets.azureml import Status as AzureStatus
@@ -398,25 +400,43 @@ def serve(
     options = refuse_open_door(options, allow_anyone)
     if model is not None and Path(model).is_dir():
         return _serve_folder(Path(model), options, workers, engine)
-    from adresponse import registry
-    from adresponse.serving import supervise
-
-    store = open_store()
-    located = registry.locate(store, model)
     if engine == "mlflow":
         with opened(model) as found:
             return _serve_folder(found.stored.folder, options, workers, engine)
+    from adresponse.serving import supervise
 
-    def find() -> supervise.Found:
-        now = registry.locate(store, located.uri)
-        return supervise.Found(now.version, now.name, now.digest)
+    registered = _Registered(model)
+    moves = model is None or "@" in model
+    return supervise.run(supervise.Followed(registered.find, registered.fetch), options, workers, poll if moves else 0.0)
 
-    def fetch(found: supervise.Found, folder: Path) -> tuple[Path, str | None]:
-        pinned = f"models:/{found.name}/{found.version}" if found.version else located.pinned
+
+class _Registered:
+    """A model of the registry that is followed; the store is opened when it is first looked for, while workers start."""
+
+    def __init__(self, model: str | None) -> None:
+        self._model = model
+
+    @cached_property
+    def _found(self) -> tuple[Store, Located]:
+        from adresponse import registry
+
+        store = open_store()
+        return store, registry.locate(store, self._model)
+
+    def find(self) -> Found:
+        from adresponse import registry
+        from adresponse.serving.supervise import Found
+
+        store, first = self._found
+        now = registry.locate(store, first.uri)
+        return Found(now.version, now.name, now.digest)
+
+    def fetch(self, found: Found, folder: Path) -> tuple[Path, str | None]:
+        from adresponse import registry
+
+        store, first = self._found
+        pinned = f"models:/{found.name}/{found.version}" if found.version else first.pinned
         return registry.fetch(store, registry.locate(store, pinned), folder), found.digest
-
-    moves = "@" in located.uri
-    return supervise.run(supervise.Followed(find, fetch), options, workers, poll if moves else 0.0)
 
 
 def _serve_folder(folder: Path, options: Options, workers: int, engine: str) -> int:
