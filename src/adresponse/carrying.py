@@ -136,6 +136,17 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             found[lag] = np.where((keys[at] == keys_of)[:, None], values[at], self.means_)
         return found
 
+    def previous(self, X: pd.DataFrame) -> Whole | None:
+        """Which row of ``X`` is the period before each row in its market, -1 for none; None without a date."""
+        if self.calendar_ is None:
+            return None
+        periods, markets = self._places(X)
+        order = np.lexsort((periods, markets))
+        follows = (np.diff(periods[order]) == 1) & (markets[order][1:] == markets[order][:-1])
+        found = np.full(len(X), -1)
+        found[order[1:][follows]] = order[:-1][follows]
+        return found
+
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """The channels."""
         return np.array(list(self.channels), dtype=object)

@@ -246,6 +246,8 @@ class MixFit:
         Of the rows fitted.
     noise : float
         Residual standard deviation, over the rows less the parameters that the data decide; in the target's unit.
+    memory : float
+        Correlation of residuals with those of the period before, at least 0; intervals are wider for it.
     """
 
     spec: MixSpec
@@ -266,6 +268,7 @@ class MixFit:
     scores: tuple[ShapeScore, ...]
     r2: float
     noise: float
+    memory: float
 
     @property
     def pipeline(self) -> Pipeline:
@@ -349,7 +352,8 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
         vague=_vague(model, drawn[0].theta),
         scores=scores,
         r2=1 - float(((sales - fitted) ** 2).sum() / ((sales - sales.mean()) ** 2).sum()),
-        noise=float(np.sqrt(model.found_.variance)) * model.sales_mean_,
+        noise=model.found_.noise * model.sales_mean_,
+        memory=model.found_.memory,
     )
 
 
@@ -450,7 +454,7 @@ def _draws(model: MixRegressor, drawn: projection.Draws) -> MixDraws:
         base=drawn.base * model.sales_mean_,
         totals=totals,
         lifts=lifts,
-        noise=np.sqrt(drawn.variance) * model.sales_mean_,
+        noise=np.sqrt(drawn.variance / model.found_.dilution) * model.sales_mean_,
     )
 
 

@@ -158,7 +158,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         columns = np.column_stack([np.ones(len(X)), base.fit(X).transform(X)])
         lags = np.ascontiguousarray((carry.lags(X) / carry.means_).transpose(2, 1, 0))
         signs = tuple(0 if c in self.free else 1 for c in self.channels)
-        self.problem_ = Problem(lags, sales / self.sales_mean_, columns, self.shape, carry.kind, signs)
+        self.problem_ = Problem(lags, sales / self.sales_mean_, columns, self.shape, carry.kind, signs, carry.previous(X))
         self.found_ = projection.search(self.problem_, self.starts, self.seed)
         self._close(pipeline, X, sales, columns.shape[1] - 1)
         self.pipeline_ = pipeline

@@ -30,7 +30,20 @@ from scipy.optimize import minimize, nnls
 
 from adresponse.curves import CarryOverKind, Shape
 
-__all__ = ["MEDIA", "TYPICAL", "Draws", "Found", "Problem", "base_of", "draw", "nonlinear", "objective", "responses", "search"]
+__all__ = [
+    "MEDIA",
+    "TYPICAL",
+    "Draws",
+    "Found",
+    "Problem",
+    "base_of",
+    "diluted",
+    "draw",
+    "nonlinear",
+    "objective",
+    "responses",
+    "search",
+]
 
 Vector = NDArray[np.float64]
 Parameter = Literal["decay", "delay", "half", "slope"]
@@ -52,6 +65,8 @@ TAILS = 7.0
 """Degrees of freedom of the draws' Student's t: heavier than the normal, so that no weight explodes (Geweke 1989)."""
 SETTLED = 0.01
 """Relative change of the noise variance at which the search stops."""
+LONGEST_MEMORY = 0.95
+"""Correlation from period to period that is believed at most."""
 LEAST_CURVATURE = 0.3
 """Of the log posterior along any direction; the prior alone has 1."""
 
@@ -72,6 +87,8 @@ class Problem:
         Curve and carry-over.
     signs : tuple of {-1, 0, 1}
         Sign of each channel's share, 0 for free.
+    previous : ndarray of int of shape (n_rows,), optional
+        Which row is the period before, in the same market; -1 for none. Without it, rows have no order.
     """
 
     lags: Vector
@@ -80,6 +97,7 @@ class Problem:
     shape: Shape
     kind: CarryOverKind
     signs: tuple[int, ...]
+    previous: NDArray[np.int64] | None = None
 
     @property
     def channels(self) -> int:
@@ -143,13 +161,36 @@ class Problem:
 
 @dataclass(frozen=True)
 class Found:
-    """The best parameters: ``theta``, the shares, the noise variance, and the curvature of the log posterior there."""
+    """The best parameters, and how well they are known.
+
+    Parameters
+    ----------
+    theta : ndarray of shape (n_nonlinear,)
+    shares : ndarray of shape (n_channels,)
+    variance : float
+        By which the likelihood is scaled: that of the noise, times ``dilution``.
+    curvature : ndarray of shape (n_nonlinear, n_nonlinear)
+        Of minus the log posterior.
+    loss : float
+        Minus the log posterior.
+    memory : float
+        Correlation of residuals with those of the period before, at least 0.
+    dilution : float
+        By how much less the rows tell for it (see ``diluted``).
+    """
 
     theta: Vector
     shares: Vector
     variance: float
     curvature: Vector
     loss: float
+    memory: float = 0.0
+    dilution: float = 1.0
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise, as a share of mean sales."""
+        return math.sqrt(self.variance / self.dilution)
 
 
 @dataclass(frozen=True)
@@ -241,12 +282,13 @@ def search(problem: Problem, starts: int = 3, seed: int = 42, rounds: int = 5) -
         z = problem.rest(responses(problem, theta)[0])
         normal, shares = _shares(problem, z, variance)
         decided = size - float(np.trace(np.linalg.inv(curvature)))
-        new = _variance(problem, z, normal, shares, max(decided, 0.0))
+        memory, dilution = diluted(problem, theta, shares, variance)
+        new = dilution * _variance(problem, z, normal, shares, max(decided, 0.0))
         settled = abs(new / variance - 1) < SETTLED
         variance = new
         if settled:
             break
-    return Found(theta, _shares(problem, z, variance)[1], variance, curvature, loss)
+    return Found(theta, _shares(problem, z, variance)[1], variance, curvature, loss, memory, dilution)
 
 
 def draw(problem: Problem, found: Found, draws: int = 200, seed: int = 42) -> Draws:
@@ -374,6 +416,41 @@ def _signed(normal: Vector, wanted: Vector, signs: NDArray[np.int_]) -> Vector:
     return np.asarray(shares * turned)
 
 
+def diluted(problem: Problem, theta: Vector, shares: Vector, variance: float) -> tuple[float, float]:
+    """Memory of the noise, and by how much it widens errors.
+
+    Where noise and a column both last from one period to the next, with correlations ``m`` and ``r``, the variance of the
+    column's coefficient is ``(1 + m r) / (1 - m r)`` times that of noise without memory (Bartlett 1935). The mean of this
+    over the channels scales the noise variance of the likelihood.
+
+    A fit takes part of the memory out of its residuals: with noise that has none, their expected product from one period to
+    the next is minus the sum of the hat matrix's entries for such pairs. That is added back.
+    """
+    if problem.previous is None:
+        return 0.0, 1.0
+    after = np.flatnonzero(problem.previous >= 0)
+    before = problem.previous[after]
+    if len(after) < 2:
+        return 0.0, 1.0
+    z, slopes = responses(problem, theta)
+    tangent = problem.rest(np.hstack([z, *(s * shares for s in slopes)]))
+    residual = problem.left - tangent[:, : problem.channels] @ shares
+    prior = np.concatenate([np.full(problem.channels, problem.share[1]), np.ones(len(theta))])
+    inner = np.linalg.pinv(tangent.T @ tangent / variance + np.diag(prior), hermitian=True) / variance
+    q = problem.frame[0]
+    taken = float((q[after] * q[before]).sum() + ((tangent[after] @ inner) * tangent[before]).sum())
+    spare = problem.spare - float(np.sum(inner * (tangent.T @ tangent)))
+    memory = float(np.clip(_correlation(residual[before], residual[after]) + taken / max(spare, 1.0), 0.0, LONGEST_MEMORY))
+    columns = tangent[:, : problem.channels].T
+    lasting = np.array([max(_correlation(column[before], column[after]), 0.0) for column in columns])
+    return memory, float(np.mean((1 + memory * lasting) / (1 - memory * lasting)))
+
+
+def _correlation(a: Vector, b: Vector) -> float:
+    size = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / size if size > 0 else 0.0
+
+
 def _first_variance(problem: Problem) -> float:
     """The variance that typical parameters leave."""
     z = problem.rest(responses(problem, np.zeros(problem.channels * len(problem.parameters)))[0])
@@ -392,7 +469,9 @@ def _variance(problem: Problem, z: Vector, normal: Vector, shares: Vector, decid
 def _straight(problem: Problem, variance: float) -> Found:
     z = problem.rest(responses(problem, np.zeros(0))[0])
     normal, shares = _shares(problem, z, variance)
-    return Found(np.zeros(0), shares, _variance(problem, z, normal, shares, 0.0), np.zeros((0, 0)), 0.0)
+    memory, dilution = diluted(problem, np.zeros(0), shares, variance)
+    variance = dilution * _variance(problem, z, normal, shares, 0.0)
+    return Found(np.zeros(0), shares, variance, np.zeros((0, 0)), 0.0, memory, dilution)
 
 
 def _descend(problem: Problem, start: Vector, variance: float) -> tuple[Vector, float]:
