@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adresponse import lifecycle
+
 __all__ = ["NAME", "QUICK", "Child", "base", "forked", "spend", "warm"]
 
 NAME = "sales-response"
@@ -124,7 +126,7 @@ def forked(act: Callable[[Callable[[str], None]], Any], folder: Path) -> Any:
 
 
 def warm() -> None:
-    """Import, without a thread and without an open file, what a study and a refresh import."""
+    """Import, without a thread and without an open file, what a study and a refresh import; no figures are drawn then."""
     os.environ |= CALM
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
     try:
@@ -134,11 +136,12 @@ def warm() -> None:
     for name in names:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    lifecycle.drawn = lambda study: {}
     assert threading.active_count() == 1, threading.enumerate()
 
 
 def _imported(report: Callable[[str], None]) -> list[str]:
-    from adresponse import lifecycle, upkeep
+    from adresponse import upkeep
 
     lifecycle.run(spend(100, 0), target="Sales", channels=("TV",), **{**QUICK, "verify": True})
     upkeep.refresh(spend(60, 1, 0.6), mode="off")
@@ -150,8 +153,6 @@ def base(folder: Path, rows: int = 150, **settings: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     def run(report: Callable[[str], None]) -> str:
-        from adresponse import lifecycle
-
         return lifecycle.run(spend(rows, 0), target="Sales", channels=("TV",), **{**QUICK, **settings}).version
 
     forked(run, folder)

@@ -4,10 +4,10 @@
 
 A refresh that fits and promotes a challenger runs in a process of its own and is ended by SIGKILL: every other time at a
 moment drawn from its whole duration (measured once, step by step), else while it registers and promotes (always, with
-``--aimed``). One in ten verifies behind a local endpoint. After each kill: does champion load and answer its evaluation rows
-to the last bit, is each version whole, is the history without a gap? Then the same file is refreshed again, and must be
-taken in once: no row lost or doubled, nothing left half done. Every ten kills begin with a new store. Exit code 1 where
-anything was not as it has to be.
+``--aimed``). One in ten verifies behind a local endpoint; no figures are drawn. After each kill: does champion load and
+answer its evaluation rows to the last bit, is each version whole, is the history without a gap? Then the same file is
+refreshed again, and must be taken in once: no row lost or doubled, nothing left half done. Every ten kills begin with a new
+store. Exit code 1 where anything was not as it has to be.
 """
 
 from __future__ import annotations
@@ -81,32 +81,46 @@ def moment(steps: list[tuple[str, float]], aimed: bool, rng: random.Random) -> t
 # --- what has to hold
 
 
-def looked(files: list[str], settled: bool) -> Callable[[Report], Any]:
-    """The problems that a store has; ``settled`` once a command has run after the kill."""
+def examined(files: list[str], known: list[str]) -> Callable[[Report], Any]:
+    """What a store is like after a kill, and after the last file was refreshed again; ``known`` versions were looked at."""
 
     def act(report: Report) -> Any:
-        from adresponse import deployment, journal, promotion, registry
+        from adresponse import deployment
 
         store = deployment.open_store()
-        problems = list(_champion(f"models:/{NAME}@champion"))
-        versions = store.call("search_model_versions", f"name='{NAME}'", max_results=1000)
-        for version in versions:
-            problems += _version(store, version)
-        events = journal.read(store, NAME)
-        if [e.sequence for e in events] != list(range(1, len(events) + 1)):
-            problems.append(f"history: {[e.sequence for e in events]}")
-        begun = [e for e in events if e.state == "started"]
-        if len(begun) > 1 or (begun and (settled or begun[0] is not events[-1])):
-            problems.append(f"left begun: {begun}")
-        if settled:
-            if journal.champion(events) != registry.aliases(store, NAME)["champion"]:
-                problems.append("history and alias name different champions")
-            problems += _taken(store, events, files)
-        left = Counter(f.code for f in promotion.lost(store))
-        orphans = len(versions) - len({e.target for e in events if e.target})
-        return {"problems": problems, "doctor": left, "orphans": orphans, "begun": len(begun)}
+        before = _looked(store, files, known, settled=False)
+        done = refresh(files[-1], False)(report)
+        after = _looked(store, files, [*known, *before["versions"]], settled=True)
+        return {"before": before, "done": done, "after": after}
 
     return act
+
+
+def _looked(store: Any, files: list[str], known: list[str], *, settled: bool) -> dict[str, Any]:
+    """The problems that a store has; ``settled`` once a command has run after the kill."""
+    from adresponse import journal, promotion, registry
+
+    problems = list(_champion(f"models:/{NAME}@champion"))
+    versions = store.call("search_model_versions", f"name='{NAME}'", max_results=1000)
+    for version in versions:
+        if str(version.version) not in known:
+            problems += _version(store, version)
+    events = journal.read(store, NAME)
+    if [e.sequence for e in events] != list(range(1, len(events) + 1)):
+        problems.append(f"history: {[e.sequence for e in events]}")
+    begun = [e for e in events if e.state == "started"]
+    if len(begun) > 1 or (begun and (settled or begun[0] is not events[-1])):
+        problems.append(f"left begun: {begun}")
+    if settled:
+        if journal.champion(events) != registry.aliases(store, NAME)["champion"]:
+            problems.append("history and alias name different champions")
+        problems += _taken(store, events, files)
+        running = store.call("search_runs", [store.call("get_experiment_by_name", NAME).experiment_id], "status = 'RUNNING'")
+        problems += [f"left running: {run.info.run_name}" for run in running]
+    doctor = {} if settled else Counter(f.code for f in promotion.lost(store))
+    orphans = len(versions) - len({e.target for e in events if e.target})
+    named = [str(v.version) for v in versions]
+    return {"problems": problems, "doctor": doctor, "orphans": orphans, "begun": len(begun), "versions": named}
 
 
 def _champion(uri: str) -> list[str]:
@@ -179,28 +193,26 @@ def _session_of(process: Path) -> int:
 # --- one kill after another
 
 
-def killed(folder: Path, files: list[str], at: tuple[str, float], verify: bool, tally: Tally) -> None:
-    """One refresh of the last file, killed, looked at, and run again."""
+def killed(folder: Path, files: list[str], known: list[str], at: tuple[str, float], verify: bool, tally: Tally) -> list[str]:
+    """One refresh of the last file, killed, looked at, and run again; gives the versions that were looked at."""
     step, seconds = at
     child = Child.start(refresh(files[-1], verify), folder)
     if not step or child.heard(step):
         time.sleep(seconds)
-    was = child.kill()
-    tally.kills[step if was else "had ended"] += 1
+    tally.kills[step if child.kill() else "had ended"] += 1
+    where = f"{step} + {seconds:.2f} s, {'verified' if verify else 'not verified'}, {folder.name}"
     if left := _left_by(child.pid):
-        tally.problems.append(f"{step} + {seconds:.2f} s: {left} processes were left")
-    found = forked(looked(files, settled=False), folder)
-    done = forked(refresh(files[-1], False), folder)
-    after = forked(looked(files, settled=True), folder)
-    tally.again[done["action"]] += 1
-    tally.found["a promotion that was begun"] += found["begun"]
-    tally.found["a version that was not promoted"] += found["orphans"] - tally.found.pop("orphans before", 0)
-    for code, times in found["doctor"].items():
+        tally.problems.append(f"{where}: {left} processes were left")
+    found = forked(examined(files, known), folder)
+    before, done, after = found["before"], found["done"]["action"], found["after"]
+    tally.again[done] += 1
+    tally.found["a promotion that was begun"] += before["begun"]
+    tally.found["a version that nobody had promoted or noted"] += before["orphans"]
+    for code, times in before["doctor"].items():
         tally.found[f"doctor says {code}"] += times
-    where = f"{step} + {seconds:.2f} s, {'verified' if verify else 'not verified'}, store {folder.name}"
-    tally.problems += [f"{where}: {p}" for p in found["problems"]]
-    tally.problems += [f"{where}, after {done['action']}: {p}" for p in after["problems"]]
-    tally.found["orphans before"] = after["orphans"]
+    tally.problems += [f"{where}: {p}" for p in before["problems"]]
+    tally.problems += [f"{where}, after {done}: {p}" for p in after["problems"]]
+    return list(after["versions"])
 
 
 def main() -> int:
@@ -220,15 +232,13 @@ def main() -> int:
         profiles = {verify: measured(_store(home, f"measured {verify}"), verify) for verify in (False, True)}
         for i in range(given.kills):
             if i % EACH == 0:
-                folder, files = _store(home, f"store {i // EACH}"), []
-                tally.found.pop("orphans before", None)
+                folder, files, known = _store(home, f"store {i // EACH}"), [], []
             file = f"{i}.csv"
             spend(100, 1000 + i, SLOPES[i % 2]).to_csv(folder / file, index=False)
             verify = i % 10 == 9
-            killed(folder, [*files, file], moment(profiles[verify], given.aimed or i % 2 == 1, rng), verify, tally)
             files = [*files, file]
-            if sys.stderr.isatty():
-                print(f"\r{i + 1} of {given.kills}, {len(tally.problems)} problems", end="", file=sys.stderr)
+            known = killed(folder, files, known, moment(profiles[verify], given.aimed or i % 2 == 1, rng), verify, tally)
+            print(f"\r{i + 1} of {given.kills}, {len(tally.problems)} problems", end="", file=sys.stderr, flush=True)
         temporary = [p.name for p in (home / "tmp").iterdir() if p.name.startswith("adresponse-")]
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -253,8 +263,7 @@ def _print(tally: Tally, steps: list[tuple[str, float]], temporary: int, seconds
         print(f"{step or 'before the first step':<36}{began.get(step, float('nan')):>9.2f}s{times:>8}")
     print(f"\n{sum(tally.kills.values())} kills in {seconds:.0f} s. Found before the next command:")
     for what, times in sorted(tally.found.items()):
-        if what != "orphans before":
-            print(f"  {what}: {times}")
+        print(f"  {what}: {times}")
     print(f"The same file again: {', '.join(f'{a} {n}' for a, n in tally.again.items())}.")
     print(f"Temporary folders left: {temporary}. Problems: {len(tally.problems)}.")
     for problem in tally.problems:

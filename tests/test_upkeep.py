@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from adresponse import deployment, registry, track, upkeep
+from adresponse import deployment, lifecycle, registry, track, upkeep
 from adresponse.cli import main
+from adresponse.errors import DifferenceError, StoreError
 from adresponse.growing import Kept
+from adresponse.mutex import process_tags
 from adresponse.record import ROWS_FILE
 from adresponse.store import Store
-from upkeep_example import NOW, arrived, dump, happened, place, spend, table
+from upkeep_example import NOW, QUICK, arrived, dump, happened, place, spend, table, weekly
 
 
 @pytest.fixture
@@ -179,3 +184,305 @@ def test_a_rejected_challenger_leaves_the_champion_and_its_rows_are_remembered(o
     assert (later.promoted, later.champion) == (True, "3")
     assert (later.rows or {})["added"] == 140
     assert happened()[2:] == [("promotion", "1", "3", "done"), ("refresh", "1", "3", "done")]
+
+
+def test_a_table_that_grows_by_rewriting_is_taken_in_once_per_row(opened: Store) -> None:
+    one, two = spend(40, 1), spend(40, 2)
+    upkeep.refresh(arrived(one, "1.csv"))
+    upkeep.refresh(arrived(pd.concat([one, two]), "2.csv"))
+    done = upkeep.retrain(arrived(pd.concat([table("spend"), one, two, spend(20, 3)]), "all.csv"), mode="dry-run")
+    assert (done.rows or {})["added"] == 100
+    assert as_rows(rows_of(opened, done.version).frame) == as_rows(pd.concat([table("spend"), one, two, spend(20, 3)]))
+
+
+def test_rows_without_sales_or_with_spend_below_zero_are_left_out_and_the_rest_is_kept(opened: Store) -> None:
+    frame = spend(60, 1)
+    frame.loc[3, "Sales"] = np.nan
+    frame.loc[5, "TV"] = -1.0
+    done = upkeep.refresh(arrived(frame))
+    assert (done.action, done.watched and done.watched.watch.sizes.bad) == ("kept", 1)
+    (event,) = [e for e in upkeep.history() if e.kind == "kept"]
+    rows = Kept.read(track.file_of(opened, event.rows_run, upkeep.NEW_ROWS), _contract(opened))
+    assert as_rows(rows.frame) == as_rows(frame.drop([3, 5]))
+    filled = frame.assign(Sales=frame["Sales"].fillna(9.87))
+    assert upkeep.refresh(arrived(filled, "filled.csv")).action == "kept"  # now with all sales, it is another file
+
+
+def _contract(opened: Store) -> Any:
+    with deployment.opened("models:/sales-response/1") as found:
+        return found.stored.formula.contract
+
+
+def test_a_verdict_that_follows_from_remembered_rows_is_acted_on_though_the_last_file_has_no_sales(
+    opened: Store, tmp_path: Path
+) -> None:
+    loose, strict = _config(tmp_path, watch={"retrain_on": ["bias"]}), _config(tmp_path, watch={"alpha": 0.2})
+    beyond = pd.DataFrame({"TV": np.linspace(300, 340, 30).round(3)})
+    known = beyond.assign(Sales=lambda f: (7 + 0.05 * f["TV"]).round(4))
+    assert upkeep.refresh(arrived(known, "1.csv"), config=loose).action == "kept"
+    done = upkeep.refresh(arrived(beyond + 0.5, "2.csv"), config=strict, mode="off")
+    assert (done.action, (done.rows or {})["added"]) == ("retrained", 30)
+    assert done.event is not None
+    assert done.event.rows_run == ""
+
+
+def _config(folder: Path, **settings: Any) -> Path:
+    path = folder / f"{len(list(folder.glob('*.yaml')))}.yaml"
+    path.write_text(json.dumps(settings))
+    return path
+
+
+def test_a_window_fits_on_the_last_rows_only(opened: Store) -> None:
+    done = upkeep.retrain(arrived(spend(80, 1)), window=80, mode="dry-run")
+    assert as_rows(rows_of(opened, done.version).frame) == as_rows(spend(80, 1))
+
+
+def test_a_study_that_begins_anew_forgets_what_was_taken_in_before(opened: Store) -> None:
+    one, two, three = spend(40, 1), spend(40, 2), spend(40, 3)
+    upkeep.refresh(arrived(one, "1.csv"))
+    whole = pd.concat([table("spend"), one])
+    lifecycle.run(whole, target="Sales", channels=("TV",), **QUICK)
+    assert happened()[-1] == ("promotion", "1", "2", "done")
+    assert upkeep.refresh(arrived(two, "2.csv")).action == "kept"
+    assert upkeep.refresh("1.csv").action == "kept"  # whether the new table holds it, nobody has said
+    assert upkeep.refresh("1.csv").action == "nothing"
+    done = upkeep.retrain(arrived(three, "3.csv"), mode="off")
+    assert as_rows(rows_of(opened, done.version).frame) == as_rows(pd.concat([whole, two, three]))
+    tags = opened.call("get_model_version", "sales-response", done.version).tags
+    assert tags["adresponse.rows_since"] == "2"
+
+
+# --- champion and challenger on the same unseen rows
+
+
+def test_both_are_scored_on_rows_that_neither_has_learnt_from(opened: Store) -> None:
+    done = upkeep.retrain(arrived(spend(100, 1, NOW)), mode="dry-run")
+    assert done.contest is not None
+    before, after = rows_of(opened, "1"), rows_of(opened, done.version)
+    unseen = after.frame[after.held_out]
+    learnt = {row for kept in (before, after) for row, held_out in sides(kept).items() if not held_out}
+    assert not learnt & set(map(tuple, unseen.to_numpy().tolist()))
+    assert done.contest.rows == len(unseen) == (done.rows or {})["held_out"]
+    for version, said in (("1", done.contest.champion_error), (done.version, done.contest.challenger_error)):
+        line = np.polynomial.Polynomial.fit(*fitted_rows(before if version == "1" else after), 1)  # least squares, anew
+        by_hand = np.abs(unseen["Sales"] - line(unseen["TV"])).mean()
+        assert said == pytest.approx(by_hand, rel=1e-9)  # two ways to solve least squares
+
+
+def fitted_rows(kept: Kept) -> tuple[Any, Any]:
+    fitted = kept.frame[~kept.held_out]
+    return fitted["TV"].to_numpy(), fitted["Sales"].to_numpy()
+
+
+def test_a_champion_fitted_on_all_rows_is_watched_by_its_cross_validation_and_challenged_on_new_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = at("all fitted", tmp_path, monkeypatch)
+    frame = spend(120, 1, NOW)
+    done = upkeep.refresh(arrived(frame))
+    assert (done.action, done.watched and done.watched.watch.errors and done.watched.watch.errors.rows_before) == (
+        "retrained",
+        150,
+    )
+    kept = rows_of(opened, done.version)
+    assert set(map(tuple, kept.frame[kept.held_out].to_numpy().tolist())) <= set(map(tuple, frame.to_numpy().tolist()))
+    run_id = opened.call("get_model_version", "sales-response", "1").run_id
+    predicted = json.loads(track.file_of(opened, run_id, "evaluation.json"))["predicted"]
+    first = rows_of(opened, "1")
+    assert [row["observed"] for row in predicted] == first.frame["Sales"].tolist()  # in the order of the rows kept
+
+
+def test_a_champion_without_a_formula_is_watched_and_challenged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at("no formula", tmp_path, monkeypatch)
+    frame = pd.DataFrame({"TV": np.linspace(2, 299, 60).round(3)})
+    frame["Sales"] = 20 + 10 * np.sin(frame["TV"] / 20)
+    done = upkeep.retrain(arrived(frame), mode="dry-run")
+    assert (done.action, done.watched and done.watched.verdict) == ("retrained", "keep")
+    assert "nan" not in str(done.contest).casefold()
+
+
+# --- dates, markets, several channels, odd names
+
+
+def test_periods_grow_and_are_revised_under_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "units-sold-response"
+    opened = at("weekly", tmp_path, monkeypatch)
+    more = weekly("2024-07-15", 16, 1)
+    revised = table("weekly").iloc[-2:].assign(**{"units sold": [50.0, 51.0]})
+    assert upkeep.refresh(arrived(more[:16], "first half.csv")).action == "kept"
+    found = upkeep.watch(arrived(pd.concat([revised, more]), "with old weeks.parquet"))
+    assert (found.verdict, found.watch.sizes.revised, found.watch.sizes.new) == ("keep", 2, 32)
+    done = upkeep.retrain("with old weeks.parquet", mode="off")
+    assert done.rows == {
+        "added": 32,
+        "repeated": 16,
+        "revised": 2,
+        "fitted": 152,
+        "held_out": 40,
+    }  # a fifth is 38.4; a week has two rows
+    before, after = rows_of(opened, "1", name), rows_of(opened, "2", name)
+    weeks = after.frame["week of"]
+    assert len(after.frame) == 192
+    assert not after.frame.duplicated(["week of", "région"]).any()
+    assert weeks[after.held_out].min() > before.frame["week of"][~before.held_out].max()
+    assert weeks[after.held_out].min() > weeks[~after.held_out].max()
+    assert after.frame.query("`week of` == '2024-07-08'")["units sold"].tolist() == [50.0, 51.0]
+    assert done.watched is not None
+    run = opened.call("get_run", done.watched.run_id)
+    assert any("Radio" in key for key in run.data.metrics)
+
+
+def test_euros_instead_of_thousands_are_named_by_their_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at("weekly", tmp_path, monkeypatch)
+    frame = weekly("2024-07-15", 16, 1)
+    frame["TV spend (k€)"] *= 1000
+    code, done = told("refresh", arrived(frame))
+    assert (code, done["action"]) == (20, "stopped")
+    assert "thousand euros" in done["sentence"]
+
+
+# --- rules and modes
+
+
+def test_mode_off_promotes_what_the_rules_refuse(opened: Store) -> None:
+    frame = spend(120, 1, -0.5).assign(Sales=lambda f: f["Sales"] + 20)  # spend that lowers sales
+    refused = upkeep.retrain(arrived(frame, "1.csv"), window=120)
+    assert (refused.promoted, refused.exit_code) == (False, 10)
+    assert any("does not bring less" in rule.rule and not rule.passed for rule in (refused.contest or fail()).rules)
+    done = upkeep.retrain(arrived(spend(60, 2), "2.csv"), mode="off")
+    assert (done.promoted, done.exit_code) == (True, 0)
+
+
+def fail() -> Any:
+    pytest.fail("no contest was held")
+
+
+def test_a_challenger_that_the_gate_rejects_is_not_promoted_and_the_sentence_says_why(opened: Store, tmp_path: Path) -> None:
+    done = upkeep.retrain(arrived(spend(100, 1)), config=_config(tmp_path, gate=["r2 >= 0.999"]))
+    assert (done.contest or fail()).promotes
+    assert (done.promoted, done.champion) == (False, "1")
+    assert "r2" in done.sentence
+    assert registry.versions(opened, "sales-response")[0].status == "REJECTED"
+
+
+REFUSED = {
+    "an unknown rule of the watch": (["watch", "new.csv", "--config", "watch.yaml"], "Watch rule 'alhpa' is unknown"),
+    "an unknown rule of the contest": (["retrain", "new.csv", "--config", "promotion.yaml"], "Contest rule 'margn' is unknown"),
+    "a version to be challenged": (["refresh", "new.csv", "--model", "models:/sales-response/1"], "models:/NAME@champion"),
+    "a model that is not there": (["watch", "new.csv", "--model", "models:/sale-response@champion"], "Did you mean"),
+    "no registered version": (["watch", "new.csv", "--model", "runs:/0123abc/model"], "no registered version"),
+    "a file that is not there": (["refresh", "old.csv"], "old.csv"),
+    "no version": (["promote", "first"], "'first' is no version"),
+    "a version that is not there": (["promote", "7"], "There is no version 7"),
+    "nothing to go back to": (["rollback"], "no version of 'sales-response' to go back to"),
+    "the champion deleted": (["delete", "1"], "move the alias first"),
+    "a history of nothing": (["history", "--model", "models:/other@champion"], "no model 'other'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_is_refused_in_one_sentence_and_changes_nothing(case: str, opened: Store) -> None:
+    arrived(spend(60, 1))
+    Path("watch.yaml").write_text("watch: {alhpa: 0.1}")
+    Path("promotion.yaml").write_text("promotion: {margn: 0.1}")
+    arguments, sentence = REFUSED[case]
+    before = [v.version for v in registry.versions(opened, "sales-response")], happened()
+    found = command(*arguments)
+    assert found.exit_code == 2, found.output
+    assert found.stderr.startswith("adresponse: ")
+    assert found.stderr.count("\n") == 1
+    assert sentence in found.stderr
+    assert ([v.version for v in registry.versions(opened, "sales-response")], happened()) == before
+
+
+def test_a_version_that_an_older_adresponse_made_is_refused_in_one_sentence(opened: Store) -> None:
+    opened.call("delete_model_version_tag", "sales-response", "1", "adresponse.rows")
+    with pytest.raises(StoreError, match="older adresponse, which kept no rows to compare with; run the study again"):
+        upkeep.watch(arrived(spend(60, 1)))
+
+
+def test_rows_that_were_altered_are_refused(opened: Store) -> None:
+    opened.call("set_model_version_tag", "sales-response", "1", "adresponse.rows", "0" * 64)
+    with pytest.raises(StoreError, match="not those that it was registered with"):
+        upkeep.watch(arrived(spend(60, 1)))
+
+
+def test_remembered_rows_that_are_gone_are_named(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    upkeep.refresh(arrived(spend(60, 1)))
+    monkeypatch.setattr(upkeep, "NEW_ROWS", "gone.parquet")
+    with pytest.raises(StoreError, match="rows that event 2 of 'sales-response' took in are gone"):
+        upkeep.watch(arrived(spend(60, 2), "2.csv"))
+
+
+# --- what a process that was ended leaves
+
+
+def test_a_promotion_whose_file_was_not_noted_is_noted_by_the_next_command(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(upkeep, "_note", lambda *_, **__: sys.exit(137))
+        with pytest.raises(SystemExit):
+            upkeep.retrain(arrived(spend(60, 1)), mode="off")
+    assert happened()[1:] == [("promotion", "1", "2", "done")]
+    assert upkeep.refresh("new.csv").action == "nothing"
+    upkeep.rollback()
+    assert happened()[1:] == [("promotion", "1", "2", "done"), ("refresh", "1", "2", "done"), ("rollback", "2", "1", "done")]
+    done = upkeep.retrain(arrived(spend(20, 2), "2.csv"), mode="off")  # its rows are remembered for version 1
+    assert (done.rows or {})["added"] == 80
+
+
+def test_runs_of_a_process_that_is_gone_are_marked(opened: Store) -> None:
+    experiment = opened.call("get_experiment_by_name", "sales-response").experiment_id
+    ended = subprocess.run(
+        [sys.executable, "-c", "from adresponse.mutex import process_tags; print(process_tags()['adresponse.process'])"],
+        check=True, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    tags = {"adresponse.kind": "study"}
+    gone = opened.call("create_run", experiment, tags={**tags, "adresponse.process": ended}).info.run_id
+    here = opened.call("create_run", experiment, tags={**tags, **process_tags()}).info.run_id
+    upkeep.refresh(arrived(spend(60, 1)))
+    assert [opened.call("get_run", run_id).info.status for run_id in (gone, here)] == ["KILLED", "RUNNING"]
+
+
+def test_a_refresh_that_fails_at_its_verification_leaves_the_champion_and_can_be_run_again(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(uri: str) -> None:
+        raise DifferenceError(f"{uri} answers otherwise.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment, "loading", lambda store: refuse)
+        with pytest.raises(DifferenceError):
+            upkeep.retrain(arrived(spend(60, 1)), mode="off")
+    assert registry.aliases(opened, "sales-response") == {"champion": "1"}
+    assert [v.version for v in registry.versions(opened, "sales-response")] == ["1"]
+    assert upkeep.retrain("new.csv", mode="off").champion != "1"
+
+
+# --- promote, roll back, delete, look back
+
+
+def test_champions_are_promoted_rolled_back_compared_and_deleted(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment, "verifying", lambda progress=None: deployment.loading(opened))  # a server for each is slow
+    for number in (1, 2):
+        upkeep.retrain(arrived(spend(60, number), f"{number}.csv"), mode="off")
+    assert told("rollback", "--why", "sales fell")[1]["target"] == "2"
+    assert told("rollback")[1]["target"] == "1"
+    assert command("rollback").exit_code == 2
+    assert told("promote", "3", "--why", "agreed")[1]["source"] == "1"
+    assert told("promote", "models:/sales-response/3")[1]["event"] is None
+    older = upkeep.watch(arrived(spend(60, 5), "5.csv"), model="models:/sales-response/2")
+    assert (older.version, older.verdict) == ("2", "keep")
+    code, both = told("compare", "1", "3")
+    assert (code, both["a"], both["b"], both["rows"]) == (0, "1", "3", both["contest"]["rows"])
+    assert both["coefficients"]["TV"] == pytest.approx([0.05, 0.05], rel=0.1)  # the slope that was simulated
+    assert command("delete", "1").exit_code == 2  # a rollback would go to it
+    assert told("delete", "2", "--why", "not needed")[1]["kind"] == "deletion"
+    code, events = told("history")
+    kinds = [e["kind"] for e in events]
+    assert kinds == ["promotion", *["promotion", "refresh"] * 2, "rollback", "rollback", "promotion", "deletion"]
+    assert [e["sequence"] for e in events] == list(range(1, 10))
+    assert events[5]["why"] == "sales fell"
+    assert "deletion" in command("history").stdout
+    assert "version 3 against version 1" in command("compare", "1", "3").stdout

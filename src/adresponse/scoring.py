@@ -13,6 +13,7 @@ import numpy as np
 
 from adresponse import record
 from adresponse.errors import DeploymentError, StoreError
+from adresponse.mutex import process_tags
 from adresponse.store import Store, quietly
 from adresponse.verification import Answered, EvaluationRows, Vector, Verification
 
@@ -81,7 +82,8 @@ def start(store: Store, experiment_id: str, name: str, tags: dict[str, str], par
     parent : str, optional
         The run that it is nested in.
     """
-    own = {"mlflow.user": record.user(), "mlflow.source.name": "adresponse", "adresponse.kind": "verification", **tags}
+    own = {"mlflow.user": record.user(), "mlflow.source.name": "adresponse", "adresponse.kind": "verification"}
+    own |= {**process_tags(), **tags}
     if parent:
         own["mlflow.parentRunId"] = parent
     made = store.call("create_run", experiment_id, tags=own, run_name=name)

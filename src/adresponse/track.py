@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from adresponse import __version__, record
 from adresponse.errors import StoreError
+from adresponse.mutex import process_tags
 from adresponse.saving import Saved, save
 from adresponse.store import LoggedModel, Store, error_code
 from adresponse.study import Study
@@ -178,7 +179,7 @@ def _taken(store: Store, run_id: str) -> Run:
 
 
 def _own_tags() -> dict[str, str]:
-    return {"adresponse.version": __version__, "adresponse.kind": "study"}
+    return {"adresponse.version": __version__, "adresponse.kind": "study", **process_tags()}
 
 
 @contextlib.contextmanager
@@ -269,6 +270,7 @@ def log_child(
         "mlflow.user": record.user(),
         "mlflow.source.name": "adresponse",
         "adresponse.version": __version__,
+        **process_tags(),
         **tags,
     }
     run_id = str(store.call("create_run", experiment_id, tags=own, run_name=name).info.run_id)
@@ -357,6 +359,7 @@ def _log_candidate(run: Run, row: LeaderboardRow) -> None:
         "mlflow.source.name": "adresponse",
         "adresponse.version": __version__,
         "adresponse.kind": "candidate",
+        **process_tags(),
         "adresponse.chosen": str(row.chosen).lower(),
     }
     now = _now()

@@ -630,6 +630,7 @@ def _turn(asked: _Asked, command: str, progress: Progress) -> Iterator[tuple[Lea
     _refuse_other_than_champion(located)
     with mutex.held(store, located.name, waiting=progress, patience=asked.patience, command=command) as lease:
         promotion.settle(lease)
+        _end_left(lease)
         _complete(lease)
         with _standing(store, f"models:/{located.name}@{registry.CHAMPION}") as standing:
             settings = _asked(standing.settings, asked.config, {"out": asked.out})
@@ -637,6 +638,18 @@ def _turn(asked: _Asked, command: str, progress: Progress) -> Iterator[tuple[Lea
                 settings = settings.model_copy(update={"promotion": {**settings.promotion, "mode": asked.mode}})
             lifecycle.writable(settings.out)
             yield lease, standing, settings
+
+
+def _end_left(lease: Lease) -> None:
+    """Mark the runs as killed whose process is gone; what they hold is whole or not there."""
+    from adresponse import mutex
+
+    experiment = lease.store.call("get_experiment_by_name", lease.name)
+    asked = "attributes.status = 'RUNNING'"
+    for run in lease.store.call("search_runs", [experiment.experiment_id], asked, max_results=1000) if experiment else ():
+        tags = run.data.tags
+        if tags.get("adresponse.kind") != "event" and mutex.ended(tags.get("adresponse.process", "")):
+            lease.store.call("set_terminated", run.info.run_id, "KILLED")
 
 
 def _complete(lease: Lease) -> None:
@@ -736,9 +749,12 @@ def _retrained(
             CHALLENGED_TAG: standing.version,
             lifecycle.SINCE_TAG: standing.tags.get(lifecycle.SINCE_TAG, "0"),
         },
-        why=why,
-        digests={"file": arrival.digest},
-        verify=deployment.verifying() if settings.verify else deployment.loading(standing.store),
+        terms=lifecycle.Terms(
+            why=why,
+            digests={"file": arrival.digest},
+            expected=standing.version,
+            verify=deployment.verifying() if settings.verify else deployment.loading(standing.store),
+        ),
     )
     event = _note(
         lease, "refresh", standing, arrival, why, made.run_id if arrival.table is not None else "", made.version.version
@@ -973,6 +989,7 @@ def _locked(name: str, patience: float, progress: Progress, command: str) -> Ite
         raise StoreError(f"The store {store.shown} has no model {name!r}; see `adresponse doctor`.")
     with mutex.held(store, name, waiting=progress, patience=patience, command=command) as lease:
         yield lease
+        _end_left(lease)
         _complete(lease)
 
 
