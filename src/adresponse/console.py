@@ -71,6 +71,9 @@ def print_doctor(found: dict[str, Any]) -> None:
     for package, version in found["packages"].items():
         console.print(f"  {package:<14}{version}")
     console.print(f"Store {_safe(found['store']['uri'])}\n  {_safe(found['store']['state'])}")
+    if found["registry"]:
+        _print_findings(console, found["registry"])
+        console.print()
     console.print("Optional parts")
     for part, there in found["optional"].items():
         console.print(f"  {part:<32}{'there' if there else 'not there'}")

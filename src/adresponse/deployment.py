@@ -537,13 +537,16 @@ def _sagemaker(
         return sagemaker.status(settings, name)
     if action == "delete":
         sagemaker.delete(settings, name)
+        _forgotten(_at_sagemaker(settings.region_name, name))
         return None
     with opened(model) as found:
         about: dict[str, Any] = {"model": found.name, "version": found.version, "digest": found.stored.digest}
         if dry_run:
             return sagemaker.intent(settings, name, **about, action=_changing(action))
         act = sagemaker.create if action == "create" else sagemaker.update
-        return act(settings, name, found.stored.folder, **about)
+        done = act(settings, name, found.stored.folder, **about)
+        _noted(found, _at_sagemaker(settings.region_name, name))
+        return done
 
 
 def _changing(action: str) -> Literal["create", "update"]:
@@ -560,6 +563,7 @@ def _azureml(
         return azureml.status(client or azureml.connect(settings), name)
     if action == "delete":
         azureml.delete(client or azureml.connect(settings), name)
+        _forgotten(f"azureml {name}")
         return None
     with opened(model) as found:
         if dry_run:
@@ -567,7 +571,32 @@ def _azureml(
                 settings, name, found.stored, model=found.name, version=found.version, action=_changing(action)
             )
         act = azureml.create if action == "create" else azureml.update
-        return act(client or azureml.connect(settings), settings, name, found.stored, model=found.name, version=found.version)
+        about: dict[str, Any] = {"model": found.name, "version": found.version}
+        done = act(client or azureml.connect(settings), settings, name, found.stored, **about)
+        _noted(found, f"azureml {name}")
+        return done
+
+
+def _noted(found: Model, where: str) -> None:
+    """Write on a registered version that a deployment answers with it, so that nobody deletes it meanwhile."""
+    from adresponse import registry
+
+    if found.store is not None and found.located is not None and found.located.version:
+        registry.deployed(found.store, found.located, where)
+
+
+def _forgotten(where: str) -> None:
+    """Take the note of a deployment that is gone off every version; without a store there is none."""
+    from adresponse import registry
+
+    with contextlib.suppress(StoreError):
+        store = open_store()
+        for known in registry.models(store):
+            registry.withdrawn(store, known.name, where)
+
+
+def _at_sagemaker(region: str, name: str) -> str:
+    return f"sagemaker:/{region} {name}"
 
 
 # --- verify

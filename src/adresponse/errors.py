@@ -11,6 +11,9 @@ the command line and any server translate once::
     ├── ModelError                a model cannot be built, fitted, stored or loaded
     │   └── TamperedModelError    a stored model is not what was sealed, or may not be loaded
     ├── StoreError                the MLflow store cannot be reached, opened or written
+    │   ├── BusyError             others hold the lock of a model longer than one would wait   (in mutex.py)
+    │   ├── LeaseLostError        the lock went to somebody else meanwhile                     (in mutex.py)
+    │   └── MovedError            champion is another version than was expected                (in promotion.py)
     └── DeploymentError           a deployment cannot be made, reached or asked
         └── DifferenceError       a deployment answers otherwise than was evaluated; exit code 1
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from adresponse.tune import Candidate, Leaderboard
     from adresponse.verification import Verification
 
-__all__ = ["Published", "Run", "check", "compare", "doctor", "drawn", "explore", "fit", "publish", "read_table", "run"]
+__all__ = ["Published", "Run", "Terms", "check", "compare", "doctor", "drawn", "explore", "fit", "publish", "read_table", "run"]
 __all__ += ["study_of", "ui", "writable", "write"]
 
 Progress = Callable[[str], None]
@@ -420,6 +420,28 @@ class Published:
     verification: Verification | None
 
 
+@dataclass(frozen=True)
+class Terms:
+    """On which terms a new version becomes champion.
+
+    Parameters
+    ----------
+    why : str
+        The reason, for the history; that of the gate where it is empty.
+    digests : dict of str to str
+        What else the decision rests on, for the history.
+    expected : str
+        The version that has to be champion still; empty for any.
+    verify : callable, optional
+        Tries the version before and after; without it, its files are held against the manifest.
+    """
+
+    why: str = ""
+    digests: dict[str, str] = field(default_factory=dict)
+    expected: str = ""
+    verify: Callable[[str], None] | None = None
+
+
 def drawn(study: Study) -> dict[str, bytes]:
     """The study's figures, by name."""
     from adresponse import report
@@ -439,9 +461,7 @@ def publish(
     contest: Contest | None = None,
     files: Mapping[str, bytes] | None = None,
     tags: Mapping[str, str] | None = None,
-    why: str = "",
-    digests: Mapping[str, str] | None = None,
-    verify: Callable[[str], None] | None = None,
+    terms: Terms | None = None,
 ) -> Published:
     """Track, write and register a finished study, in this order, and promote it: a version exists only if all else does.
 
@@ -463,12 +483,8 @@ def publish(
         Further files of the run.
     tags : mapping, optional
         Further tags of run and version.
-    why : str, optional
-        The reason for the promotion, for the history.
-    digests : mapping, optional
-        What else the promotion rests on, for the history.
-    verify : callable, optional
-        Tries the version before and after the promotion; without it, its files are held against the manifest.
+    terms : Terms, optional
+        On which terms it becomes champion.
     """
     from adresponse import report, track
 
@@ -489,7 +505,7 @@ def publish(
             promotes = study.gate.status == "VALIDATED" and (contest is None or contest.promotes)
             version = _registered(lease, study, model, tracked.run_id, verification, tags or {})
             if promotes:
-                _promoted(lease, study, version, model, tracked.run_id, why, digests or {}, verify)
+                _promoted(lease, study, version, model, tracked.run_id, terms or Terms())
     return Published(study, tracked.run_id, tracked.experiment_id, version, promotes, written, verification)
 
 
@@ -511,16 +527,7 @@ def _registered(
     return registry.register(lease.store, study, model, run_id, verification, tags={**known, **tags})
 
 
-def _promoted(
-    lease: Lease,
-    study: Study,
-    version: Version,
-    model: LoggedModel,
-    run_id: str,
-    why: str,
-    digests: Mapping[str, str],
-    verify: Callable[[str], None] | None,
-) -> None:
+def _promoted(lease: Lease, study: Study, version: Version, model: LoggedModel, run_id: str, terms: Terms) -> None:
     """Make the version champion; where that fails, it is taken back."""
     from adresponse import deployment, promotion, registry
 
@@ -528,9 +535,10 @@ def _promoted(
         promotion.promote(
             lease,
             version.version,
-            verify=verify or deployment.loading(lease.store),
-            why=why or study.gate.sentence,
-            digests={"data": study.table.digest, **digests},
+            verify=terms.verify or deployment.loading(lease.store),
+            why=terms.why or study.gate.sentence,
+            expected=terms.expected or promotion.ANY,
+            digests={"data": study.table.digest, **terms.digests},
         )
     except BaseException:
         registry.take_back(lease.store, version, model, run_id)
@@ -651,10 +659,12 @@ def doctor() -> dict[str, Any]:
     packages = (
         "mlflow", "scikit-learn", "skops", "numpy", "pandas", "scipy", "matplotlib", "pyarrow", "duckdb", "msgspec", "uvicorn",
     )  # fmt: skip
+    looked = store.look(uri)
     return {
         "python": platform.python_version(),
         "packages": {"adresponse": __version__, **{p: of(p) for p in packages}},
-        "store": store.look(uri),
+        "store": looked,
+        "registry": _lost(uri) if looked["state"] == "there" else (),
         "optional": {
             "polars frames": find_spec("polars") is not None,
             "MLflow Projects with uv": shutil.which("uv") is not None,
@@ -664,3 +674,14 @@ def doctor() -> dict[str, Any]:
             "Azure ML (azure-ai-ml)": of("azure-ai-ml") != "missing",
         },
     }
+
+
+def _lost(uri: str) -> tuple[Finding, ...]:
+    """What is not as it should be in the registry; that it cannot be opened is one of these."""
+    from adresponse import promotion, store
+    from adresponse.errors import StoreError
+
+    try:
+        return promotion.lost(store.prepare(uri).open())
+    except StoreError as error:
+        return (Finding("R000", "stop", str(error), "Mend the store first."),)

@@ -51,6 +51,7 @@ CALM = {  # MLflow's own defaults wait for minutes, draw bars and phone home
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would stand amid the JSON that a command prints
 }
 BRISK = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
