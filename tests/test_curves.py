@@ -16,6 +16,7 @@ from adresponse.curves import (
     Shape,
     carry_over,
     carry_over_weights,
+    each_row,
     saturate,
     saturation_slope,
 )
@@ -89,6 +90,14 @@ def test_parameters_broadcast_over_draws() -> None:
     halves = np.array([[2.0], [4.0]])
     found = saturate("log", np.array([0.0, 2.0, 4.0]), halves, 1.0)
     np.testing.assert_allclose(found, np.log1p(np.array([[0, 1, 2], [0, 0.5, 1]])))
+
+
+def test_rows_may_have_curves_of_their_own() -> None:
+    x, half, slope = np.array([[1.0, 2.0], [1.0, 2.0], [0.0, 3.0]]), np.full((3, 1), 2.0), np.full((3, 1), 0.5)
+    shapes: tuple[Shape, ...] = ("log", "hill", "log")
+    for curve in (saturate, saturation_slope):
+        found = each_row(curve, shapes, x, half, slope)
+        np.testing.assert_array_equal(found, [curve(s, row, 2.0, 0.5) for s, row in zip(shapes, x, strict=True)])
 
 
 WEIGHTS: list[tuple[CarryOverKind, float, float, list[float]]] = [

@@ -155,6 +155,13 @@ def test_rows_that_cannot_be_carried_are_refused(rows: pd.DataFrame, sentence: s
         halves().fit(np.ones((3, 2)))
 
 
+def test_the_period_before_is_that_of_the_same_market() -> None:
+    two = pd.concat([weekly([1.0, 2.0, 3.0], city="Bonn"), weekly([1.0, 2.0, 3.0], city="Ulm").drop(1)]).iloc[[4, 2, 0, 1, 3]]
+    fitted = halves(market="city").fit(two)
+    # rows: Ulm 3, Bonn 3, Bonn 1, Bonn 2, Ulm 1; the second week of Ulm is missing
+    assert fitted.previous(two).tolist() == [-1, 3, -1, 2, -1]
+
+
 # --- beside the channels ----------------------------------------------------------------------------------------------
 
 
@@ -239,6 +246,45 @@ def test_with_a_straight_line_draws_are_the_normal_theory() -> None:
     joined = np.hstack([drawn.shares, drawn.base])
     np.testing.assert_allclose(joined.std(axis=0), oracle.bse * np.sqrt(45 / 43), rtol=0.07)
     np.testing.assert_allclose(joined.mean(axis=0), oracle.params, atol=float(4 * oracle.bse.max() / np.sqrt(2000)))
+
+
+def test_memory_of_noise_is_found_and_widens_what_lasts_as_well() -> None:
+    # least squares on one lasting column with lasting noise, against statsmodels' covariance of Newey and West
+    rng = np.random.default_rng(8)
+    n = 4000
+    column, noise = np.empty(n), np.empty(n)
+    column[0], noise[0] = 0, 0
+    for i in range(1, n):
+        column[i] = 0.7 * column[i - 1] + rng.normal()
+        noise[i] = 0.5 * noise[i - 1] + rng.normal()
+    lags = np.exp(0.3 * column)[None, :, None]
+    sales = 1 + 0.2 * lags[0, :, 0] + 0.1 * noise
+    made = projection.Problem(lags, sales, np.ones((n, 1)), "linear", "none", (0,), np.arange(n) - 1)
+    found = projection.search(made)
+    assert found.memory == pytest.approx(0.5, abs=0.03)  # two standard errors, sqrt((1 - 0.25) / 4000)
+    assert found.noise == pytest.approx(0.1 / np.sqrt(1 - 0.5**2), rel=0.05)
+    z = projection.responses(made, found.theta)[0]
+    oracle = sm.OLS(sales, sm.add_constant(z)).fit(cov_type="HAC", cov_kwds={"maxlags": 40})
+    spread = projection.draw(made, found, 2000).shares.std()
+    assert spread == pytest.approx(oracle.bse[1], rel=0.15)  # an estimate of an estimate: HAC errs by some 10 % here
+
+
+def test_what_a_fit_takes_out_of_the_residuals_is_given_back() -> None:
+    # 30 waves and a column in 80 rows of noise without memory: residuals alone would show a correlation of about -0.3
+    rng, t = np.random.default_rng(9), np.arange(80)
+    waves = [f(2 * np.pi * k * t / 80) for k in range(1, 16) for f in (np.sin, np.cos)]
+    base = np.column_stack([np.ones(80), *waves])
+    memories, raw = [], []
+    for _ in range(60):
+        lags = rng.gamma(1.0, size=(1, 80, 1))
+        made = projection.Problem(lags, 1 + 0.1 * rng.normal(size=80), base, "linear", "none", (0,), t - 1)
+        found = projection.search(made)
+        left = made.left - made.rest(projection.responses(made, found.theta)[0]) @ found.shares
+        raw.append(left[1:] @ left[:-1] / (left @ left))
+        memories.append(found.memory)
+    assert np.mean(raw) < -0.2
+    # cut at zero, the mean of a normal value around zero with spread 0.14 (1 / sqrt(50)) is 0.4 of that
+    assert np.mean(memories) == pytest.approx(0.056, abs=0.04)
 
 
 # --- the fit ----------------------------------------------------------------------------------------------------------
@@ -392,6 +438,25 @@ def test_one_channel_and_auto_shape() -> None:
     assert fit.spec.shape == "log"
     assert [s.shape for s in fit.scores if s.chosen] == ["log"]
     assert fit.answers[0].low < 4 * np.log1p(tv / 20).sum() < fit.answers[0].high
+
+
+def test_across_draws_from_every_curve_that_the_folds_cannot_tell_apart() -> None:
+    rng = np.random.default_rng(3)
+    tv = rng.uniform(0, 300, size=60)
+    y = 5 + 4 * np.log1p(tv / 100) + rng.normal(size=60)
+    spec = MixSpec(("tv",), shape="auto", across=True, draws=101)
+    fit = fit_mix(pd.DataFrame({"tv": tv}), y, spec)
+    plausible = {s.shape for s in fit.scores if s.plausible}
+    assert len(plausible) > 1
+    assert set(fit.draws.shapes) == plausible
+    assert len(fit.draws.shapes) == 101
+    counts = [fit.draws.shapes.count(s) for s in plausible]
+    assert max(counts) - min(counts) < len(plausible)
+    spend = np.array([0.0, 50.0, 200.0])
+    for draw in (0, 50, 100):
+        one = fit.draws.response(draw, 0, "tv")
+        np.testing.assert_allclose(fit.draws.steady(0, spend)[draw], one.steady(spend), rtol=1e-12)
+        np.testing.assert_allclose(fit.draws.marginal(0, spend[1:])[draw], one.marginal(spend[1:]), rtol=1e-12)
 
 
 def test_markets_have_levels_of_their_own() -> None:
