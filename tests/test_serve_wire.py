@@ -254,6 +254,6 @@ def test_csv_is_read_quickly_as_with_care() -> None:
 
     for height in (1, FEW, FEW + 1, MANY):
         body = ("Radio,TV\n" + "\n".join(f"{0.1 * i!r},{1e5 / (i + 1)!r}" for i in range(height))).encode()
-        with_care = outcome(READER._careful, _csv_columns(body), None)
+        with_care = outcome(READER._careful, _csv_columns(body, CONTRACT.reads), None)
         assert with_care[0] == "read"
         assert outcome(READER.read, CSV, body) == with_care

@@ -27,6 +27,7 @@ CODES = {
     504: "DEADLINE_EXCEEDED",
 }
 """MLflow's ``error_code`` for each status; where it has none for a status, that of the nearest."""
+PLAIN = {"prediction", "lower", "upper"}  # names without a mark of JSON; those of contributions hold a column's
 LOW, HIGH = 1e-4, 1e16  # between these msgspec writes a float as Python does, without an exponent
 _encode = msgspec.json.Encoder().encode
 
@@ -75,15 +76,15 @@ def some_predictions_body(rows: Sequence[Sequence[float]]) -> bytes:
 def predictions_body(answers: Mapping[str, Vector]) -> bytes:
     """The inside of the list of predictions, without its brackets, for many rows (see ``Formula.answer``)."""
     values = {name: v.tolist() for name, v in answers.items()}
-    rows = (
-        values["prediction"]
-        if len(values) == 1
-        else [
-            {"prediction": p, "lower": low, "upper": high}
-            for p, low, high in zip(values["prediction"], values["lower"], values["upper"], strict=True)
-        ]
-    )
-    if not all(_plain(v) for v in answers.values()):
+    plain = set(values) <= PLAIN
+    if len(values) == 1:
+        rows = values["prediction"]
+    elif plain:
+        ends = zip(values["prediction"], values["lower"], values["upper"], strict=True)
+        rows = [{"prediction": p, "lower": low, "upper": high} for p, low, high in ends]
+    else:
+        rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    if not plain or not all(_plain(v) for v in answers.values()):
         return json.dumps(rows)[1:-1].encode()
     text = _encode(rows)[1:-1].replace(b",", b", ")
     return text if len(values) == 1 else text.replace(b":", b": ")

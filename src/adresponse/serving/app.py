@@ -38,7 +38,10 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 POSTED = ("/invocations", "/plan")
 PROBES = ("/ping", "/health", "/ready", "/version")
-PAGES = ("/", "/docs", "/docs/page.css", "/docs/page.js")  # the same for every model, so they need no token
+PAGES = (  # the same for every model, so they need no token
+    *("/", "/planner/planner.css", "/planner/planner.js", "/planner/chart.js", "/planner/state.js"),
+    *("/docs", "/docs/page.css", "/docs/page.js"),
+)
 TICK = 0.2  # seconds between writing the log, and looks for requests that take too long
 HEARD = 32  # times the largest body that too large a one is listened to before the connection is closed
 SLICE = 50_000  # rows answered at once; others get their turn between slices
@@ -373,7 +376,7 @@ class App:
         warning = self._beyond(x, formula, asked) if asked.outside else ()
         if not formula.closed:
             text = await self._asked_pipeline(x, served, asked)
-        elif asked.rows <= SLICE:
+        elif asked.rows <= SLICE or formula.together:
             text = _answered(formula, asked)
         else:
             text = await _in_slices(formula, asked)
@@ -400,7 +403,7 @@ class App:
             predicted = await served.ask(columns, seconds)
         except TimeoutError:
             raise self._too_late(x) from None
-        answers = served.stored.formula.answer(columns, asked.level, predicted)
+        answers = served.stored.formula.answer(columns, asked.level, predicted, asked.contributions)
         return b'{"predictions": [' + predictions_body(answers) + b"]}"
 
     def _beyond(self, x: Exchange, formula: Formula, asked: Asked) -> Headers:
@@ -536,14 +539,15 @@ def _paths() -> frozenset[str]:
 
 
 def _answered(formula: Formula, asked: Asked) -> bytes:
-    """The body that answers at most ``SLICE`` rows by the formula."""
-    if asked.few:
+    """The body that answers rows at once, by the formula."""
+    if asked.few and formula.straight and not asked.contributions:
         return _few(formula, asked)
-    return b'{"predictions": [%b]}' % predictions_body(formula.answer(asked.columns, asked.level))
+    answers = formula.answer(asked.vectors(), asked.level, contributions=asked.contributions)
+    return b'{"predictions": [%b]}' % predictions_body(answers)
 
 
 def _few(formula: Formula, asked: Asked) -> bytes:
-    """Answers to a few rows, in Python's floats: the same operations in the same order as for many."""
+    """Answers to a few rows by a straight line, in Python's floats: the same operations in the same order as for many."""
     predicted = [formula.predict(row) for row in asked.few]
     answers: list[tuple[float, ...]]
     if asked.level is None:
@@ -566,7 +570,7 @@ async def _in_slices(formula: Formula, asked: Asked) -> bytes:
     parts = []
     for start in range(0, asked.rows, SLICE):
         columns = [c[start : start + SLICE] for c in asked.columns]
-        parts.append(predictions_body(formula.answer(columns, asked.level)))
+        parts.append(predictions_body(formula.answer(columns, asked.level, contributions=asked.contributions)))
         await asyncio.sleep(0)
     return b'{"predictions": [' + b", ".join(parts) + b"]}"
 

@@ -35,7 +35,12 @@ class Answer:
 
 
 def ask(
-    url: str, columns: Mapping[str, Sequence[float]], level: float | None = None, token: str = "", timeout: float = 30.0
+    url: str,
+    columns: Mapping[str, Sequence[Any]],
+    level: float | None = None,
+    token: str = "",
+    timeout: float = 30.0,
+    together: bool = False,
 ) -> Answer:
     """Ask a deployment, 1,000 rows a request over one connection.
 
@@ -43,14 +48,16 @@ def ask(
     ----------
     url : str
         Of the server, ``http`` or ``https``; ``/invocations`` is added.
-    columns : mapping of str to sequence of float
-        Values by column name, all of one length, in the table's units.
+    columns : mapping of str to sequence of float or str
+        Values by column name, all of one length, in the table's units; a date as ISO 8601 writes it.
     level : float between 0 and 1, optional
         Share of new rows that the interval should hold.
     token : str, optional
         What the server asks for.
     timeout : float
         Seconds that each request may take.
+    together : bool
+        Whether all rows go into one request, since the spend of one works in later ones.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def ask(
     found: list[Any] = []
     versions: set[str] = set()
     with closing(connection):
-        for body in _bodies(columns, level):
+        for body in _bodies(columns, level, together):
             values, version = _exchange(connection, path, body, headers, url)
             found += values
             versions.add(version)
@@ -90,10 +97,11 @@ def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, s
     return http.client.HTTPConnection(host, port, timeout=timeout), path
 
 
-def _bodies(columns: Mapping[str, Sequence[float]], level: float | None) -> Iterator[bytes]:
+def _bodies(columns: Mapping[str, Sequence[Any]], level: float | None, together: bool) -> Iterator[bytes]:
     height = len(next(iter(columns.values()), ()))
-    for start in range(0, height, BATCH_ROWS):
-        rows = list(zip(*(values[start : start + BATCH_ROWS] for values in columns.values()), strict=True))
+    step = max(height, 1) if together else BATCH_ROWS
+    for start in range(0, height, step):
+        rows = list(zip(*(values[start : start + step] for values in columns.values()), strict=True))
         request: dict[str, Any] = {"dataframe_split": {"columns": list(columns), "data": rows}}
         if level is not None:
             request["params"] = {"interval": level}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from adresponse.formula import Formula
 from adresponse.serving.answers import CODES
 from adresponse.serving.holder import Served
 from adresponse.serving.options import Options
 from adresponse.serving.plans import MOST, MOST_POINTS
 from adresponse.serving.requests import CSV, JSON, PARQUET
 
-__all__ = ["document"]
+__all__ = ["document", "next_date"]
 
 WHY = {
     400: "A column, a row or a value breaks the contract; the message names it.",
@@ -56,6 +57,15 @@ def document(served: Served, options: Options, package: str) -> dict[str, Any]:
         },
         "components": {"schemas": _schemas(served), **_token(options), "headers": _headers()},
     }
+
+
+def next_date(formula: Formula) -> str:
+    """The date of the period after the last one fitted, as ISO 8601; empty where no date is read."""
+    curves = formula.curves
+    if curves is None or curves.baseline.calendar is None:
+        return ""
+    last = curves.baseline.span if curves.history is None else curves.history.last
+    return curves.baseline.calendar.date(last + 1).removesuffix("T00:00:00")
 
 
 def _token(options: Options) -> dict[str, Any]:
@@ -106,7 +116,8 @@ def _invocations(served: Served, options: Options) -> dict[str, Any]:
         },
         "responses": {
             "200": {
-                "description": "The predictions; with params.interval, each with its lower and upper end.",
+                "description": "The predictions; with params.interval, each with its lower and upper end; with "
+                "params.contributions, with the sales at no spend and what each channel adds.",
                 "headers": _said("X-Adresponse-Warning"),
                 "content": {JSON: {"schema": {"$ref": "#/components/schemas/Answer"}}},
             },
@@ -192,25 +203,25 @@ def _plan(served: Served) -> dict[str, Any]:
 def _schemas(served: Served) -> dict[str, Any]:
     formula = served.stored.formula
     contract = formula.contract
-    numbers = {name: _column(served, name) for name in contract.features}
-    unread: dict[str, Any] = {c.name: {"description": "Not read."} for c in contract.columns if c.name not in contract.features}
-    features = list(contract.features)
-    record = {"type": "object", "properties": {**numbers, **unread}, "required": features, "additionalProperties": False}
-    lists: dict[str, Any] = {n: {"type": "array", "items": s, "minItems": 1} for n, s in numbers.items()}
-    columns = {"type": "object", "properties": lists, "required": features, "additionalProperties": False}
+    values = {name: _column(served, name) for name in formula.inputs}
+    unread: dict[str, Any] = {c.name: {"description": "Not read."} for c in contract.columns if c.name not in formula.inputs}
+    names = list(formula.inputs)
+    record = {"type": "object", "properties": {**values, **unread}, "required": names, "additionalProperties": False}
+    lists: dict[str, Any] = {n: {"type": "array", "items": s, "minItems": 1} for n, s in values.items()}
+    columns = {"type": "object", "properties": lists, "required": names, "additionalProperties": False}
     records = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}, "minItems": 1}
     shapes: list[dict[str, Any]] = [records, {"$ref": "#/components/schemas/Row"}, {"$ref": "#/components/schemas/Columns"}]
-    if len(features) == 1:
-        shapes.append({"type": "array", "items": numbers[features[0]], "minItems": 1})
-    width = {"minItems": len(features), "maxItems": len(features)}
+    if len(names) == 1:
+        shapes.append({"type": "array", "items": values[names[0]], "minItems": 1})
+    width = {"minItems": len(names), "maxItems": len(names)}
     split = {
         "type": "object",
         "properties": {
-            "columns": {"type": "array", "prefixItems": [{"const": n} for n in features], **width},
+            "columns": {"type": "array", "prefixItems": [{"const": n} for n in names], **width},
             "data": {
                 "type": "array",
                 "minItems": 1,
-                "items": {"type": "array", "prefixItems": list(numbers.values()), **width},
+                "items": {"type": "array", "prefixItems": list(values.values()), **width},
             },
             "index": {"type": "array", "description": "As long as data; not read."},
         },
@@ -220,7 +231,8 @@ def _schemas(served: Served) -> dict[str, Any]:
     params = {
         "type": ["object", "null"],
         "properties": {
-            "interval": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": formula.spread.highest_level}
+            "interval": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": formula.spread.highest_level},
+            "contributions": {"type": ["boolean", "null"], "description": "Whether to say what each channel adds."},
         },
         "additionalProperties": False,
     }
@@ -242,7 +254,7 @@ def _schemas(served: Served) -> dict[str, Any]:
         ]
     }
     number = {"type": "number"}
-    ends = {"type": "object", "properties": dict.fromkeys(("prediction", "lower", "upper"), number)}
+    ends = {"type": "object", "properties": dict.fromkeys(formula.answer_names(0.9, formula.closed), number)}
     answer = {
         "type": "object",
         "properties": {"predictions": {"type": "array", "items": {"anyOf": [number, ends]}}},
@@ -270,6 +282,11 @@ def _schemas(served: Served) -> dict[str, Any]:
 def _column(served: Served, name: str) -> dict[str, Any]:
     formula = served.stored.formula
     column = formula.contract[name]
+    kind = formula.reads.kind(name)
+    if kind == "date":
+        return {"type": "string", "description": f"{column.title}: a date such as {next_date(formula)}."}
+    if kind == "market":
+        return {"type": "string", "enum": list(formula.reads.markets), "description": f"{column.title}."}
     low, high = formula.ranges[name]
     unit = f" in {column.unit}" if column.unit else ""
     least = {"minimum": 0} if column.role == "channel" else {}

@@ -42,7 +42,7 @@ function show() {
   document.title = `${info.name}, version ${info.version}`;
   at("title").textContent = info.name;
   at("lead").textContent = `Version ${info.version}, ${info.title || "model"}: predicts ${named(info.target)}.`;
-  at("fields").replaceChildren(...info.columns.map(field));
+  at("fields").replaceChildren(...info.columns.map(field), ...placed());
   const levels = [0.5, 0.8, 0.9, 0.95, 0.99].filter((l) => l <= info.interval.highest_level);
   at("interval").replaceChildren(new Option("none", ""), ...levels.map((l) => new Option(`${+(l * 100).toFixed(1)} %`, l)));
   at("formula").textContent = info.formula;
@@ -75,6 +75,32 @@ function field(column, i) {
   return box;
 }
 
+function placed() {
+  const made = [];
+  if (info.date) {
+    const input = element("input");
+    Object.assign(input, { type: "date", required: true, value: info.date.next.slice(0, 10) });
+    made.push(labelled(info.date, input, "date", "The first period after those fitted, unless you change it."));
+  }
+  if (info.market) {
+    const choice = element("select");
+    choice.append(...info.market.markets.map((m) => new Option(m, m)));
+    made.push(labelled(info.market, choice, "market", info.market.meaning));
+  }
+  return made;
+}
+
+function labelled(column, input, id, text) {
+  const box = element("div", undefined, "field");
+  const label = element("label", column.name);
+  label.htmlFor = input.id = `column-${id}`;
+  const hint = element("p", text, "hint");
+  hint.id = `hint-${id}`;
+  input.setAttribute("aria-describedby", hint.id);
+  box.append(label, input, hint);
+  return box;
+}
+
 function table(target, heads, rows, firstNumber) {
   const line = (cells, name) => {
     const made = element("tr");
@@ -95,6 +121,9 @@ function request() {
     const text = at(`column-${i}`).value.trim();
     row[column.name] = text === "" ? null : Number.isFinite(Number(text)) ? Number(text) : text;
   });
+  for (const kind of ["date", "market"]) {
+    if (info[kind]) row[info[kind].name] = at(`column-${kind}`).value || null;
+  }
   const level = at("interval").value;
   return { dataframe_records: [row], ...(level ? { params: { interval: Number(level) } } : {}) };
 }

@@ -1,8 +1,8 @@
 """What does a request ask? A body of any of MLflow's forms -> the model's columns, or a refusal.
 
 A body is read twice at most. The quick reading takes what is plainly right: typed JSON (msgspec), numbers only, each name
-once. Whatever it does not take goes to the careful reading, which accepts what is right all the same (further columns of
-the contract, an index, gaps in the layout) and otherwise finds the column, the row and the reason.
+once. Whatever it does not take goes to the careful reading, which accepts what is right all the same (dates, markets, further
+columns of the contract, an index, gaps in the layout) and otherwise finds the column, the row and the reason.
 """
 
 from __future__ import annotations
@@ -23,7 +23,18 @@ import msgspec
 
 from adresponse.errors import RowsError, did_you_mean
 from adresponse.formula import Formula
-from adresponse.rows import Vector, as_level, check, check_few, missing_column, no_rows, refuse_bad_values, show
+from adresponse.rows import (
+    Reads,
+    Vector,
+    as_level,
+    as_switch,
+    check,
+    check_few,
+    missing_column,
+    no_rows,
+    refuse_bad_values,
+    show,
+)
 from adresponse.schema import Contract
 from adresponse.serving.answers import RequestError
 
@@ -31,6 +42,7 @@ __all__ = ["CSV", "FEW", "FORMS", "JSON", "PARQUET", "Asked", "Reader", "read_js
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+PARAMS = ("interval", "contributions")
 FEW = 32  # rows up to which Python's floats are about as quick as numpy's arrays; numpy is loaded for more
 BEGINNING = 40  # bytes within which a body names its form, if it begins with it
 LONG = 2048  # bytes from which a table's numbers are read in one piece rather than row by row
@@ -51,19 +63,22 @@ class Asked:
     Parameters
     ----------
     few : list of sequence of float
-        The rows, each with the model's features in order, where there are at most ``FEW``; else empty.
+        The rows, each with what the model reads in order, where that is numbers of at most ``FEW`` rows; else empty.
     columns : list of ndarray of shape (n_rows,)
-        The features in order, where there are more rows; else empty.
+        The columns that the model reads, in order, where there are more rows, dates or markets; else empty.
     level : float, optional
         Level of the interval asked for.
     outside : bool
         Whether a value may lie outside the ranges fitted; False says that none does.
+    contributions : bool
+        Whether it is asked what each channel adds.
     """
 
     few: Sequence[Sequence[float]]
     columns: list[Vector]
     level: float | None
     outside: bool = True
+    contributions: bool = False
 
     @property
     def rows(self) -> int:
@@ -71,7 +86,7 @@ class Asked:
         return len(self.columns[0]) if self.columns else len(self.few)
 
     def vectors(self) -> list[Vector]:
-        """The features as arrays of shape (n_rows,), however many rows there are."""
+        """The columns as arrays of shape (n_rows,), however many rows there are."""
         if self.columns:
             return self.columns
         import numpy as np
@@ -79,7 +94,7 @@ class Asked:
         return [np.array(c, dtype=np.float64) for c in zip(*self.few, strict=True)]
 
     def values(self) -> Sequence[Sequence[float] | Vector]:
-        """The features' values, each of length n_rows."""
+        """The columns' values, each of length n_rows."""
         return self.columns or list(zip(*self.few, strict=True))
 
 
@@ -96,12 +111,14 @@ class Reader:
 
     def __init__(self, formula: Formula, max_body: int) -> None:
         self.contract: Contract = formula.contract
-        self.features = self.contract.features
+        self.names = formula.inputs
+        self._reads = formula.reads
+        self._numbers = self.names == self.contract.features
         self._max_body = max_body
-        self._quick = _quick_json(self.contract)
+        self._quick = _quick_json(self.contract) if self._numbers else None
         # spend below 0 is outside every range, so what lies within the ranges is valid without a further look
         spend = len(self.contract.channels)
-        ends = [formula.ranges[name] for name in self.features]
+        ends = [formula.ranges[name] for name in self.contract.features]
         self._ranges = [(max(low, 0.0) if i < spend else low, high) for i, (low, high) in enumerate(ends)]
         self._headers: dict[bytes, list[int]] = {}
 
@@ -126,8 +143,8 @@ class Reader:
             found = self._quick(body) if self._quick else None
             return self._checked(*found) if found else self._careful_json(body)
         if kind == CSV:
-            table = self._quick_csv(body)
-            return self._checked(*table, None) if table else self._careful(_csv_columns(body), None)
+            table = self._quick_csv(body) if self._numbers else None
+            return self._checked(*table, None) if table else self._careful(_csv_columns(body, self._reads), None)
         return self._parquet(body)
 
     def _checked(self, few: Sequence[Sequence[float]] | None, columns: Sequence[Vector], level: float | None) -> Asked:
@@ -146,17 +163,19 @@ class Reader:
             refuse_bad_values(self.contract, columns)
         return Asked([], list(columns), level, outside=not inside)
 
-    def _careful(self, given: Mapping[str, Any], level: float | None) -> Asked:
-        if all(isinstance(values, list) and len(values) <= FEW for values in given.values()):
-            return Asked(list(zip(*check_few(self.contract, given), strict=True)), [], level)
-        return Asked([], check(self.contract, given), level)
+    def _careful(self, given: Mapping[str, Any], level: float | None, contributions: bool = False) -> Asked:
+        few = self._numbers and all(isinstance(values, list) and len(values) <= FEW for values in given.values())
+        if few:
+            rows = list(zip(*check_few(self.contract, given), strict=True))
+            return Asked(rows, [], level, contributions=contributions)
+        return Asked([], check(self._reads, given), level, contributions=contributions)
 
     def _careful_json(self, body: bytes) -> Asked:
         given = read_json(body, f"JSON with one of {_listed(FORMS)}", "rows of numbers")
         form, value, params = _one_form(given.value)
-        level = _level(params)
-        columns = {"dataframe_split": _split, "dataframe_records": _records}.get(form, _instances)(value, self.contract, form)
-        asked = self._careful(columns, level)
+        level, contributions = _params(params)
+        columns = {"dataframe_split": _split, "dataframe_records": _records}.get(form, _instances)(value, self.names, form)
+        asked = self._careful(columns, level, contributions)
         if given.constant:
             raise RequestError(400, "BAD_REQUEST", f"The body holds {given.constant}, which is no JSON; give finite numbers.")
         return asked
@@ -186,8 +205,8 @@ class Reader:
         except (UnicodeDecodeError, csv.Error):
             return []
         known = {c.name for c in self.contract.columns}
-        plain = len(set(names)) == len(names) and set(self.features) <= set(names) <= known and head.count(b'"') % 2 == 0
-        order = [len(names), *(names.index(n) for n in self.features)] if plain else []
+        plain = len(set(names)) == len(names) and set(self.names) <= set(names) <= known and head.count(b'"') % 2 == 0
+        order = [len(names), *(names.index(n) for n in self.names)] if plain else []
         if len(self._headers) < HEADERS_KEPT:
             self._headers[head] = order
         return order
@@ -210,16 +229,21 @@ class Reader:
                     413, "BAD_REQUEST", f"The Parquet file holds {meta.num_rows} rows, too many for one request; send fewer."
                 )
             _refuse_twice(names)
-            wanted = [n for n in names if n in self.features]
+            wanted = [n for n in names if n in self.names]
             table = file.read(columns=wanted, use_threads=False)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise RequestError(
                 400, "BAD_REQUEST", "The body is no Parquet file that can be read; send one that is whole."
             ) from error
         given: dict[str, Any] = dict.fromkeys(names, ()) | {n: _arrow_values(table.column(n)) for n in wanted}
-        vectors = [given.get(n) for n in self.features]
+        vectors = [given.get(n) for n in self.names]
         known = {c.name for c in self.contract.columns}
-        if meta.num_rows and set(names) <= known and all(getattr(v, "dtype", None) == np.float64 for v in vectors):
+        if (
+            self._numbers
+            and meta.num_rows
+            and set(names) <= known
+            and all(getattr(v, "dtype", None) == np.float64 for v in vectors)
+        ):
             return self._checked(None, vectors, None)  # type: ignore[arg-type]
         return self._careful(given, None)
 
@@ -502,18 +526,18 @@ def _one_form(given: Any) -> tuple[str, Any, Any]:
     return there[0], given[there[0]], given.get("params")
 
 
-def _level(params: Any) -> float | None:
+def _params(params: Any) -> tuple[float | None, bool]:
+    """The level of the interval, and whether it is asked what each channel adds."""
     if params is None:
-        return None
+        return None, False
     if not isinstance(params, dict):
         raise RowsError(f'params is {what_is(params)}; give an object, such as {{"interval": 0.9}}.')
     for name in params:
-        if name != "interval":
-            raise RowsError(
-                f"The parameter {show(name)} is not known.{did_you_mean(name[:80], ['interval'])} There is: interval."
-            )
+        if name not in PARAMS:
+            near = did_you_mean(name[:80], PARAMS)
+            raise RowsError(f"The parameter {show(name)} is not known.{near} There are: {' and '.join(PARAMS)}.")
     level = params.get("interval")
-    return None if level is None else as_level(level)
+    return None if level is None else as_level(level), as_switch(params.get("contributions"))
 
 
 def what_is(value: Any) -> str:
@@ -522,7 +546,7 @@ def what_is(value: Any) -> str:
     return kinds[type(value)]
 
 
-def _split(value: Any, contract: Contract, form: str) -> dict[str, Any]:
+def _split(value: Any, wanted: Sequence[str], form: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RowsError(f"{form} is {what_is(value)}; give an object with columns and data.")
     for key in value:
@@ -532,9 +556,7 @@ def _split(value: Any, contract: Contract, form: str) -> dict[str, Any]:
         raise RowsError(f"{form} has no list of rows under data; give one.")
     names = value.get("columns")
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise RowsError(
-            f"{form} has no list of names under columns; give one, such as {json.dumps(list(contract.features[:3]))}."
-        )
+        raise RowsError(f"{form} has no list of names under columns; give one, such as {json.dumps(list(wanted[:3]))}.")
     _refuse_twice(names)
     index = value.get("index")
     if index is not None and (not isinstance(index, list) or len(index) != len(data)):
@@ -557,7 +579,7 @@ def _width(row: int, given: int, due: int) -> RowsError:
     return RowsError(f"Row {row} has {values} for {columns}; give each row a value in each column.")
 
 
-def _records(value: Any, contract: Contract, form: str) -> dict[str, Any]:
+def _records(value: Any, wanted: Sequence[str], form: str) -> dict[str, Any]:
     if not isinstance(value, list):
         raise RowsError(f"{form} is {what_is(value)}; give a list of objects, one a row.")
     if not value:
@@ -567,13 +589,13 @@ def _records(value: Any, contract: Contract, form: str) -> dict[str, Any]:
         if not isinstance(row, dict):
             raise RowsError(f"{form}, row {number}: {what_is(row)} where an object with a value for each column is due.")
         names |= dict.fromkeys(row)
-    for name in contract.features:
+    for name in wanted:
         if name not in names:
             raise missing_column(name, names)
     return {name: [row.get(name) for row in value] for name in names}
 
 
-def _instances(value: Any, contract: Contract, form: str) -> dict[str, Any]:
+def _instances(value: Any, wanted: Sequence[str], form: str) -> dict[str, Any]:
     """``instances`` and ``inputs``: records, columns, one row, or the values of a single column."""
     if isinstance(value, dict):
         return _columns(value)
@@ -581,13 +603,13 @@ def _instances(value: Any, contract: Contract, form: str) -> dict[str, Any]:
         raise RowsError(f"{form} is {what_is(value)}; give a list of rows, or an object of columns.")
     if not value:
         raise no_rows()
-    if any(isinstance(row, dict) for row in value) or len(contract.features) > 1:
-        return _records(value, contract, form)
-    return {contract.features[0]: value}
+    if any(isinstance(row, dict) for row in value) or len(wanted) > 1:
+        return _records(value, wanted, form)
+    return {wanted[0]: value}
 
 
 def _columns(value: dict[str, Any]) -> dict[str, Any]:
-    """Columns by name; a single number beside lists holds for each row, and numbers alone are one row."""
+    """Columns by name; a single value beside lists holds for each row, and values alone are one row."""
     heights = {len(v) for v in value.values() if isinstance(v, list)}
     height = heights.pop() if len(heights) == 1 else 1
     return {name: v if isinstance(v, list) else [v] * height for name, v in value.items()}
@@ -596,7 +618,7 @@ def _columns(value: dict[str, Any]) -> dict[str, Any]:
 # --- careful CSV and Parquet
 
 
-def _csv_columns(body: bytes) -> dict[str, Any]:
+def _csv_columns(body: bytes, reads: Reads) -> dict[str, Any]:
     """Columns of a CSV body, numbers as floats, what is no number as it stands; an index without a name is not read."""
     try:
         lines = [line for line in csv.reader(io.StringIO(_text(body), newline=""), strict=True) if line]
@@ -614,7 +636,12 @@ def _csv_columns(body: bytes) -> dict[str, Any]:
         if len(row) != len(names):
             raise _width(number, len(row), len(names))
     first = 1 if not names[0] and len(names) > 1 else 0
-    return {name: [_csv_value(row[i]) for row in rows] for i, name in enumerate(names) if i >= first}
+    value = {"number": _csv_value, "date": _csv_date, "market": lambda text: text.strip() or None}
+    return {name: list(map(value[reads.kind(name)], (row[i] for row in rows))) for i, name in enumerate(names) if i >= first}
+
+
+def _csv_date(text: str) -> str | None:
+    return None if text.strip().casefold() in MISSING else text
 
 
 def _csv_value(text: str) -> Any:
@@ -639,9 +666,10 @@ def _index_columns(schema: Any) -> set[str]:
 
 
 def _arrow_values(column: Any) -> Any:
-    """A Parquet column as numbers where it has numbers, else as Python's values."""
+    """A Parquet column as numbers or moments where it has these, else as Python's values."""
     import pyarrow as pa
 
-    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+    kind = column.type
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or (pa.types.is_timestamp(kind) and kind.tz is None):
         return column.to_numpy()
     return column.to_pylist()
