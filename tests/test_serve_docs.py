@@ -96,7 +96,7 @@ def page_of(browser: Any, url: str, size: tuple[int, int]) -> Iterator[Any]:
     page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: faults.append(str(e)))
     page.on("request", lambda r: faults.append(r.url) if not r.url.startswith((url, "data:")) else None)
-    page.goto(url)
+    page.goto(f"{url}/docs")
     yield page
     page.close()
     assert [f for f in faults if "401" not in f and "400" not in f] == []

@@ -53,6 +53,7 @@ def document(served: Served, options: Options, package: str) -> dict[str, Any]:
             "/info": {"get": _get("The model: columns, ranges fitted, scores, limits.", {"type": "object"})},
             "/metrics": {"get": _get("Counts for Prometheus.", {"type": "string"}, kind="text/plain")},
             "/openapi.json": {"get": _get("This document.", {"type": "object"})},
+            "/": {"get": _get("A page to plan a budget.", {"type": "string"}, True, kind="text/html")},
             "/docs": {"get": _get("A page to try the model.", {"type": "string"}, True, kind="text/html")},
         },
         "components": {"schemas": _schemas(served), **_token(options), "headers": _headers()},

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from adresponse.formula import Formula
 from adresponse.serving.holder import Holder, Served
 from adresponse.serving.metrics import Tally
 from adresponse.serving.options import Options
 from adresponse.serving.requests import CSV, FORMS, JSON, PARQUET
+
+if TYPE_CHECKING:
+    from adresponse.curved import Curves
 
 __all__ = ["ROUTES", "Context"]
 
@@ -23,6 +27,7 @@ PAGE_POLICY = (
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 JSON_TYPE = (b"content-type", JSON.encode())
+HTML, CSS, SCRIPT = b"text/html; charset=utf-8", b"text/css; charset=utf-8", b"text/javascript; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,9 @@ def _info(context: Context) -> Reply:
             "model_id": served.stored.model_id,
             "title": formula.about.get("title", ""),
             "columns": columns,
-            "not_read": [c.name for c in contract.columns if c.name not in contract.features],
+            "date": _date(context),
+            "market": _market(context),
+            "not_read": [c.name for c in contract.columns if c.name not in formula.inputs],
             "target": {"name": target.name, "meaning": target.means, "unit": target.unit},
             "formula": _readable(context),
             "scores": {"basis": scores.get("basis"), "rows": scores.get("rows"), **scores.get("scores", {})},
@@ -106,9 +113,42 @@ def _info(context: Context) -> Reply:
     )
 
 
+def _date(context: Context) -> dict[str, Any] | None:
+    """The date column, where the model reads it, and the date of the first period after those fitted."""
+    from adresponse.serving.openapi import next_date
+
+    formula = context.served.stored.formula
+    name = formula.reads.date
+    return None if name is None else {"name": name, "meaning": formula.contract[name].means, "next": next_date(formula)}
+
+
+def _market(context: Context) -> dict[str, Any] | None:
+    """The market column, where the model reads it, and the markets fitted."""
+    formula = context.served.stored.formula
+    name = formula.reads.market
+    if name is None:
+        return None
+    return {"name": name, "meaning": formula.contract[name].means, "markets": list(formula.reads.markets)}
+
+
+def _curved(formula: Formula, curves: Curves) -> str:
+    """What a model of curves adds up, in words; ``formula.json`` has all its numbers."""
+    base = curves.baseline
+    has = {"trend": base.trend, "season": base.season, "market": any(base.markets.values()), **dict.fromkeys(base.controls, 1)}
+    parts = [f"base ({', '.join(['level', *(name for name, there in has.items() if there)])})"]
+    for r in curves.responses:
+        carried = f", carried over {len(r.weights)} periods" if len(r.weights) > 1 else ""
+        half = "" if r.shape == "linear" else f" / {r.half:.6g}"
+        slope = f", slope {r.slope:.6g}" if r.shape in ("hill", "power") else ""
+        parts.append(f"{r.coefficient:.6g} * {r.shape}({r.channel}{half}{carried}{slope})")
+    return f"{formula.contract.target} = {' + '.join(parts)}"
+
+
 def _readable(context: Context) -> str:
     """The formula as a person writes it, in the columns' own units, rounded to six digits."""
     formula = context.served.stored.formula
+    if formula.curves is not None:
+        return _curved(formula, formula.curves)
     if not formula.closed:
         return "no closed formula: the stored pipeline answers"
     constant = formula.intercept + sum(t.coefficient * t.shift for t in formula.terms)
@@ -137,10 +177,6 @@ def _file(name: str, kind: bytes) -> Callable[[Context], Reply]:
     return lambda context: (200, headers, body())
 
 
-def _to_docs(context: Context) -> Reply:
-    return 307, [JSON_TYPE, (b"location", b"/docs")], b"{}"
-
-
 ROUTES: dict[str, Callable[[Context], Reply]] = {
     "/ping": _ping,
     "/health": _ping,
@@ -149,8 +185,12 @@ ROUTES: dict[str, Callable[[Context], Reply]] = {
     "/info": _info,
     "/metrics": _metrics,
     "/openapi.json": _openapi,
-    "/": _to_docs,
-    "/docs": _file("page.html", b"text/html; charset=utf-8"),
-    "/docs/page.css": _file("page.css", b"text/css; charset=utf-8"),
-    "/docs/page.js": _file("page.js", b"text/javascript; charset=utf-8"),
+    "/": _file("planner.html", HTML),
+    "/planner/planner.css": _file("planner.css", CSS),
+    "/planner/planner.js": _file("planner.js", SCRIPT),
+    "/planner/chart.js": _file("planner_chart.js", SCRIPT),
+    "/planner/state.js": _file("planner_state.js", SCRIPT),
+    "/docs": _file("page.html", HTML),
+    "/docs/page.css": _file("page.css", CSS),
+    "/docs/page.js": _file("page.js", SCRIPT),
 }

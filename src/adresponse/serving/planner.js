@@ -1,0 +1,728 @@
+// The planner: response curves, an amount for each channel, what it brings, the best plan beside it, and scenarios.
+
+import { Chart, between } from "./chart.js";
+import { LEVELS, MOST_SCENARIOS, freeName, fresh, fromHash, toCsv, toHash } from "./state.js";
+
+const POINTS = 61;
+const PATIENCE = { best: 120, curves: 250, returns: 500, address: 300, speech: 700 }; // milliseconds without a change
+const at = (id) => document.getElementById(id);
+const headers = {};
+let curves; // what /curves said
+let state;
+let cards = new Map();
+let plans = { today: null, mine: null, best: null };
+let bestProblem = "";
+let inputAt = 0;
+
+// --- words
+
+const FORMATS = [0, 1, 2].map((n) => new Intl.NumberFormat(undefined, { maximumFractionDigits: n }));
+const SMALL = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
+const SIGNED = [0, 1, 2].map((n) => new Intl.NumberFormat(undefined, { maximumFractionDigits: n, signDisplay: "exceptZero" }));
+const SMALL_SIGNED = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3, signDisplay: "exceptZero" });
+const COMPACT = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4, notation: "compact" });
+const PERCENT = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
+const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+
+function figure(x, signed = false) {
+  if (x === null || x === undefined) return "–";
+  const size = Math.abs(x);
+  if (size > 0 && size < 1) return (signed ? SMALL_SIGNED : SMALL).format(x);
+  return (signed ? SIGNED : FORMATS)[size >= 1000 ? 0 : size >= 100 ? 1 : 2].format(x);
+}
+
+const tick = (x) => (Math.abs(x) >= 10000 ? COMPACT.format(x) : figure(x));
+const span = (low, high, signed) => (low === null || high === null || low === undefined ? "" : `${figure(low, signed)} to ${figure(high, signed)}`);
+const within = (unit) => (unit ? ` ${unit}` : "");
+const inUnit = (unit) => (unit ? ` in ${unit}` : "");
+const count = (n) => `${n} ${n === 1 ? "period" : "periods"}`;
+const shown = (x) => (x === null ? "" : String(Number(x.toPrecision(9))));
+
+function element(name, text, kind) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (kind) made.className = kind;
+  return made;
+}
+
+function problem(text) {
+  at("problem").textContent = text;
+  at("problem").hidden = !text;
+}
+
+// --- asking the server: one request of a kind under way, and of those that wait the newest
+
+async function ask(path, body) {
+  try {
+    const answer = await fetch(path, body === undefined ? { headers } : {
+      method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body),
+    });
+    return { status: answer.status, value: await answer.json(), version: answer.headers.get("X-Model-Version") };
+  } catch (error) {
+    return { status: 0, value: { message: "The server does not answer." } };
+  }
+}
+
+class Newest {
+  constructor(run) {
+    this.run = run;
+    this.busy = false;
+  }
+
+  async want(asked) {
+    this.next = asked;
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      while (this.next !== undefined) {
+        const now = this.next;
+        this.next = undefined;
+        await this.run(now);
+      }
+    } finally {
+      this.busy = false;
+    }
+  }
+}
+
+function later(wait, run) {
+  let timer;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(run, wait);
+  };
+}
+
+const told = () => ({ horizon: state.horizon, level: state.level, ...(state.margin === null ? {} : { margin: state.margin }), ...(state.tail ? { tail: true } : {}) });
+const same = (asked) => JSON.stringify(asked) === JSON.stringify(told());
+const names = () => curves.channels.map((c) => c.name);
+const total = () => names().reduce((sum, n) => sum + state.spend[n], 0);
+
+const mine = new Newest(async ({ began, spend, asked }) => {
+  const answer = await ask("/plan", { spend, ...asked });
+  if (!same(asked)) return; // it was for other periods or another margin
+  if (answer.status !== 200) {
+    refused(answer);
+    return;
+  }
+  problem("");
+  plans.mine = answer.value;
+  showPlans();
+  if (began) performance.measure("answer", { start: began, end: performance.now() });
+  if (mine.next === undefined) wantBest();
+  noticeVersion(answer.version);
+});
+
+const best = new Newest(async (asked) => {
+  const answer = await ask("/plan", asked);
+  if (JSON.stringify(asked) !== JSON.stringify(bestWish())) return;
+  plans.best = answer.status === 200 ? answer.value : null;
+  bestProblem = answer.status === 200 ? "" : answer.value.message;
+  showPlans();
+});
+
+const ofToday = new Newest(async (asked) => {
+  const spend = Object.fromEntries(curves.channels.map((c) => [c.name, c.today]));
+  const answer = await ask("/plan", { spend, ...asked });
+  if (!same(asked) || answer.status !== 200) return;
+  plans.today = answer.value;
+  showPlans();
+});
+
+function refused(answer) {
+  problem(answer.value.message);
+  at("token-form").hidden = answer.status !== 401;
+}
+
+function bestWish() {
+  const bounds = {};
+  for (const name of names()) {
+    if (state.locked.includes(name)) bounds[name] = [state.spend[name], state.spend[name]];
+    else if (state.bounds[name]) bounds[name] = state.bounds[name];
+  }
+  const free = state.goal === "profit" && state.margin !== null;
+  return { ...told(), bounds, ...(free ? {} : { total: total() }), ...(state.beyond ? { beyond: true } : {}), ...(free && state.beyond ? { cap: Math.max(total(), curves.today_total) * 4 } : {}) };
+}
+
+const wantBest = later(PATIENCE.best, () => best.want(bestWish()));
+const wantReturns = later(PATIENCE.returns, async () => {
+  const asked = told();
+  const answer = await ask(curvesPath(asked, true));
+  if (answer.status !== 200 || !same(asked)) return;
+  answer.value.channels.forEach((c) => cards.get(c.name)?.tell(c));
+});
+const keepAddress = later(PATIENCE.address, () => history.replaceState(null, "", toHash(state, names())));
+const speak = later(PATIENCE.speech, () => { at("said").textContent = sentence(); });
+
+let frame = 0;
+function changed(byHand = true) {
+  if (byHand && !inputAt) inputAt = performance.now();
+  if (frame) return;
+  frame = requestAnimationFrame(() => {
+    frame = 0;
+    mine.want({ began: inputAt, spend: { ...state.spend }, asked: told() });
+    inputAt = 0;
+    cards.forEach((card) => card.move());
+    at("total").value = shown(total());
+    keepAddress();
+  });
+}
+
+// --- the model
+
+function curvesPath(asked, returns) {
+  const query = new URLSearchParams({ ...asked, points: POINTS, returns });
+  if (!returns) query.delete("margin");
+  return `/curves?${query}`;
+}
+
+async function load(asked) {
+  const answer = await ask(curvesPath(asked, false));
+  if (answer.status === 200) {
+    problem("");
+    at("token-form").hidden = true;
+    return answer.value;
+  }
+  refused(answer);
+  at("lead").textContent = answer.status === 404 ? "This model cannot be planned with; single rows can be asked." : "";
+  if (answer.status === 401) at("token").focus();
+  return null;
+}
+
+async function start() {
+  const first = await load({ horizon: 1, level: 0.9 });
+  if (!first) return;
+  curves = first;
+  adopt(location.hash);
+  await reload();
+}
+
+// The state that an address holds, else a fresh one with today's spend.
+function adopt(hash) {
+  const found = fromHash(hash, names(), curves.dated);
+  state = found || fresh(curves.dated);
+  const unknown = state.unknown || [];
+  delete state.unknown;
+  if (unknown.length) problem(`This address is for other channels: the model has no ${unknown.join(", ")}.`);
+  for (const c of curves.channels) state.spend[c.name] ??= (c.today / curves.periods) * state.horizon;
+  showSettings();
+}
+
+const reloading = new Newest(async (asked) => {
+  const found = await load(asked);
+  if (!found || reloading.next !== undefined) return;
+  curves = found;
+  plans = { today: null, mine: null, best: null };
+  showModel();
+  ofToday.want(told());
+  changed(false);
+  wantReturns();
+  showScenarios();
+});
+const reload = () => reloading.want(told());
+const reloadSoon = later(PATIENCE.curves, reload);
+
+function noticeVersion(version) {
+  if (version && version !== curves.version && !reloading.busy) reload();
+}
+
+function showModel() {
+  document.title = `Plan a budget: ${curves.model}`;
+  at("lead").textContent = `${curves.model}, version ${curves.version}: ${curves.target_means || curves.target}${inUnit(curves.unit)}.`;
+  document.querySelectorAll("[data-unit=money]").forEach((e) => { e.textContent = curves.money ? `(${curves.money})` : ""; });
+  at("dates").textContent = curves.dated ? dates() : "The model has no dates: a plan is for one row.";
+  if (cards.size !== curves.channels.length || !curves.channels.every((c) => cards.has(c.name))) {
+    cards = new Map(curves.channels.map((c, i) => [c.name, new Card(c, i)]));
+    at("channels").replaceChildren(...[...cards.values()].map((card) => card.box));
+  }
+  at("planner").hidden = false;
+  curves.channels.forEach((c) => cards.get(c.name).show(c));
+  at("planner").setAttribute("data-version", curves.version);
+}
+
+function dates() {
+  const [first, last] = [curves.dates[0], curves.dates[curves.dates.length - 1]].map((d) => DATE.format(new Date(`${d}Z`)));
+  return `${count(curves.periods)}: ${first === last ? first : `${first} to ${last}`}. All amounts are for all of them together.`;
+}
+
+function showSettings() {
+  at("horizon").value = state.horizon;
+  at("margin").value = shown(state.margin);
+  at("level").value = state.level;
+  at("beyond").checked = state.beyond;
+  at("tail").checked = state.tail;
+  at("horizon-field").hidden = at("tail-field").hidden = !curves.dated;
+  showGoal();
+}
+
+function showGoal() {
+  const free = state.margin !== null;
+  at("profit").disabled = !free;
+  at("needs-margin").hidden = free;
+  document.querySelectorAll("[name=goal]").forEach((g) => { g.checked = g.value === (free ? state.goal : "total"); });
+}
+
+// --- one channel
+
+class Card {
+  constructor(channel, i) {
+    this.name = channel.name;
+    this.box = element("article", undefined, "card");
+    const head = element("h3", channel.name);
+    head.id = `channel-${i}`;
+    this.box.setAttribute("aria-labelledby", head.id);
+    const means = [channel.means === channel.name ? "" : channel.means, channel.unit].filter(Boolean).join(", ");
+    const drawing = element("div", undefined, "drawing");
+    this.chart = new Chart(drawing, (x) => this.reading(x));
+    this.slider = this.input("range", `amount-slider-${i}`, `${channel.name}: amount`);
+    this.number = this.input("number", `amount-${i}`);
+    const label = element("label", "Amount");
+    label.htmlFor = this.number.id;
+    label.append(element("span", ` for ${channel.name}`, "unseen"));
+    this.unit = element("span", undefined, "unit");
+    label.append(" ", this.unit);
+    const lock = element("label", undefined, "check");
+    this.lock = element("input");
+    Object.assign(this.lock, { type: "checkbox", id: `lock-${i}` });
+    lock.append(this.lock, " Locked", element("span", `: ${channel.name}`, "unseen"));
+    const row = element("div", undefined, "amount");
+    const field = element("div", undefined, "field");
+    field.append(label, this.number);
+    row.append(field, lock);
+    this.outside = element("p", "", "bad");
+    this.table = element("table", undefined, "returns");
+    this.told = element("p", "", "hint");
+    this.box.append(head, ...(means ? [element("p", means, "hint")] : []), drawing, this.slider, row, this.outside, this.table, this.told, this.limits(i), this.asTable());
+    this.listen();
+  }
+
+  input(type, id, label) {
+    const made = element("input");
+    Object.assign(made, { type, id, min: 0 });
+    if (label) made.setAttribute("aria-label", label);
+    return made;
+  }
+
+  limits(i) {
+    const details = element("details");
+    details.append(element("summary", "Bounds of the best plan"));
+    const fields = element("div", undefined, "fields");
+    [this.low, this.high] = ["At least", "At most"].map((text, end) => {
+      const made = this.input("number", `bound-${i}-${end}`);
+      made.step = "any";
+      const label = element("label", text);
+      label.append(element("span", ` for ${this.name}`, "unseen"));
+      label.htmlFor = made.id;
+      const field = element("div", undefined, "field");
+      field.append(label, made);
+      fields.append(field);
+      return made;
+    });
+    this.bounds = details;
+    details.append(fields);
+    return details;
+  }
+
+  asTable() {
+    this.rows = element("details");
+    this.rows.append(element("summary", "The curve as a table"));
+    this.rows.addEventListener("toggle", () => this.fillTable());
+    return this.rows;
+  }
+
+  listen() {
+    this.slider.addEventListener("input", () => this.set(Number(this.slider.value)));
+    this.number.addEventListener("input", () => {
+      const value = this.number.valueAsNumber;
+      const fine = Number.isFinite(value) && value >= 0 && value <= 1e15;
+      this.number.setAttribute("aria-invalid", String(!fine));
+      if (fine) this.set(value, true);
+    });
+    this.number.addEventListener("change", () => {
+      this.number.removeAttribute("aria-invalid");
+      this.move();
+    });
+    this.lock.addEventListener("change", () => {
+      state.locked = this.lock.checked ? [...state.locked, this.name] : state.locked.filter((n) => n !== this.name);
+      this.move();
+      wantBest();
+      keepAddress();
+    });
+    [this.low, this.high].forEach((field, end) => field.addEventListener("input", () => {
+      const value = field.value === "" ? null : field.valueAsNumber;
+      if (value !== null && !(value >= 0)) return;
+      const bounds = [...(state.bounds[this.name] || [null, null])];
+      bounds[end] = value;
+      if (bounds.every((b) => b === null)) delete state.bounds[this.name];
+      else state.bounds[this.name] = bounds;
+      this.move();
+      wantBest();
+      keepAddress();
+    }));
+  }
+
+  set(value, typed = false) {
+    this.typed = typed;
+    state.spend[this.name] = value;
+    changed();
+  }
+
+  show(channel) {
+    this.channel = channel;
+    this.typed = false;
+    const { spend, seen, unit } = channel;
+    const top = spend[spend.length - 1];
+    const money = within(unit);
+    this.unit.textContent = unit ? `(${unit})` : "";
+    const step = 10 ** Math.floor(Math.log10(top / 100));
+    Object.assign(this.slider, { max: top, step });
+    this.number.step = step;
+    [this.low.placeholder, this.high.placeholder] = state.beyond ? ["0", "none"] : seen.map((s) => String(Number(s.toPrecision(4))));
+    const many = curves.periods > 1 ? `, ${count(curves.periods)}` : "";
+    this.chart.show({
+      ...channel,
+      number: tick,
+      title: `What ${channel.name} brings`,
+      desc: `From ${figure(0)} to ${figure(top)}${money} it brings ${figure(channel.sales[0])} to ${figure(channel.sales[channel.sales.length - 1])}${within(curves.unit)}. Spend from ${span(...seen)}${money} was seen. Arrow keys read the curve; a table follows below.`,
+      xLabel: `Spend${unit ? `, ${unit}` : ""}${many}`,
+      yLabel: `Brings${curves.unit ? `, ${curves.unit}` : ""}`,
+    });
+    this.fillTable();
+    this.move();
+  }
+
+  // The sentence under the pointer.
+  reading(x) {
+    const { spend, sales, low, high, marginal, unit } = this.channel;
+    const read = (ys) => between(spend, ys, x);
+    const ends = span(read(low), read(high));
+    return `${figure(x)}${within(unit)}: brings ${figure(read(sales))}${ends ? ` (${ends})` : ""}; one more unit, ${figure(read(marginal))}.`;
+  }
+
+  // What came later: where it stops paying.
+  tell(channel) {
+    this.told.textContent = [channel.pays_until, channel.break_even, channel.saturation].filter(Boolean).map((t) => t.sentence).join(" ");
+  }
+
+  // Show the amount, the marks and the bounds as they are now.
+  move() {
+    if (!this.channel) return;
+    const now = state.spend[this.name];
+    const locked = state.locked.includes(this.name);
+    this.slider.value = now;
+    this.slider.setAttribute("aria-valuetext", `${figure(now)}${within(this.channel.unit)}`);
+    if (!(this.typed && document.activeElement === this.number)) this.number.value = shown(now);
+    this.slider.disabled = this.number.disabled = locked;
+    this.lock.checked = locked;
+    [this.low, this.high].forEach((field, end) => {
+      if (document.activeElement !== field) field.value = shown(state.bounds[this.name]?.[end] ?? null);
+    });
+    this.chart.mark({ today: this.channel.today, mine: now, best: plans.best ? plans.best.spend[this.name] : null });
+    const [least, most] = this.channel.seen;
+    const [low, high] = state.bounds[this.name] || [null, null];
+    const words = [];
+    if (now > most * (1 + 1e-9) || now < least * (1 - 1e-9)) words.push(`Outside the range seen, ${span(least, most)}: the curve is not known there.`);
+    if ((low !== null && now < low) || (high !== null && now > high)) words.push("Your amount is outside your own bounds, which hold for the best plan.");
+    this.outside.textContent = words.join(" ");
+  }
+
+  showReturns() {
+    const found = ["today", "mine", "best"].map((kind) => plans[kind]?.channels.find((c) => c.channel === this.name));
+    const line = (text, cell) => {
+      const row = element("tr");
+      const head = element("th", text);
+      head.scope = "row";
+      row.append(head, ...found.map((c) => cell(c)));
+      return row;
+    };
+    const plain = (pick) => (c) => element("td", c ? figure(pick(c)) : "", "number");
+    const head = element("thead");
+    const top = element("tr");
+    top.append(element("td"), ...["Today", "Yours", "Best"].map((t) => Object.assign(element("th", t, "number"), { scope: "col" })));
+    head.append(top);
+    const body = element("tbody");
+    body.append(
+      line("Spend", plain((c) => c.spend)),
+      line("Brings", plain((c) => c.sales)),
+      line("One more unit brings", (c) => {
+        const made = plain((x) => x.marginal)(c);
+        if (c && c.marginal !== null) made.append(element("span", span(c.marginal_low, c.marginal_high), "ends"));
+        return made;
+      }),
+    );
+    this.table.replaceChildren(head, body);
+  }
+
+  fillTable() {
+    if (!this.rows.open || !this.channel) return;
+    const { spend, sales, low, high, marginal, unit } = this.channel;
+    const heads = [`Spend${inUnit(unit)}`, `Brings${inUnit(curves.unit)}`, "Interval", "One more unit brings"];
+    const picked = spend.map((_, i) => i).filter((i) => i % 5 === 0);
+    const rows = picked.map((i) => [figure(spend[i]), figure(sales[i]), span(low[i], high[i]), figure(marginal[i])]);
+    const made = table(heads, rows);
+    made.caption = element("caption", `What ${this.name} brings`);
+    const wide = element("div", undefined, "wide");
+    wide.append(made);
+    this.rows.replaceChildren(this.rows.firstElementChild, wide);
+  }
+}
+
+function table(heads, rows) {
+  const made = element("table");
+  const head = element("thead");
+  const body = element("tbody");
+  const top = element("tr");
+  top.append(...heads.map((h) => Object.assign(element("th", h, "number"), { scope: "col" })));
+  head.append(top);
+  body.append(...rows.map((row) => {
+    const line = element("tr");
+    line.append(...row.map((text) => element("td", text, "number")));
+    return line;
+  }));
+  made.append(head, body);
+  return made;
+}
+
+// --- the three plans
+
+function showPlans() {
+  const rows = [
+    ["Total spend", curves.money, (p) => [figure(p.total), ""]],
+    ["Sales expected", curves.unit, (p) => [figure(p.sales), span(p.low, p.high)]],
+    ["Gain over today", curves.unit, (p) => [figure(p.gain, true), p === plans.today ? "" : span(p.gain_low, p.gain_high, true)]],
+    ["Sales per unit spent", "", (p) => [figure(p.roi), span(p.roi_low, p.roi_high)]],
+    ...(state.margin === null ? [] : [["Profit", curves.money, (p) => [figure(p.profit), span(p.profit_low, p.profit_high)]]]),
+  ];
+  at("result").tBodies[0].replaceChildren(...rows.map(([text, unit, cell]) => {
+    const row = element("tr");
+    const head = element("th", text);
+    head.scope = "row";
+    if (unit) head.append(element("span", unit, "ends"));
+    row.append(head, ...["today", "mine", "best"].map((kind) => {
+      const made = element("td", undefined, "number");
+      if (plans[kind]) {
+        const [value, ends] = cell(plans[kind]);
+        made.append(element("span", value, "figure"));
+        if (ends) made.append(element("span", ends, "ends"));
+      }
+      return made;
+    }));
+    return row;
+  }));
+  at("best-problem").textContent = bestProblem ? `There is no best plan for this: ${bestProblem}` : "";
+  at("take").disabled = !plans.best;
+  cards.forEach((card) => {
+    card.showReturns();
+    card.move();
+  });
+  at("dock").hidden = !plans.mine;
+  if (plans.mine) at("dock").textContent = `${figure(plans.mine.sales)}${within(curves.unit)} for ${figure(plans.mine.total)} (${figure(plans.mine.gain, true)})`;
+  showNotes();
+  speak();
+}
+
+function sentence() {
+  const p = plans.mine;
+  if (!p) return "";
+  const ends = p.low === null ? "" : ` (${PERCENT.format(p.level)} interval ${span(p.low, p.high)})`;
+  const gain = p.gain === 0 ? "as many as today" : `${figure(Math.abs(p.gain))} ${p.gain > 0 ? "more" : "less"} than today`;
+  const more = plans.best ? plans.best.sales - p.sales : 0;
+  const better = plans.best && Math.abs(more) > 1e-9 * Math.abs(p.sales) ? ` The best plan expects ${figure(Math.abs(more))} ${more > 0 ? "more" : "less"}.` : "";
+  return `Your plan: ${figure(p.sales)}${within(curves.unit)} expected${ends}, ${gain}.${better}`;
+}
+
+function showNotes() {
+  const said = new Set();
+  const part = (title, sentences) => {
+    const fresh = sentences.filter((s) => !said.has(s));
+    fresh.forEach((s) => said.add(s));
+    if (!fresh.length) return [];
+    const items = element("ul");
+    items.append(...fresh.map((s) => element("li", s)));
+    return [element("h3", title), items];
+  };
+  const of = (plan) => (plan ? [...plan.extrapolates.map((e) => e.sentence), ...plan.binding.map((b) => b.sentence), ...plan.notes] : []);
+  at("notes").replaceChildren(...part("Curves", curves.notes), ...part("Your plan", of(plans.mine)), ...part("Best plan", of(plans.best)));
+}
+
+// --- scenarios
+
+const scored = new Map();
+const wish = (s) => ({ spend: s.spend, horizon: s.horizon, level: s.level, ...(s.margin === null ? {} : { margin: s.margin }), ...(s.tail ? { tail: true } : {}) });
+
+async function showScenarios() {
+  drawScenarios();
+  for (const s of state.scenarios) {
+    const key = curves.version + JSON.stringify(wish(s));
+    if (!scored.has(key)) scored.set(key, await ask("/plan", wish(s)));
+    if (scored.get(key).status === 0) scored.delete(key);
+  }
+  drawScenarios();
+}
+
+const outcome = (s) => scored.get(curves.version + JSON.stringify(wish(s)))?.value;
+
+function drawScenarios() {
+  const all = state.scenarios;
+  const target = at("scenarios");
+  target.parentElement.hidden = at("export").hidden = !all.length;
+  const profits = all.some((s) => s.margin !== null);
+  const heads = ["Name", ...(curves.dated ? ["Periods"] : []), ...names(), "Total", "Sales expected", "Gain over today", ...(profits ? ["Profit"] : []), ""];
+  const head = element("thead");
+  const top = element("tr");
+  top.append(...heads.map((h, i) => (h ? Object.assign(element("th", h, i ? "number" : ""), { scope: "col" }) : element("td"))));
+  head.append(top);
+  const body = element("tbody");
+  body.append(...all.map((s) => {
+    const row = element("tr");
+    const name = element("th", s.name);
+    name.scope = "row";
+    const p = outcome(s);
+    const cell = (value, ends = "") => {
+      const made = element("td", value, "number");
+      if (ends) made.append(element("span", ends, "ends"));
+      return made;
+    };
+    const known = p && p.sales !== undefined;
+    row.append(name, ...(curves.dated ? [cell(figure(s.horizon))] : []), ...names().map((n) => cell(figure(s.spend[n]))));
+    row.append(cell(known ? figure(p.total) : "–"), cell(known ? figure(p.sales) : p?.message ?? "", known ? span(p.low, p.high) : ""));
+    row.append(cell(known ? figure(p.gain, true) : "", known ? span(p.gain_low, p.gain_high, true) : ""));
+    if (profits) row.append(cell(known ? figure(p.profit) : "", known ? span(p.profit_low, p.profit_high) : ""));
+    const acts = element("td", undefined, "acts");
+    acts.append(act("Open", s, openScenario), act("Delete", s, deleteScenario));
+    row.append(acts);
+    return row;
+  }));
+  target.replaceChildren(head, body);
+}
+
+function act(text, scenario, run) {
+  const made = element("button", text, "plain");
+  made.type = "button";
+  made.append(element("span", ` ${scenario.name}`, "unseen"));
+  made.addEventListener("click", () => run(scenario));
+  return made;
+}
+
+function openScenario(s) {
+  Object.assign(state, { horizon: s.horizon, margin: s.margin, level: s.level, tail: s.tail, spend: { ...s.spend } });
+  showSettings();
+  reload();
+}
+
+function deleteScenario(s) {
+  state.scenarios = state.scenarios.filter((other) => other !== s);
+  keepAddress();
+  drawScenarios();
+  at("scenario-name").focus();
+}
+
+function keepScenario(event) {
+  event.preventDefault();
+  if (state.scenarios.length >= MOST_SCENARIOS) {
+    at("scenario-hint").textContent = `There are ${MOST_SCENARIOS} scenarios, as many as an address holds; delete one.`;
+    return;
+  }
+  const name = freeName(at("scenario-name").value, state.scenarios);
+  const { horizon, margin, level, tail } = state;
+  state.scenarios = [...state.scenarios, { name, horizon, margin, level, tail, spend: { ...state.spend } }];
+  at("scenario-name").value = "";
+  at("scenario-hint").textContent = `${name} is kept.`;
+  keepAddress();
+  showScenarios();
+}
+
+function exportCsv() {
+  const heads = ["name", "model", "version", "periods", ...names(), "total", "sales", "low", "high", "gain", "gain_low", "gain_high", "margin", "profit", "profit_low", "profit_high", "level"];
+  const rows = state.scenarios.map((s) => {
+    const p = outcome(s) || {};
+    const of = (...keys) => keys.map((key) => p[key] ?? null);
+    return [s.name, curves.model, curves.version, s.horizon, ...names().map((n) => s.spend[n]), ...of("total", "sales", "low", "high", "gain", "gain_low", "gain_high"), s.margin, ...of("profit", "profit_low", "profit_high"), s.level];
+  });
+  const link = element("a");
+  link.href = URL.createObjectURL(new Blob(["\ufeff", toCsv([heads, ...rows])], { type: "text/csv;charset=utf-8" }));
+  link.download = "plans.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+// --- what the user does
+
+function scaled(wanted) {
+  const free = names().filter((n) => !state.locked.includes(n));
+  const kept = names().filter((n) => state.locked.includes(n)).reduce((sum, n) => sum + state.spend[n], 0);
+  const left = Math.max(wanted - kept, 0);
+  const now = free.reduce((sum, n) => sum + state.spend[n], 0);
+  for (const n of free) state.spend[n] = now > 0 ? (state.spend[n] / now) * left : left / free.length;
+}
+
+function newHorizon(periods) {
+  const times = periods / state.horizon;
+  state.horizon = periods;
+  for (const n of names()) {
+    state.spend[n] *= times;
+    if (state.bounds[n]) state.bounds[n] = state.bounds[n].map((b) => (b === null ? null : b * times));
+  }
+  reloadSoon();
+}
+
+at("horizon").addEventListener("input", () => {
+  const value = at("horizon").valueAsNumber;
+  if (Number.isInteger(value) && value >= 1 && value <= 520) newHorizon(value);
+});
+at("horizon").addEventListener("change", () => { at("horizon").value = state.horizon; });
+at("total").addEventListener("change", () => {
+  const value = at("total").valueAsNumber;
+  if (Number.isFinite(value) && value >= 0 && value <= 1e15) scaled(value);
+  changed();
+});
+at("margin").addEventListener("input", () => {
+  const value = at("margin").valueAsNumber;
+  state.margin = value > 0 && value <= 1e15 ? value : null;
+  showGoal();
+  ofToday.want(told());
+  changed();
+  wantReturns();
+});
+at("level").addEventListener("change", () => {
+  state.level = Number(at("level").value);
+  reload();
+});
+at("tail").addEventListener("change", () => {
+  state.tail = at("tail").checked;
+  reload();
+});
+at("beyond").addEventListener("change", () => {
+  state.beyond = at("beyond").checked;
+  curves.channels.forEach((c) => cards.get(c.name).show(c));
+  wantBest();
+  keepAddress();
+});
+document.querySelectorAll("[name=goal]").forEach((choice) => choice.addEventListener("change", () => {
+  state.goal = choice.value;
+  wantBest();
+  keepAddress();
+}));
+at("take").addEventListener("click", () => {
+  if (!plans.best) return;
+  state.spend = { ...plans.best.spend };
+  changed();
+});
+at("back").addEventListener("click", () => {
+  for (const c of curves.channels) if (!state.locked.includes(c.name)) state.spend[c.name] = c.today;
+  changed();
+});
+at("scenario-form").addEventListener("submit", keepScenario);
+at("export").addEventListener("click", exportCsv);
+at("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  headers.Authorization = `Bearer ${at("token").value}`;
+  start();
+});
+window.addEventListener("hashchange", () => {
+  if (!curves) return;
+  adopt(location.hash);
+  reload();
+});
+at("level").replaceChildren(...LEVELS.map((l) => new Option(PERCENT.format(l), l)));
+start();

@@ -1,0 +1,393 @@
+"""Can a budget be planned in a real browser, by keyboard and on a phone, with nothing but the server?"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import http.client
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import served_example
+import stored_example
+from plans_example import NAMES, hills, kept
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+WIDE, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
+ODD = ('<img src=x onerror="alert(1)">', "=1+1 & 'co'", "Ünï — 电视")
+WAIT = 20_000  # milliseconds, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip("missing part: Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def hilly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose model has curves, by the week."""
+    home = tmp_path_factory.mktemp("hilly")
+    with served_example.serving(home / "run", folder=kept(hills(), home / "model")) as served:
+        yield served.url
+
+
+@contextlib.contextmanager
+def page_of(browser: Any, url: str, size: dict[str, int] = WIDE, refusals: int = 0, **more: Any) -> Iterator[Any]:
+    """The page, ready; nothing may be wrong on its console but so many refusals, and no request may go elsewhere."""
+    context = browser.new_context(viewport=size, **more)
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    faults: list[str] = []
+    page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: faults.append(str(e)))
+    elsewhere: list[str] = []
+    page.on("request", lambda r: elsewhere.append(r.url) if not r.url.startswith((url, "data:", "blob:")) else None)
+    page.goto(url)
+    yield page
+    context.close()
+    assert elsewhere == []
+    assert len([f for f in faults if "status of 40" in f]) == refusals
+    assert [f for f in faults if "status of 40" not in f] == []
+
+
+def until(page: Any, holds: str, asked: Any = None) -> None:
+    """Wait until a function of the page's is true; asked from outside, since the page's policy forbids what waits inside."""
+    served_example.until(lambda: page.evaluate(holds, asked), holds, WAIT / 1000)
+
+
+def settled(page: Any) -> None:
+    """Wait until the three plans are shown and said."""
+    page.wait_for_selector("#said:not(:empty)")
+    until(page, "() => document.querySelectorAll('#result tbody tr:first-child .figure').length === 3")
+
+
+def address_holds(page: Any, text: str, holds: bool = True) -> None:
+    """Wait until the address says it, or no longer does."""
+    until(page, "([text, holds]) => decodeURIComponent(location.hash).includes(text) === holds", [text, holds])
+
+
+def all_scored(page: Any) -> None:
+    """Wait until each scenario has its sales."""
+    until(page, "() => !document.querySelector('#scenarios').textContent.includes('–')")
+
+
+def shows(page: Any, row: str, column: str, text: str) -> None:
+    """Wait until the table shows it."""
+    until(page, SHOWS, [row, ("today", "yours", "best").index(column) + 1, text])
+
+
+SHOWS = """([row, at, text]) => [...document.querySelectorAll('#result tbody tr')].some(
+  (tr) => tr.cells[0].textContent.startsWith(row) && tr.cells[at].querySelector('.figure')?.textContent === text
+)"""
+
+
+def ask(url: str, body: Any, path: str = "/plan") -> Any:
+    """What the server says to a wish, asked past the browser."""
+    with contextlib.closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=WAIT / 1000)) as connection:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        return json.loads(connection.getresponse().read())
+
+
+def shown(value: float, sign: bool = False) -> str:
+    """A figure as the page writes it in English."""
+    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2
+    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    return re.sub(r"\.?0+$", "", text) if "." in text else text
+
+
+def amounts(page: Any) -> dict[str, float]:
+    return {name: float(page.get_by_label(f"Amount for {name}").input_value()) for name in NAMES}
+
+
+def test_a_slider_moved_by_keyboard_shows_what_plan_says(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        assert page.get_by_role("heading", level=1).inner_text() == "Plan a budget"
+        assert "sales-response" in page.inner_text("#lead")
+        before = amounts(page)
+        slider = page.get_by_role("slider", name="TV: amount")
+        slider.focus()
+        for _ in range(5):
+            page.keyboard.press("ArrowRight")
+        after = amounts(page)
+        assert after["TV"] > before["TV"]
+        assert after["Search"] == before["Search"]
+        assert "thousand dollars" in slider.get_attribute("aria-valuetext")
+        said = ask(hilly, {"spend": after, "horizon": 13})
+        shows(page, "Sales expected", "yours", shown(said["sales"]))
+        shows(page, "Gain over today", "yours", shown(said["gain"], sign=True))
+        shows(page, "Total spend", "yours", shown(said["total"]))
+        settled(page)
+        page.wait_for_selector(f"#said:has-text('{shown(said['sales'])} thousand units')")
+        assert page.evaluate("performance.getEntriesByName('answer').length") >= 1
+
+
+def test_the_best_plan_is_taken_with_one_click(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        found = ask(hilly, {"total": sum(amounts(page).values()), "horizon": 13})
+        shows(page, "Sales expected", "best", shown(found["sales"]))
+        page.get_by_role("button", name="Take the best plan").click()
+        shows(page, "Sales expected", "yours", shown(found["sales"]))
+        assert amounts(page) == pytest.approx(found["spend"], rel=1e-6)  # a field shows nine digits
+        page.get_by_role("button", name="Back to today").click()
+        shows(page, "Gain over today", "yours", "0")
+
+
+def test_a_margin_frees_the_total(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        assert page.get_by_label("the highest profit, total free").is_disabled()
+        page.get_by_label("Margin", exact=True).fill("1.5")
+        page.get_by_label("the highest profit, total free").check()
+        found = ask(hilly, {"margin": 1.5, "horizon": 13})
+        shows(page, "Profit", "best", shown(found["profit"]))
+        shows(page, "Total spend", "best", shown(found["total"]))
+        page.wait_for_selector(".card:first-child .hint:has-text('One more unit earns what it costs (margin 1.5) on TV')")
+
+
+def test_a_locked_channel_keeps_its_amount(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        page.get_by_label("Amount for Search").fill("300")
+        page.get_by_label("Locked: Search").check()
+        assert page.get_by_role("slider", name="Search: amount").is_disabled()
+        given = amounts(page)
+        found = ask(hilly, {"total": sum(given.values()), "horizon": 13, "bounds": {"Search": [300, 300]}})
+        assert found["spend"]["Search"] == 300
+        shows(page, "Sales expected", "best", shown(found["sales"]))
+        page.get_by_label("Total", exact=False).first.fill("2000")
+        page.keyboard.press("Tab")
+        shows(page, "Total spend", "yours", "2,000")
+        assert amounts(page)["Search"] == 300
+
+
+def test_bounds_hold_and_a_wish_that_cannot_be_met_says_why(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly, refusals=1) as page:
+        settled(page)
+        page.locator("summary:has-text('Bounds')").first.click()
+        page.get_by_label("At least for TV").fill("500")
+        found = ask(hilly, {"total": sum(amounts(page).values()), "horizon": 13, "bounds": {"TV": [500, None]}})
+        shows(page, "Sales expected", "best", shown(found["sales"]))
+        page.wait_for_selector(".card:first-child .bad:has-text('outside your own bounds')")
+        page.wait_for_selector("#notes li:has-text('TV is at its lowest, 500 (bound).')")
+        page.get_by_label("At least for TV").fill("50000")
+        page.wait_for_selector("#best-problem:has-text('lie outside the range seen')")
+        assert page.get_by_role("button", name="Take the best plan").is_disabled()
+
+
+def test_scenarios_live_in_the_address(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        page.get_by_label("Amount for TV").fill("700")
+        page.get_by_label("Name of your plan").fill("More <b>TV</b>")
+        page.keyboard.press("Enter")
+        page.get_by_label("Amount for TV").fill("100")
+        page.get_by_role("button", name="Keep it").click()
+        address_holds(page, "Plan 1")
+        page.get_by_label("Periods").fill("4")
+        address_holds(page, '"h":4')
+        said = ask(hilly, {"spend": {**amounts(page), "TV": 700}, "horizon": 13})
+        page.reload()
+        settled(page)
+        assert page.get_by_label("Periods").input_value() == "4"
+        rows = page.locator("#scenarios tbody tr")
+        assert rows.count() == 2
+        all_scored(page)
+        assert rows.nth(0).locator("th").inner_text() == "More <b>TV</b>"
+        page.get_by_role("button", name="Open More <b>TV</b>").click()
+        settled(page)
+        until(page, "() => document.querySelector('#horizon').value === '13'")
+        assert amounts(page)["TV"] == 700
+        said = ask(hilly, {"spend": amounts(page), "horizon": 13})
+        shows(page, "Sales expected", "yours", shown(said["sales"]))
+        assert shown(said["sales"]) in rows.nth(0).inner_text()
+        page.get_by_role("button", name="Delete Plan 1").click()
+        assert rows.count() == 1
+        address_holds(page, "Plan 1", False)
+
+
+def test_an_address_that_is_nonsense_does_no_harm(browser: Any, hilly: str) -> None:
+    odd: dict[str, Any] = {"c": ["TV", "Gone", 5], "s": ["x", 1e99, None], "h": -3, "l": 7, "k": {"a": 1}, "b": [[None, "5"]]}
+    odd["p"] = [1, ["a", 2], [], ["b", 1, 1, 1, 1, "x"]]
+    with page_of(browser, hilly) as page:
+        settled(page)
+        today = amounts(page)
+        for text in ("%E0%A4%A", "null", "[]", json.dumps({"c": 5}), json.dumps(odd)):
+            page.get_by_label("Amount for TV").fill("700")
+            page.evaluate("(text) => { location.hash = text; }", text)
+            until(page, "(was) => Number(document.querySelector('#amount-0').value) === was", today["TV"])
+            assert page.get_by_label("Periods").input_value() == "13"
+        page.wait_for_selector("#scenarios tbody tr:nth-child(2)")
+        settled(page)
+
+
+def test_the_csv_holds_the_scenarios_and_no_formula(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        for name in ("=HYPERLINK(1)", 'a "quoted", name', "+1", "@x", "-2"):
+            page.get_by_label("Name of your plan").fill(name)
+            page.keyboard.press("Enter")
+        all_scored(page)
+        with page.expect_download() as loading:
+            page.get_by_role("button", name="Export as CSV").click()
+        text = Path(loading.value.path()).read_bytes()
+        given = {"spend": amounts(page), "horizon": 13}
+    rows = list(csv.DictReader(io.StringIO(text.decode("utf-8-sig"), newline="")))
+    assert text.startswith(b"\xef\xbb\xbf")
+    assert [r["name"] for r in rows] == ["'=HYPERLINK(1)", 'a "quoted", name', "'+1", "'@x", "'-2"]
+    said = ask(hilly, given)
+    assert float(rows[0]["sales"]) == pytest.approx(said["sales"], rel=1e-8)  # a field shows nine digits
+    assert {n: float(rows[0][n]) for n in NAMES} == pytest.approx(given["spend"], rel=1e-8)
+    assert rows[0]["periods"] == "13"
+
+
+def test_a_chart_is_read_by_keyboard_and_as_a_table(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        chart = page.get_by_role("img", name="What TV brings")
+        chart.focus()
+        page.keyboard.press("Home")
+        assert page.locator(".readout").first.inner_text().startswith("0 thousand dollars: brings 0")
+        page.keyboard.press("ArrowRight")
+        assert not page.locator(".readout").first.inner_text().startswith("0 ")
+        page.locator("summary:has-text('The curve as a table')").first.click()
+        curve = page.locator(".card").first.locator("details table")
+        page.wait_for_selector(".card:first-child details tbody tr")
+        assert curve.locator("tbody tr").count() == 13
+        assert curve.locator("thead th").all_inner_texts()[0] == "Spend in thousand dollars"
+        for kind in ("band", "curve", "guess", "point", "seen", "mark.today", "mark.mine", "mark.best"):
+            assert page.locator(f".card:first-child .chart .{kind}").count() >= 1, kind
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_without_scrolling_sideways(browser: Any, hilly: str, scheme: str) -> None:
+    with page_of(browser, hilly, PHONE, color_scheme=scheme, is_mobile=True, has_touch=True) as page:
+        settled(page)
+        page.get_by_role("button", name="Keep it").click()
+        page.wait_for_selector("#scenarios tbody tr")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        colours = page.evaluate(CONTRASTS)
+        assert colours
+        assert min(colours.values()) >= 4.5, {k: v for k, v in colours.items() if v < 4.5}  # WCAG 2.2, 1.4.3
+
+
+CONTRASTS = """() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const behind = (e) => {
+    for (let at = e; at; at = at.parentElement) {
+      const colour = numbers(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = {};
+  for (const e of document.querySelectorAll('body *')) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !e.checkVisibility() || e.closest('svg, noscript, :disabled')) continue;
+    const [a, b] = [light(numbers(getComputedStyle(e).color)), light(behind(e))];
+    found[`${e.tagName} ${e.className} ${e.textContent.slice(0, 20)}`] = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  }
+  return found;
+}"""
+
+
+def test_every_field_has_a_label_and_every_id_is_one(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        unlabelled = "[...document.querySelectorAll('input, select')].filter((e) => !e.labels.length && !e.ariaLabel)"
+        assert page.evaluate(f"{unlabelled}.map((e) => e.id)") == []
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+        assert len(ids) == len(set(ids))
+        assert page.evaluate("document.documentElement.lang") == "en"
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "channels-head"
+        page.keyboard.press("Tab")
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_names_are_text_whatever_they_hold(browser: Any, tmp_path: Path) -> None:
+    folder = kept(hills(ODD), tmp_path / "model")
+    with served_example.serving(tmp_path / "run", folder=folder) as served, page_of(browser, served.url, PHONE) as page:
+        page.on("dialog", lambda d: pytest.fail(d.message))
+        settled(page)
+        assert page.locator("h3").all_inner_texts()[:3] == list(ODD)
+        assert page.locator("img[src]").count() == 0
+        page.get_by_role("button", name="Keep it").click()
+        page.wait_for_selector("#scenarios tbody tr")
+        page.reload()
+        settled(page)
+        assert page.locator("#scenarios thead th").all_inner_texts()[2:5] == list(ODD)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_straight_lines_have_no_optimum_and_the_page_says_so(browser: Any, tmp_path: Path) -> None:
+    folder = stored_example.stored(stored_example.three_channels(), tmp_path)
+    with served_example.serving(tmp_path / "run", folder=folder) as served, page_of(browser, served.url) as page:
+        settled(page)
+        assert not page.get_by_label("Periods").is_visible()
+        notes = page.inner_text("#notes")
+        assert "there is no best split inside the bounds" in notes
+        assert "only an experiment shows" in notes
+        spend = {name: float(page.get_by_label(f"Amount for {name}").input_value()) for name in ("TV", "Radio", "Newspaper")}
+        shows(page, "Sales expected", "yours", shown(ask(served.url, {"spend": spend})["sales"]))
+
+
+def test_a_model_that_cannot_be_planned_says_why_and_where_to_go(browser: Any, tmp_path: Path) -> None:
+    folder = kept(None, tmp_path / "model")
+    with served_example.serving(tmp_path / "run", folder=folder) as served, page_of(browser, served.url, refusals=1) as page:
+        page.wait_for_selector("#problem:has-text('stored without prospect.json')")
+        page.get_by_role("link", name="Ask single rows").click()
+        page.wait_for_selector("#try")
+
+
+def test_the_page_asks_for_the_token(browser: Any, tmp_path: Path) -> None:
+    folder = kept(hills(), tmp_path / "model")
+    with (
+        served_example.serving(tmp_path / "run", folder=folder, token="s3cret") as served,
+        page_of(browser, served.url, refusals=1) as page,
+    ):
+        page.get_by_label("Token of this server").fill("s3cret")
+        page.keyboard.press("Enter")
+        settled(page)
+        assert "s3cret" not in page.content()
+
+
+def test_without_javascript_the_page_says_what_to_do(browser: Any, hilly: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(hilly)
+    assert "This page needs JavaScript" in page.inner_text("noscript")
+    context.close()
+
+
+def test_the_page_may_load_nothing_but_its_own(hilly: str) -> None:
+    for path in ("/", "/planner/planner.js", "/planner/chart.js", "/planner/state.js", "/planner/planner.css"):
+        with contextlib.closing(http.client.HTTPConnection(hilly.removeprefix("http://"), timeout=WAIT / 1000)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        policy = answer.getheader("Content-Security-Policy") or ""
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), path
+        assert not re.search(r"<script(?! type=\"module\" src=\")|<style|\son\w+=|\sstyle=", text), path
