@@ -29,6 +29,7 @@ __all__ = [
     "Kept",
     "as_table",
     "content_digest",
+    "earlier_rows",
     "grow",
     "key_columns",
     "row_keys",
@@ -235,6 +236,18 @@ def key_columns(frame: pd.DataFrame, contract: Contract) -> list[str]:
     """Date and market where they tell all rows apart, else every column."""
     by = [name for name in (contract.date, contract.market) if name is not None]
     return by if by and not frame.duplicated(by).any() else list(frame.columns)
+
+
+def earlier_rows(kept: pd.DataFrame, frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """``frame`` with the kept rows of other periods and markets before it, where a model carries spend from one to the next.
+
+    ``columns`` are those that the model reads.
+    """
+    names = list(columns)
+    by = [n for n in names if kept[n].dtype.kind not in "fiu"]
+    known = set(row_keys(frame, by))
+    others = np.array([key not in known for key in row_keys(kept, by)], dtype=bool)
+    return pd.concat([kept.loc[others, names], frame[names]], ignore_index=True)
 
 
 def row_keys(frame: pd.DataFrame, by: Sequence[str]) -> list[bytes]:

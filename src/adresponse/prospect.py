@@ -11,10 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from adresponse.baseline import Baseline
@@ -24,6 +23,9 @@ from adresponse.errors import ConfigError, ModelError
 from adresponse.formula import Formula
 from adresponse.horizon import Outlook, Precision
 from adresponse.schema import Contract
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FILE", "HORIZON", "Prospect", "prospect_of", "straight"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from adresponse.contest import Contest
+    from adresponse.curves import Response
     from adresponse.deployment import Model
+    from adresponse.formula import Formula
     from adresponse.growing import Grown, Kept
     from adresponse.journal import Event
     from adresponse.lifecycle import Published
@@ -172,16 +174,26 @@ class _Standing:
         return self.model.version
 
     @property
+    def formula(self) -> Formula:
+        return self.model.stored.formula
+
+    @property
     def contract(self) -> Contract:
-        return self.model.stored.formula.contract
+        return self.formula.contract
 
     def predict(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Predicted sales of rows of the contract, shape (n_rows,)."""
-        from adresponse.pyfunc import ResponseModel
+        """Predicted sales of rows of the contract, shape (n_rows,); spend of earlier rows is carried into them."""
+        import numpy as np
 
-        stored = self.model.stored
-        columns = [frame[name].to_numpy(dtype=float) for name in self.contract.features]
-        return ResponseModel(stored.formula, stored.folder).answer(columns)["prediction"]
+        from adresponse.growing import earlier_rows
+        from adresponse.pyfunc import ResponseModel
+        from adresponse.rows import check
+
+        stored, formula = self.model.stored, self.formula
+        whole = earlier_rows(self.kept.frame, frame, formula.inputs) if formula.together else frame
+        columns = check(formula.reads, {name: whole[name] for name in formula.inputs})
+        found = ResponseModel(formula, stored.folder).answer(columns)["prediction"]
+        return np.asarray(found[len(whole) - len(frame) :])
 
     def errors(self) -> NDArray[np.float64]:
         """Observed less predicted for each kept row that the model had not seen, NaN for the others."""
@@ -413,9 +425,10 @@ def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progres
         standing.contract,
         standing.kept.frame,
         standing.predict,
-        standing.model.stored.formula.spread,
+        standing.formula.spread,
         standing.errors(),
         f"version {standing.version} of {standing.name}",
+        standing.formula.inputs,
     )
     found = held_against(champion, arrival.raw, rules)
     if found.verdict != "stop":
@@ -787,17 +800,25 @@ def _retrained_sentence(made: Published, study: Study, grown: Grown, held: Conte
 
 
 def _held_against(standing: _Standing, study: Any, grown: Grown, settings: Settings) -> Contest:
-    rows = grown.table.frame.iloc[grown.test]
-    features = list(standing.contract.features)
+    frame = grown.table.frame
+    inputs = list(study.inputs.columns)
+    fitted = frame.iloc[grown.train]
+    along = None if study.mix is None else _steady(study.mix.responses, fitted)
     return _contest(
-        standing,
-        rows,
-        "the challenger",
-        lambda frame: study.estimator.predict(frame[features]),
-        study.spread,
-        grown.table.frame.iloc[grown.train],
-        settings,
-    )
+        standing, frame.iloc[grown.test], "the challenger", lambda rows: study.estimator.predict(rows[inputs]), study.spread,
+        fitted, settings, along,
+    )  # fmt: skip
+
+
+def _steady(responses: Sequence[Response], fitted: pd.DataFrame) -> dict[str, tuple[Any, Any]]:
+    """What each channel's curve adds over the range of spend seen, where a row alone does not tell."""
+    import numpy as np
+
+    found = {}
+    for response in responses:
+        spend = np.linspace(float(fitted[response.channel].min()), float(fitted[response.channel].max()), 21)
+        found[response.channel] = spend, response.steady(spend)
+    return found
 
 
 def _contest(
@@ -808,8 +829,12 @@ def _contest(
     spread: Any,
     fitted: pd.DataFrame,
     settings: Settings,
+    along: dict[str, tuple[Any, Any]] | None = None,
 ) -> Contest:
-    """A model held against a version on rows that neither has learnt from; ``fitted`` gives the ranges of spend."""
+    """A model held against a version on rows that neither has learnt from.
+
+    ``fitted`` gives the ranges of spend, over which ``along`` says what each channel brings; found by ``predict`` without it.
+    """
     import numpy as np
 
     from adresponse.contest import Contender, ContestRules, contest, responses
@@ -819,7 +844,7 @@ def _contest(
         rows[champion.contract.target].to_numpy(),
         Contender(f"version {champion.version}", champion.predict(rows), champion.model.stored.formula.spread),
         Contender(name, np.asarray(predict(rows), dtype=float), spread),
-        responses(champion.contract, fitted, predict),
+        responses(champion.contract, fitted, predict) if along is None else along,
         ContestRules.build(settings.promotion),
     )
 
@@ -922,6 +947,7 @@ def compare_versions(a: str, b: str, *, model: str | None = None, config: str | 
             second.model.stored.formula.spread,
             second.kept.frame[~second.kept.held_out],
             settings,
+            None if second.formula.curves is None else _steady(second.formula.curves.responses, second.kept.frame),
         )
         return Compared(
             first.name, first.version, second.version, len(rows), held, _different(first, second), _coefficients(first, second)

@@ -168,7 +168,7 @@ class Champion:
     reference : DataFrame
         The rows that it stood on, fitted and held out: the contract's columns, numbers float64, date datetime64.
     predict : callable
-        Predicted sales, shape (n_rows,), for a frame of the contract's features.
+        Predicted sales, shape (n_rows,), for a frame of ``inputs``.
     spread : Spread, optional
         Gives the prediction intervals; without it their coverage is not told.
     errors : ndarray of shape (n_reference,), optional
@@ -176,6 +176,8 @@ class Champion:
         it, the errors are those of leaving each row out of a straight line (exact for least squares).
     name : str
         What it is called, for people.
+    inputs : tuple of str
+        Columns that it reads; empty for the contract's features.
     """
 
     contract: Contract
@@ -184,6 +186,7 @@ class Champion:
     spread: Spread | None = None
     errors: Vector | None = None
     name: str = ""
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -452,7 +455,8 @@ def _slope_sentence(s: SlopeChange, relation: Relation, p: float) -> str:
 
 def _predict(champion: Champion, frame: pd.DataFrame) -> Vector:
     """Predicted sales, in the target's unit."""
-    return np.asarray(champion.predict(frame[list(champion.contract.features)]), dtype=float).reshape(len(frame))
+    inputs = champion.inputs or champion.contract.features
+    return np.asarray(champion.predict(frame[list(inputs)]), dtype=float).reshape(len(frame))
 
 
 def _tie(contract: Contract, frame: pd.DataFrame, errors: Vector) -> float:
