@@ -1,6 +1,6 @@
-"""Does one frame get one answer, to the last bit, in JSON, CSV, Parquet, batch, MLflow and in process?
+"""Does one frame get one answer, to the last bit, in JSON, CSV, Parquet, Excel, batch, MLflow and in process?
 
-Spark's answers are held against the same formula in ``test_spark.py``.
+Spark's answers are held against the same formula in ``test_spark.py``, MLflow's server against ours in ``test_mlflow_ways.py``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from hypothesis import strategies as st
 
 import adresponse
 from adresponse.engines import batch
+from adresponse.rows import check
 from adresponse.serving.app import create_app
 from adresponse.serving.holder import Holder, Served
 from adresponse.serving.options import Options
 from adresponse.serving.requests import CSV, JSON, PARQUET
 from adresponse.stored import Stored, open_stored
+from adresponse.study import Study
+from curves_example import hill, panel, stored_curves
 from serving_example import ask
 from stored_example import stored, three_channels
 
@@ -61,10 +64,11 @@ def as_parquet(frame: pd.DataFrame) -> bytes:
 
 def scored(model: Stored, frame: pd.DataFrame, folder: Path, kind: str) -> list[float]:
     source, output = folder / f"in.{kind}", folder / f"out.{kind}"
-    frame.to_csv(source, index=False) if kind == "csv" else frame.to_parquet(source)
+    write: dict[str, Any] = {"csv": frame.to_csv, "parquet": frame.to_parquet, "xlsx": frame.to_excel}
+    read: dict[str, Any] = {"csv": pd.read_csv, "parquet": pd.read_parquet, "xlsx": pd.read_excel}
+    write[kind](source, index=False)
     batch.predict(model, source, output, overwrite=True)
-    read = pd.read_csv(output) if kind == "csv" else pd.read_parquet(output)
-    return [float(v) for v in read["prediction"]]
+    return [float(v) for v in read[kind](output)["prediction"]]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -87,3 +91,39 @@ def test_one_frame_gets_one_answer(
         "MLflow": pyfunc.predict(frame.astype(float)).tolist(),  # it takes no int64 for a double column
     }
     assert found == dict.fromkeys(found, expected)
+
+
+@pytest.mark.parametrize("study", [panel, hill], ids=["panel with carry-over", "curves without a date"])
+def test_curves_give_one_answer(study: Any, tmp_path: Path) -> None:
+    """Rows in any order, half of them those fitted, some left out, some after the last."""
+    made: Study = study()
+    model = open_stored(stored_curves(made, tmp_path))
+    names = list(model.formula.inputs)
+    frame = made.table.frame[names].sample(frac=0.8, random_state=1).reset_index(drop=True)
+    text, stamped = frame, frame
+    if "when" in frame:
+        later = frame.assign(when=frame["when"] + pd.Timedelta(weeks=9))
+        later = later[later["when"] > frame["when"].max()]
+        stamped = pd.concat([frame, later]).sample(frac=1, random_state=2).reset_index(drop=True)
+        text = stamped.assign(when=stamped["when"].dt.strftime("%Y-%m-%d"))
+    found: dict[str, list[float]] = {}
+    rounded = stamped.round(dict.fromkeys(model.formula.contract.features, 6))  # a sheet keeps 15 digits
+    for frame, more in ((stamped, False), (rounded, True)):
+        columns = check(model.formula.reads, {n: frame[n] for n in names})
+        expected = model.formula.answer(columns)["prediction"].tolist()
+        written = text.assign(**{n: frame[n] for n in model.formula.contract.features})
+        records, split = written.to_dict("records"), {"columns": names, "data": written.to_numpy().tolist()}
+        found = {
+            "JSON": served(model, json.dumps({"dataframe_split": split}).encode(), JSON),
+            "records": served(model, json.dumps({"dataframe_records": records}).encode(), JSON),
+            "CSV": served(model, frame.to_csv(index=False).encode(), CSV),
+            "Parquet": served(model, as_parquet(frame), PARQUET),
+            "batch, CSV": scored(model, frame, tmp_path, "csv"),
+            "batch, Parquet": scored(model, frame, tmp_path, "parquet"),
+            "in process": adresponse.load(str(model.folder)).predict(frame).tolist(),
+            "in process, dates as text": adresponse.load(str(model.folder)).predict(written).tolist(),
+            "MLflow": mlflow.pyfunc.load_model(str(model.folder)).predict(frame).tolist(),
+        }
+        if more:
+            found["batch, Excel"] = scored(model, frame, tmp_path, "xlsx")
+        assert found == dict.fromkeys(found, expected)
