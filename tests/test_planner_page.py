@@ -352,6 +352,22 @@ def test_straight_lines_have_no_optimum_and_the_page_says_so(browser: Any, tmp_p
         shows(page, "Sales expected", "yours", shown(ask(served.url, {"spend": spend})["sales"]))
 
 
+def test_a_page_left_open_follows_a_new_champion(browser: Any, tmp_path: Path) -> None:
+    registry = served_example.FileRegistry(tmp_path)
+    kept(hills(), tmp_path / "1")
+    kept(hills(seed=2), tmp_path / "2")
+    registry.move("1")
+    with served_example.serving(tmp_path) as served, page_of(browser, served.url) as page:
+        settled(page)
+        assert "version 1" in page.inner_text("#lead")
+        registry.move("2")
+        served_example.until(lambda: '"version": "2"' in served.text("/ready"), "the server has the new version")
+        page.get_by_label("Amount for TV").fill("321")
+        page.wait_for_selector("#lead:has-text('version 2')")
+        said = ask(served.url, {"spend": {**amounts(page), "TV": 321}, "horizon": 13})
+        shows(page, "Sales expected", "yours", shown(said["sales"]))
+
+
 def test_a_model_that_cannot_be_planned_says_why_and_where_to_go(browser: Any, tmp_path: Path) -> None:
     folder = kept(None, tmp_path / "model")
     with served_example.serving(tmp_path / "run", folder=folder) as served, page_of(browser, served.url, refusals=1) as page:

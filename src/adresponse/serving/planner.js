@@ -8,6 +8,7 @@ const PATIENCE = { best: 120, curves: 250, returns: 500, address: 300, speech: 7
 const at = (id) => document.getElementById(id);
 const headers = {};
 let curves; // what /curves said
+let servedBy; // the version that said it
 let state;
 let cards = new Map();
 let plans = { today: null, mine: null, best: null };
@@ -181,6 +182,7 @@ async function load(asked) {
   if (answer.status === 200) {
     problem("");
     at("token-form").hidden = true;
+    servedBy = answer.version;
     return answer.value;
   }
   refused(answer);
@@ -223,7 +225,7 @@ const reload = () => reloading.want(told());
 const reloadSoon = later(PATIENCE.curves, reload);
 
 function noticeVersion(version) {
-  if (version && version !== curves.version && !reloading.busy) reload();
+  if (version !== servedBy && !reloading.busy) reload();
 }
 
 function showModel() {
