@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from adresponse.curves import Response
-from adresponse.horizon import Outlook
 from adresponse.mix import MixSpec, drawn_curves, fit_mix
-from adresponse.planning import best_plan, score
+from adresponse.planning.horizon import Outlook
+from adresponse.planning.split import best_plan, score
+from adresponse.planning.wishes import Wish
 from adresponse.simulated import simulate
-from adresponse.wishes import Wish
 
 HORIZON = 13
 BEFORE = 60  # weeks of history given; no carry-over drawn here is longer

@@ -26,7 +26,7 @@ from scipy.signal import lfilter
 from adresponse.intervals import spread_of
 from adresponse.schema import Contract
 from adresponse.table import read_builtin
-from adresponse.watching import Champion, Watch, WatchRules, watch
+from adresponse.watching.verdict import Champion, Watch, WatchRules, watch
 
 Vector = NDArray[np.float64]
 BATCH, LAST = 20, 100

@@ -24,7 +24,7 @@ from adresponse.curves import CarryOverKind, Response, Shape
 from adresponse.formula import Formula
 from adresponse.intervals import spread_of
 from adresponse.mixmodel import mix_pipeline
-from adresponse.prospect import Prospect
+from adresponse.planning.prospect import Prospect
 from adresponse.schema import Contract
 from adresponse.study import Study
 

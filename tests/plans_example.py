@@ -13,7 +13,7 @@ from adresponse.curved import Curves, History
 from adresponse.curves import Response, Shape, carry_over_weights
 from adresponse.formula import Formula, Spread, Term
 from adresponse.periods import Calendar
-from adresponse.prospect import Prospect, prospect_of
+from adresponse.planning.prospect import Prospect, prospect_of
 from adresponse.schema import Contract
 from adresponse.serving.app import App, create_app
 from adresponse.serving.holder import Holder, Served

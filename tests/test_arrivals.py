@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adresponse.arrivals import arrive, compare_columns
 from adresponse.schema import Contract
 from adresponse.table import read_builtin
+from adresponse.watching.arrivals import arrive, compare_columns
 
 TABLE = read_builtin()
 CONTRACT = TABLE.contract

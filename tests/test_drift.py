@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from adresponse.drift import dependence, drift, holm, psi, rows_needed, same_season
 from adresponse.schema import Contract
+from adresponse.watching.drift import dependence, drift, holm, psi, rows_needed, same_season
 
 CONTRACT = Contract.build(
     target="Sales", channels=["TV", "Radio"], dictionary={"TV": {"means": "", "unit": "thousand dollars"}}

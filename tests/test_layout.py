@@ -11,32 +11,28 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "adresponse"
 FLOORS = [
-    {"errors", "findings", "schema", "words", "table", "reading", "rows", "formula", "pyfunc", "stored"},
     {
-        "profile",
-        "checks",
-        "folding",
-        "models",
-        "intervals",
-        "tune",
-        "evaluate",
-        "gate",
-        "recommend",
-        "study",
-        "verification",
-        "record",
+        *("errors", "findings", "words", "schema", "rows", "table", "reading"),
+        *("formula", "curves", "curved", "baseline", "periods", "pyfunc", "stored"),
     },
-    {"store", "saving", "track", "registry", "scoring", "report", "serving", "engines", "targets"},
-    {"settings", "deployment", "lifecycle", "console", "cli", "plugin"},
+    {
+        *("profile", "checks", "folding", "models", "mixing", "intervals", "tune", "evaluate", "synergy", "gate", "recommend"),
+        *("planning", "study", "verification", "record", "growing", "watching", "contest"),
+    },
+    {
+        *("store", "saving", "track", "registry", "mutex", "journal", "promotion", "scoring"),
+        *("report", "serving", "engines", "targets"),
+    },
+    {"settings", "deployment", "lifecycle", "upkeep", "console", "cli", "plugin"},
 ]
 DOORS = [  # one door may have several rooms; no door opens into another
-    {"store", "saving", "track", "registry", "scoring"},
+    {"store", "saving", "track", "registry", "mutex", "journal", "promotion", "scoring"},
     {"report"},
     {"serving"},
     {"engines"},
     {"targets"},
 ]
-GOES_WITH_EACH_MODEL = {"errors", "schema", "rows", "formula", "pyfunc"}
+GOES_WITH_EACH_MODEL = {"errors", "schema", "rows", "formula", "curves", "curved", "baseline", "periods", "pyfunc"}
 BEHIND = {  # which rooms may name a library
     "mlflow": {"store", "saving", "track", "registry", "scoring", "pyfunc", "engines", "targets", "plugin"},
     "skops": {"saving", "pyfunc"},
@@ -51,9 +47,9 @@ BEHIND = {  # which rooms may name a library
     "azure": {"targets"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
-    "sklearn": {"folding", "models", "intervals", "tune", "evaluate", "lifecycle"},
+    "sklearn": {"folding", "models", "mixing", "intervals", "tune", "evaluate", "lifecycle"},
     "pyarrow": {"table", "reading", "engines", "serving"},
-    "openpyxl": {"table", "reading", "engines"},
+    "openpyxl": {"table", "reading", "engines", "report"},
     "sqlalchemy": {"table", "reading", "engines", "store"},
     "click": {"cli"},
     "rich": {"cli", "console"},

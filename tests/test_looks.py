@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from adresponse.errors import ConfigError
-from adresponse.looks import look_level, spent
+from adresponse.watching.looks import look_level, spent
 
 
 def levels(rows: list[int], reference: int = 200, alpha: float = 0.05) -> list[float]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, linprog, minimize
 
 from adresponse.curves import Response
-from adresponse.optimum import Curve, Group, Problem, best_split, nested, reachable
+from adresponse.planning.optimum import Curve, Group, Problem, best_split, nested, reachable
 
 LOG = Response("log", "log", half=20, slope=1, coefficient=30)
 POWER = Response("power", "power", half=10, slope=0.5, coefficient=12)
@@ -223,7 +223,7 @@ def test_the_same_problem_has_the_same_answer() -> None:
 
 def test_a_search_that_is_given_up_says_what_could_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve like S curves have thousands of splits that are all but alike; eight at 50 each is the best of them."""
-    monkeypatch.setattr("adresponse.optimum.MOST_NODES", 5)
+    monkeypatch.setattr("adresponse.planning.optimum.MOST_NODES", 5)
     like = Response("s", "hill", half=40, slope=4, coefficient=100)
     found = best_split(problem([like] * 12, [(0, 100)] * 12), 400, 400)
     assert found is not None

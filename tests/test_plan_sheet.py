@@ -11,10 +11,10 @@ import openpyxl
 import pytest
 
 from adresponse.curves import Response
-from adresponse.horizon import Outlook
-from adresponse.planning import Plan, best_plan, score
+from adresponse.planning.horizon import Outlook
+from adresponse.planning.split import Plan, best_plan, score
+from adresponse.planning.wishes import Wish
 from adresponse.report.plan_sheet import plan_sheet
-from adresponse.wishes import Wish
 
 TV = Response("TV", "log", half=50, slope=1, coefficient=100)
 ODD = Response('=1+1\x07"', "power", half=20, slope=0.5, coefficient=80)

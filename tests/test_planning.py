@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from adresponse import words
 from adresponse.curves import Response, carry_over_weights
 from adresponse.errors import ConfigError, ModelError
-from adresponse.horizon import Outlook, Precision
-from adresponse.planning import Plan, best_plan, score
-from adresponse.returns import returns
-from adresponse.wishes import Together, Wish, bounds_from, groups_from
+from adresponse.planning.horizon import Outlook, Precision
+from adresponse.planning.returns import returns
+from adresponse.planning.split import Plan, best_plan, score
+from adresponse.planning.wishes import Together, Wish, bounds_from, groups_from
 
 TV = Response("TV", "log", half=50, slope=1, coefficient=100)
 RADIO = Response("Radio", "power", half=20, slope=0.5, coefficient=80)
@@ -348,7 +348,7 @@ def test_intervals_of_curves_with_known_shapes_are_those_of_statsmodels() -> Non
 
 
 def test_a_search_that_is_given_up_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adresponse.optimum.MOST_NODES", 5)
+    monkeypatch.setattr("adresponse.planning.optimum.MOST_NODES", 5)
     like = [Response(f"c{i}", "hill", half=40, slope=4, coefficient=100) for i in range(12)]
     plan = best_plan(outlook(tuple(like), periods=1), Wish(total=400))
     assert plan.notes[0].startswith("The curves are too many and too much alike for every split to be ruled out")

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from adresponse import words
-from adresponse.planning import best_plan, score
-from adresponse.returns import curve, returns
+from adresponse.planning.prospect import Prospect
+from adresponse.planning.returns import curve, returns
+from adresponse.planning.split import best_plan, score
+from adresponse.planning.wishes import Together, Wish
 from adresponse.serving.app import App
-from adresponse.wishes import Together, Wish
 from plans_example import NAMES, hills, kept, planning_app, served_from
 from serving_example import Said, ask, formula
 from serving_example import app as without_prospect
@@ -126,13 +127,14 @@ def test_a_line_is_told_to_be_one(tmp_path: Path) -> None:
     )
 
 
-def test_channels_of_different_units_have_no_sum(tmp_path: Path) -> None:
+def test_notes_say_what_an_amount_is_not(tmp_path: Path) -> None:
     given = json.loads(hills(draws=0).to_json())
     next(c for c in given["contract"]["columns"] if c["name"] == "Search")["unit"] = "clicks"
-    from adresponse.prospect import Prospect
-
-    server = planning_app(kept(Prospect.from_json(json.dumps(given)), tmp_path / "model"))
-    assert any("different units" in note for note in curves(server).json["notes"])
+    given["curves"]["baseline"]["markets"] = {"North": 0.0, "South": 10.0}
+    found = curves(planning_app(kept(Prospect.from_json(json.dumps(given)), tmp_path / "model"))).json
+    assert "All figures are for an average market." in found["notes"]
+    assert any("different units" in note for note in found["notes"])
+    assert found["base"][0] == pytest.approx(np.asarray(PROSPECT.outlook().base)[0] + 5)  # the mean of 0 and 10
 
 
 REFUSED = [
@@ -274,7 +276,8 @@ def test_after_a_swap_the_plan_is_the_new_version_s(tmp_path: Path) -> None:
 def test_a_server_that_is_asked_for_no_plan_loads_none() -> None:
     code = (
         "import sys, adresponse.serving.app, adresponse.serving.routes\n"
-        "print(*(m for m in ('numpy', 'pandas', 'scipy', 'adresponse.prospect', 'adresponse.planning') if m in sys.modules))"
+        "heavy = ('numpy', 'pandas', 'scipy', 'adresponse.planning.prospect', 'adresponse.planning.split')\n"
+        "print(*(m for m in heavy if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -13,10 +13,10 @@ from adresponse.curves import Response
 from adresponse.errors import ConfigError, ModelError
 from adresponse.models import formula_of
 from adresponse.periods import Calendar
-from adresponse.planning import best_plan
-from adresponse.prospect import Prospect, prospect_of, straight
+from adresponse.planning.prospect import Prospect, prospect_of, straight
+from adresponse.planning.split import best_plan
+from adresponse.planning.wishes import Wish
 from adresponse.schema import Contract
-from adresponse.wishes import Wish
 
 WEEKLY = Contract.build(target="sales", channels=["tv", "search"], controls=["price"], date="week", market="region")
 

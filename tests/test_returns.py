@@ -10,8 +10,8 @@ import pytest
 
 from adresponse.curves import Response
 from adresponse.errors import ConfigError
-from adresponse.horizon import Outlook, Precision
-from adresponse.returns import curve, returns
+from adresponse.planning.horizon import Outlook, Precision
+from adresponse.planning.returns import curve, returns
 
 LOG = Response("TV", "log", half=50, slope=1, coefficient=100)
 HILL = Response("TV", "hill", half=40, slope=1, coefficient=200)

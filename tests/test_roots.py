@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adresponse.roots import crossing
+from adresponse.planning.roots import crossing
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from adresponse.intervals import spread_of
 from adresponse.report.watch_page import Watched, watch_page
 from adresponse.schema import Contract
-from adresponse.watching import Champion, watch
+from adresponse.watching.verdict import Champion, watch
 
 CHROMIUM = Path("/usr/bin/chromium")
 WATCHED = Watched("spend_2024.csv", "2026-03-02T08:30:00Z", "a1b2", (("Fit a challenger", "adresponse retrain new.csv"),))

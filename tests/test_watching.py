@@ -17,10 +17,10 @@ from adresponse import words
 from adresponse.errors import ConfigError
 from adresponse.formula import Spread
 from adresponse.intervals import spread_of
-from adresponse.relation import moved
 from adresponse.schema import Contract
 from adresponse.table import read_builtin
-from adresponse.watching import WEIGHTS, Champion, WatchRules, watch
+from adresponse.watching.relation import moved
+from adresponse.watching.verdict import WEIGHTS, Champion, WatchRules, watch
 
 TABLE = read_builtin()
 SLOPE, LEVEL = np.polyfit(TABLE.X["TV"], TABLE.y, 1)

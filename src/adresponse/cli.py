@@ -329,7 +329,7 @@ def plan(model: str | None, bounds: tuple[str, ...], groups: tuple[str, ...], ma
     Amounts are for the whole horizon. Without a wish, today's total is split anew. Exit code 2 where the wish cannot be met.
     """
     from adresponse import deployment
-    from adresponse.wishes import bounds_from, groups_from
+    from adresponse.planning.wishes import bounds_from, groups_from
 
     manners.progress("Planning")
     made = deployment.plan(model or None, bounds=bounds_from(bounds), groups=groups_from(groups), **given)

@@ -15,7 +15,8 @@ from adresponse.errors import ConfigError, DifferenceError, StoreError
 
 if TYPE_CHECKING:
     from adresponse.engines.scored import Scored
-    from adresponse.planning import Plan
+    from adresponse.planning.split import Plan
+    from adresponse.planning.wishes import Together
     from adresponse.pyfunc import ResponseModel
     from adresponse.reading.raw import Raw
     from adresponse.registry import Located
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from adresponse.targets.intent import Intent
     from adresponse.targets.sagemaker import Status as SageMakerStatus
     from adresponse.verification import Answered, EvaluationRows, Verification
-    from adresponse.wishes import Together
 
 __all__ = [
     "Model",
@@ -271,10 +271,10 @@ def plan(
     ModelError
         If the model cannot be planned with.
     """
-    from adresponse.planning import best_plan
-    from adresponse.planning import score as scored
-    from adresponse.prospect import HORIZON, Prospect
-    from adresponse.wishes import Wish
+    from adresponse.planning.prospect import HORIZON, Prospect
+    from adresponse.planning.split import best_plan
+    from adresponse.planning.split import score as scored
+    from adresponse.planning.wishes import Wish
 
     wish = Wish(
         total=total, cap=cap, target_sales=target_sales, margin=margin, target_roi=target_roi,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from adresponse.folding import Folding
     from adresponse.mix import MixFit
     from adresponse.mutex import Lease
-    from adresponse.planning import Plan
+    from adresponse.planning.split import Plan
     from adresponse.profile import Profile
     from adresponse.registry import Version
     from adresponse.store import LoggedModel, Store
@@ -284,9 +284,9 @@ def study_of(
 def _todays_plan(table: AdTable, mix: MixFit) -> Plan:
     """Today's total over the next periods, or the next row, split best."""
     from adresponse.mix import curves_of, drawn_curves
-    from adresponse.planning import best_plan
-    from adresponse.prospect import HORIZON, prospect_of
-    from adresponse.wishes import Wish
+    from adresponse.planning.prospect import HORIZON, prospect_of
+    from adresponse.planning.split import best_plan
+    from adresponse.planning.wishes import Wish
 
     prospect = prospect_of(table.contract, table.frame, curves_of(mix.model), draws=drawn_curves(mix))
     return best_plan(prospect.outlook(HORIZON if prospect.dated else 1), Wish())

@@ -9,7 +9,7 @@ from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
 from adresponse.gate import GateDecision
 from adresponse.mix import ChannelAnswer, MixFit
-from adresponse.planning import Plan
+from adresponse.planning.split import Plan
 from adresponse.recommend import Recommendation, caveats, limits
 from adresponse.table import AdTable
 

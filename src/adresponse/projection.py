@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import minimize, nnls
 
 from adresponse.curves import CarryOverKind, Shape
@@ -248,17 +248,34 @@ def responses(problem: Problem, theta: Vector) -> tuple[Vector, list[Vector]]:
 def objective(theta: Vector, problem: Problem, variance: float) -> tuple[float, Vector]:
     """Minus the log posterior of ``theta`` with shares and base integrated out, and its gradient.
 
-    The logarithm of the determinant belongs to the shares' spread (Laplace); it is exact where no sign binds.
+    For given ``theta`` the shares are normal around ``N^-1 w``, cut to their signs. The integral is that of the whole normal
+    distribution times the chance that each sign holds, as if the shares were independent.
     """
     z, slopes = responses(problem, theta)
     z = problem.rest(z)
-    normal, shares = _shares(problem, z, variance)
-    residual = problem.left - z @ shares
     centre, precision = problem.share
-    loss = residual @ residual / variance + precision * ((shares - centre) ** 2).sum() + theta @ theta
-    loss += np.linalg.slogdet(normal)[1]
-    spreading = z @ np.linalg.inv(normal) / variance
-    gradient = [(spreading * s).sum(axis=0) - (residual @ s) * shares / variance for s in slopes]
+    normal = z.T @ z / variance + precision * np.eye(problem.channels)
+    wanted = z.T @ problem.left / variance + precision * centre
+    inverse = np.linalg.inv(normal)
+    shares = inverse @ wanted
+    left = problem.left - z @ shares
+    spread = np.sqrt(np.diag(inverse))
+    signs = np.array(problem.signs)
+    chance = np.where(signs == 0, 0.0, special.log_ndtr(signs * shares / spread))
+    loss = left @ left / variance + precision * ((shares - centre) ** 2).sum() + theta @ theta
+    loss += np.linalg.slogdet(normal)[1] - 2 * chance.sum()
+    # the slope of log Phi at its argument, and from it those by the shares and by their spread
+    hazard = signs * np.exp(-0.5 * (shares / spread) ** 2 - 0.5 * math.log(2 * math.pi) - chance)
+    by_share = hazard / spread
+    by_spread = -hazard * shares / (2 * spread**3)
+    pulled = inverse @ by_share
+    spreading = z @ inverse / variance
+    gradient = []
+    for slope in slopes:
+        along = z.T @ slope  # column j: how the products of all columns with column j change
+        moved = pulled * (left @ slope) - shares * (pulled @ along)
+        widened = -2 * (by_spread[:, None] * inverse * (inverse @ along)).sum(axis=0)
+        gradient.append((spreading * slope).sum(axis=0) - ((left @ slope) * shares + moved + widened) / variance)
     return 0.5 * float(loss), np.concatenate([np.zeros(0), *gradient]) + theta
 
 

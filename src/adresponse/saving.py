@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from adresponse import __version__
-from adresponse import prospect as prospects
 from adresponse.errors import ModelError
 from adresponse.formula import Formula
 from adresponse.models import formula_of
+from adresponse.planning import prospect as prospects
 from adresponse.pyfunc import ResponseModel
 from adresponse.rows import Reads
 from adresponse.store import quietly

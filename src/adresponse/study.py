@@ -14,9 +14,9 @@ from adresponse.formula import Formula, Spread
 from adresponse.gate import GateDecision
 from adresponse.mix import MixFit, curves_of, drawn_curves
 from adresponse.models import LinearFit, covariance_of
-from adresponse.planning import Plan
+from adresponse.planning.prospect import Prospect, prospect_of, straight
+from adresponse.planning.split import Plan
 from adresponse.profile import Profile
-from adresponse.prospect import Prospect, prospect_of, straight
 from adresponse.recommend import Recommendation
 from adresponse.table import AdTable
 from adresponse.tune import Leaderboard

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from adresponse.store import Store
     from adresponse.study import Study
     from adresponse.table import AdTable
-    from adresponse.watching import Watch
+    from adresponse.watching.verdict import Watch
 
 __all__ = [
     "Compared",
@@ -411,8 +411,8 @@ def watch(
 def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progress: Progress) -> Watched:
     from adresponse import report
     from adresponse.growing import together
-    from adresponse.watching import Champion, WatchRules
-    from adresponse.watching import watch as held_against
+    from adresponse.watching.verdict import Champion, WatchRules
+    from adresponse.watching.verdict import watch as held_against
 
     rules = WatchRules.build(settings.watch)
     events = standing.pending(arrival.digest)

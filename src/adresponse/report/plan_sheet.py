@@ -12,7 +12,7 @@ from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 
 from adresponse import words
-from adresponse.planned import ChannelPlan, Plan
+from adresponse.planning.planned import ChannelPlan, Plan
 from adresponse.report.formats import decimals_for, plain
 
 __all__ = ["plan_sheet"]

@@ -17,9 +17,9 @@ from adresponse.report.formats import interval, number, p_value, percent, slugs
 from adresponse.report.page import Shown, Table, Tile, _day, _environment, _inline, _table
 
 if TYPE_CHECKING:
-    from adresponse.drift import ColumnDrift
-    from adresponse.relation import Line, SlopeChange
-    from adresponse.watching import Watch
+    from adresponse.watching.drift import ColumnDrift
+    from adresponse.watching.relation import Line, SlopeChange
+    from adresponse.watching.verdict import Watch
 
 __all__ = ["Watched", "watch_page"]
 

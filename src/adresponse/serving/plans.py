@@ -23,9 +23,9 @@ from adresponse.serving.holder import Served
 from adresponse.serving.requests import read_json, what_is
 
 if TYPE_CHECKING:
-    from adresponse.horizon import Outlook
-    from adresponse.prospect import Prospect
-    from adresponse.wishes import Wish
+    from adresponse.planning.horizon import Outlook
+    from adresponse.planning.prospect import Prospect
+    from adresponse.planning.wishes import Wish
 
 __all__ = ["GOALS", "MOST", "MOST_POINTS", "QUERY", "SCORED", "WISHES", "Planner", "Plans", "planner_of"]
 
@@ -118,7 +118,7 @@ class Planner:
         RequestError
             If the wish is not understood or cannot be met.
         """
-        from adresponse.planning import best_plan, score
+        from adresponse.planning.split import best_plan, score
 
         horizon, spend, wish = wish_of(given)
         return _body(
@@ -169,7 +169,7 @@ class Planner:
     def _channel(
         self, outlook: Outlook, i: int, points: int, level: float, margin: float | None, tail: bool, returns: bool
     ) -> dict[str, Any]:
-        from adresponse import returns as figures
+        from adresponse.planning import returns as figures
 
         name, response, periods = outlook.channels[i], outlook.responses[i], outlook.periods
         column = self.prospect.contract[name]
@@ -198,7 +198,7 @@ def planner_of(served: Served) -> Planner:
     RequestError
         If the model has none, or it was changed.
     """
-    from adresponse.prospect import Prospect
+    from adresponse.planning.prospect import Prospect
 
     stored = served.stored
     if not stored.formula.closed:
@@ -252,7 +252,7 @@ def wish_of(given: Any) -> tuple[int, dict[str, float | Sequence[float]] | None,
     RequestError
         If it is not understood.
     """
-    from adresponse.wishes import Wish
+    from adresponse.planning.wishes import Wish
 
     if not isinstance(given, dict):
         raise _bad(f"The body is {what_is(given)}; give an object with some of {_or(WISHES)}.")
@@ -339,7 +339,7 @@ def _bounds(name: str, value: Any) -> dict[str, tuple[float, float]]:
 
 
 def _groups(name: str, value: Any) -> tuple[Any, ...]:
-    from adresponse.wishes import Together
+    from adresponse.planning.wishes import Together
 
     if not isinstance(value, list):
         raise _bad(f"{name} is {what_is(value)}; give a list of objects with channels, low and high.")
@@ -402,6 +402,8 @@ def _notes(prospect: Prospect, outlook: Outlook, tail: bool) -> list[str]:
         )
     if len(units) > 1:
         notes.append("The channels have different units, so their sum is no amount of money.")
+    if prospect.curves.baseline.markets:
+        notes.append("All figures are for an average market.")
     if any(len(r.weights) > 1 for r in outlook.responses):
         counted = "is counted" if tail else "is not counted"
         notes.append(

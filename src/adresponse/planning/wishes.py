@@ -10,8 +10,8 @@ import numpy as np
 
 from adresponse import words
 from adresponse.errors import ConfigError, did_you_mean
-from adresponse.horizon import Outlook
-from adresponse.optimum import Curve, Group, Problem, nested, reachable
+from adresponse.planning.horizon import Outlook
+from adresponse.planning.optimum import Curve, Group, Problem, nested, reachable
 
 __all__ = ["Limits", "Together", "Wish", "bounds_from", "groups_from", "limits_of", "total_of"]
 

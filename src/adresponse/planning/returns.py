@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from adresponse import words
 from adresponse.errors import ConfigError, did_you_mean
-from adresponse.horizon import Forecast, Outlook
-from adresponse.roots import crossing
+from adresponse.planning.horizon import Forecast, Outlook
+from adresponse.planning.roots import crossing
 
 __all__ = ["ResponseCurve", "Returns", "Threshold", "curve", "returns"]
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from adresponse.optimum import Problem
+from adresponse.planning.optimum import Problem
 
 __all__ = ["settled"]
 

@@ -21,7 +21,7 @@ from adresponse.curved import Curves
 from adresponse.curves import Response
 from adresponse.errors import ConfigError, ModelError
 from adresponse.formula import Formula
-from adresponse.horizon import Outlook, Precision
+from adresponse.planning.horizon import Outlook, Precision
 from adresponse.schema import Contract
 
 if TYPE_CHECKING:

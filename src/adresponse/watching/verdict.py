@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from adresponse import words
-from adresponse.arrivals import Arrivals, arrive
-from adresponse.drift import ColumnDrift, dependence, drift
 from adresponse.errors import ConfigError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.formula import Spread
-from adresponse.looks import look_level
-from adresponse.relation import Line, Moved, Relation, SlopeChange, moved
 from adresponse.schema import Contract
+from adresponse.watching.arrivals import Arrivals, arrive
+from adresponse.watching.drift import ColumnDrift, dependence, drift
+from adresponse.watching.looks import look_level
+from adresponse.watching.relation import Line, Moved, Relation, SlopeChange, moved
 
 __all__ = [
     "CONTRACT_BREAKS",

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from adresponse import words
-from adresponse.horizon import Estimate, Forecast, Outlook
-from adresponse.wishes import Limits, Wish
+from adresponse.planning.horizon import Estimate, Forecast, Outlook
+from adresponse.planning.wishes import Limits, Wish
 
 __all__ = ["Amounts", "Binding", "ChannelPlan", "Extrapolation", "Plan", "described", "today_of"]
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from adresponse import words
-from adresponse.amounts import settled
 from adresponse.errors import ConfigError, did_you_mean
-from adresponse.horizon import Outlook
-from adresponse.optimum import Split, best_split
-from adresponse.planned import Plan, described, today_of
-from adresponse.roots import crossing
-from adresponse.wishes import Limits, Wish, limits_of, total_of
+from adresponse.planning.amounts import settled
+from adresponse.planning.horizon import Outlook
+from adresponse.planning.optimum import Split, best_split
+from adresponse.planning.planned import Plan, described, today_of
+from adresponse.planning.roots import crossing
+from adresponse.planning.wishes import Limits, Wish, limits_of, total_of
 
 __all__ = ["Plan", "best_plan", "score"]
 
