@@ -273,11 +273,13 @@ def test_after_a_swap_the_plan_is_the_new_version_s(tmp_path: Path) -> None:
     assert curves(server).json["version"] == "4"
 
 
+HEAVY = ("numpy", "pandas", "scipy", "adresponse.planning.prospect", "adresponse.planning.split")
+
+
 def test_a_server_that_is_asked_for_no_plan_loads_none() -> None:
     code = (
-        "import sys, adresponse.serving.app, adresponse.serving.routes\n"
-        "heavy = ('numpy', 'pandas', 'scipy', 'adresponse.planning.prospect', 'adresponse.planning.split')\n"
-        "print(*(m for m in heavy if m in sys.modules))"
+        "import sys, adresponse.serving.app, adresponse.serving.routes, adresponse.serving.plans\n"
+        f"print(*(m for m in {HEAVY!r} if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
