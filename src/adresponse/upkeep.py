@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -435,7 +436,7 @@ def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progres
         looks = _looks(earlier if before is None else earlier[: earlier.index(before)])
         whole = together([t.frame for t in pending], arrival.raw, standing.contract)
         found = held_against(champion, whole, rules, looks)
-    page = report.watch_page(found)
+    page = report.watch_page(found, _told(arrival, standing))
     path = lifecycle.write(settings.out / f"{standing.name}-watch.html", page)
     if before is None:
         progress("Tracking the watch")
@@ -451,6 +452,24 @@ def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progres
         report=str(path),
         repeated=before is not None,
         watch=found,
+    )
+
+
+def _told(arrival: _Arrival, standing: _Standing) -> Any:
+    """Where the rows came from and what can be done next, for the page."""
+    from datetime import UTC, datetime
+
+    from adresponse.report import Watched as Told
+
+    uri = f"models:/{standing.name}@champion"
+    return Told(
+        source=arrival.source,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        commands=(
+            ("Fit again and promote if it is needed", f"adresponse refresh {shlex.quote(arrival.source)} --model '{uri}'"),
+            ("See what happened to the model", f"adresponse history --model '{uri}'"),
+            ("See each watch in MLflow", standing.store.shown if standing.store.uri.startswith("http") else "adresponse ui"),
+        ),
     )
 
 
@@ -766,7 +785,7 @@ def _retrained(
             why=why,
             digests={"file": arrival.digest},
             expected=standing.version,
-            verify=deployment.verifying() if settings.verify else deployment.loading(standing.store),
+            verify=_verifying(standing.store, settings, progress),
         ),
     )
     event = _note(
@@ -791,6 +810,13 @@ def _retrained(
         str(made.report),
         event,
     )
+
+
+def _verifying(store: Store, settings: Settings, progress: Progress) -> Callable[[str], None]:
+    """Before the alias moves, the files are held against the manifest of what was verified a moment ago; then it is asked."""
+    whole = deployment.loading(store)
+    asked = deployment.verifying(progress) if settings.verify else whole
+    return lambda uri: (asked if "@" in uri else whole)(uri)
 
 
 def _retrained_sentence(made: Published, study: Study, grown: Grown, held: Contest) -> str:
