@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from adresponse.errors import TableError
-from adresponse.growing import Grown, Kept, grow, row_keys, to_parquet
+from adresponse.growing import Grown, Kept, content_digest, grow, row_keys, rows_of, scored_rows, to_parquet, together
 from adresponse.table import AdTable, read
 
 
@@ -157,3 +157,58 @@ def test_a_key_is_the_same_on_every_machine() -> None:
         for value, text in ((1.0, "x"), (0.0, "é"))
     ]
     assert keys == by_hand
+
+
+def test_files_together_hold_each_row_as_often_as_the_one_that_has_it_most_often() -> None:
+    contract = table(spend(3)).contract
+    a, b, c = (spend(1, seed) for seed in (1, 2, 3))
+    whole = together([pd.concat([a, a]), pd.concat([a, b])], pd.concat([a, b, b, c]), contract)
+    assert sorted(whole["TV"]) == sorted([*a["TV"], *a["TV"], *b["TV"], *b["TV"], *c["TV"]])
+    without_sales = together([a], pd.concat([a, b])[["TV"]], contract)
+    assert (len(without_sales), int(without_sales["Sales"].notna().sum())) == (3, 1)
+
+
+def test_files_together_hold_each_period_as_it_was_sent_last_with_its_sales() -> None:
+    first, again = weekly(4), weekly(6, seed=1)
+    again.loc[[1, 5], "Sales"] = np.nan
+    whole = together([table(first).frame], again, table(first).contract)
+    assert whole["week"].is_unique
+    sales = whole.set_index("week")["Sales"].sort_index()
+    assert sales.iloc[[0, 2, 3, 4]].tolist() == again["Sales"].iloc[[0, 2, 3, 4]].tolist()
+    assert sales.iloc[1] == first["Sales"].iloc[1]  # known once; a plan that comes later does not take it away
+    assert np.isnan(sales.iloc[5])
+
+
+def test_the_digest_is_that_of_all_columns_and_rows_in_whatever_order_of_columns() -> None:
+    frame = weekly(5, markets=("North", "South")).assign(note="x")
+    digest = content_digest(frame)
+    assert content_digest(frame[frame.columns[::-1]]) == digest
+    assert content_digest(frame.assign(week=frame["week"].astype("datetime64[s]"))) == digest  # as Parquet may have it
+    for changed in (frame[:-1], frame.assign(note="y"), frame.rename(columns={"TV": "Tv"}), frame.iloc[::-1]):
+        assert content_digest(changed) != digest
+    frame.loc[9, "Sales"] = np.nan
+    assert content_digest(frame) not in (digest, content_digest(frame.fillna({"Sales": 0.0})))
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (lambda f: f, 6),
+        (lambda f: f.assign(Sales=[np.nan, *f["Sales"][1:]]), 5),  # a fit cannot learn from it
+        (lambda f: f.assign(TV=[-1.0, np.inf, *f["TV"][2:]]), 4),  # spend is finite, and not below zero
+        (lambda f: f.drop(columns="Sales"), 0),
+        (lambda f: f.assign(TV=f["TV"].astype(str)), 0),  # another type than the contract's
+    ],
+)
+def test_only_whole_rows_are_learnt_from(change: Any, left: int) -> None:
+    assert len(scored_rows(change(spend(6)), table(spend(3)).contract)) == left
+
+
+def test_remembered_rows_serve_a_version_that_reads_no_other_column() -> None:
+    given = weekly(6, markets=("North", "South"))
+    content = to_parquet(table(given).frame, np.zeros(0, dtype=int))
+    narrow = table(spend(5)).contract
+    found = rows_of(content, narrow)
+    assert found is not None
+    assert list(found) == ["TV", "Sales"]
+    assert rows_of(to_parquet(table(spend(5)).frame, np.zeros(0, dtype=int)), table(given).contract) is None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,18 @@ def told(*arguments: str) -> tuple[int, Any]:
     """Exit code and what the command prints as strict JSON."""
     found = command(*arguments, "--json")
     assert found.stdout, (found.stderr, found.exception)
-    return found.exit_code, json.loads(found.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    value = json.loads(found.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert not [text for text in texts(value) if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?|True|False|nan", text)]
+    return found.exit_code, value
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts(part)
 
 
 def rows_of(opened: Store, version: str, name: str = "sales-response") -> Kept:
