@@ -46,8 +46,8 @@ def hilly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def page_of(browser: Any, url: str, size: dict[str, int] = WIDE, refusals: int = 0, **more: Any) -> Iterator[Any]:
-    """The page, ready; nothing may be wrong on its console but so many refusals, and no request may go elsewhere."""
+def page_of(browser: Any, url: str, size: dict[str, int] = WIDE, refusals: int | None = 0, **more: Any) -> Iterator[Any]:
+    """The page; nothing may be wrong on its console but so many refusals (None: any), and no request may go elsewhere."""
     context = browser.new_context(viewport=size, **more)
     page = context.new_page()
     page.set_default_timeout(WAIT)
@@ -60,8 +60,9 @@ def page_of(browser: Any, url: str, size: dict[str, int] = WIDE, refusals: int =
     yield page
     context.close()
     assert elsewhere == []
-    assert len([f for f in faults if "status of 40" in f]) == refusals
-    assert [f for f in faults if "status of 40" not in f] == []
+    refused = [f for f in faults if f.startswith("Failed to load resource")]
+    assert refusals is None or len(refused) == refusals
+    assert [f for f in faults if f not in refused] == []
 
 
 def until(page: Any, holds: str, asked: Any = None) -> None:
@@ -350,6 +351,19 @@ def test_straight_lines_have_no_optimum_and_the_page_says_so(browser: Any, tmp_p
         assert "only an experiment shows" in notes
         spend = {name: float(page.get_by_label(f"Amount for {name}").input_value()) for name in ("TV", "Radio", "Newspaper")}
         shows(page, "Sales expected", "yours", shown(ask(served.url, {"spend": spend})["sales"]))
+
+
+def test_the_page_goes_on_once_the_server_is_back(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly, refusals=None) as page:
+        settled(page)
+        page.context.set_offline(True)
+        page.get_by_label("Amount for TV").fill("432")
+        page.wait_for_selector("#problem:has-text('The server does not answer.')")
+        page.context.set_offline(False)
+        shows(
+            page, "Sales expected", "yours", shown(ask(hilly, {"spend": {**amounts(page), "TV": 432}, "horizon": 13})["sales"])
+        )
+        assert not page.locator("#problem").is_visible()
 
 
 def test_a_page_left_open_follows_a_new_champion(browser: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,9 @@ REFUSED = [
     ('{"groups": {"channels": ["TV"]}}', "groups is an object; give a list"),
     ('{"groups": [{"channel": ["TV"]}]}', "Group 1 has 'channel', which is not known"),
     ('{"groups": [{"low": 1}]}', "channels of group 1 must be a list"),
+    ('{"groups": [' + "{}," * 50 + "{}]}", "groups has 51 groups; give at most 50."),
+    ('{"locks": ["' + "TV" * 500 + '"]}', "... is no channel of the model"),
+    ('{"bounds": {"' + "TV" * 500 + '": [1, 2]}}', "... is no channel of the model"),
     ('{"groups": [5]}', "Group 1 is a number; give an object"),
     ('{"total": 1, "cap": 2}', "total and cap cannot be asked for at once"),
     ('{"total": 1e6}', "lies outside what the bounds allow"),
@@ -244,6 +248,34 @@ def test_a_full_server_takes_no_more_plans(tmp_path: Path) -> None:
         return await asyncio.gather(first, return_exceptions=True), second  # type: ignore[return-value]
 
     assert asyncio.run(both())[1].status == 503
+
+
+def test_a_plan_that_takes_too_long_is_stopped_and_predictions_do_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = planning_app(kept(PROSPECT, tmp_path / "model"), timeout=0.3)
+    say(server, {})
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> Any:
+        begun.set()
+        go_on.wait(20)
+        return best_plan(PROSPECT.outlook(), Wish())
+
+    monkeypatch.setattr("adresponse.planning.split.best_plan", slow)
+
+    async def both() -> tuple[Said, Said]:
+        planning = asyncio.create_task(ask(server, {}, path="/plan"))
+        await asyncio.to_thread(begun.wait, 20)
+        predicted = await ask(server, {"dataframe_records": [dict.fromkeys(NAMES, 100)]})
+        return await planning, predicted
+
+    try:
+        planned, predicted = asyncio.run(both())
+    finally:
+        go_on.set()
+    assert (planned.status, predicted.status) == (504, 200)
+    assert "no answer within 0.3 seconds" in planned.message
 
 
 def test_a_version_without_a_prospect_says_why(tmp_path: Path) -> None:

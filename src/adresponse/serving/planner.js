@@ -5,6 +5,7 @@ import { LEVELS, MOST_SCENARIOS, freeName, fresh, fromHash, toCsv, toHash } from
 
 const POINTS = 61;
 const PATIENCE = { best: 120, curves: 250, returns: 500, address: 300, speech: 700 }; // milliseconds without a change
+const AGAIN = 2000; // milliseconds until a server that was away is asked again
 const at = (id) => document.getElementById(id);
 const headers = {};
 let curves; // what /curves said
@@ -104,6 +105,7 @@ const mine = new Newest(async ({ began, spend, asked }) => {
   if (!same(asked)) return; // it was for other periods or another margin
   if (answer.status !== 200) {
     refused(answer);
+    if (answer.status === 0 || answer.status === 503) setTimeout(() => changed(false), AGAIN);
     return;
   }
   problem("");

@@ -36,6 +36,8 @@ SCORED = ("horizon", "level", "margin", "tail")  # what a plan of one's own may 
 WISHES = (*GOALS, "bounds", "locks", "groups", "beyond", *(k for k in SCORED if k not in GOALS), "spend")
 QUERY = ("horizon", "points", "level", "margin", "tail", "returns")
 MOST = 1e15  # beyond it no amount is money, and sums lose their cents
+MOST_GROUPS = 50  # each is compared with each
+LONGEST_NAME = 256
 POINTS, MOST_POINTS = 60, 500
 WIDER = 1.25  # a curve is drawn so much further than the range seen, to show that it is not known there
 KEPT = 16  # outlooks and texts that are kept for the next time, the oldest dropped first
@@ -321,7 +323,13 @@ def _object(name: str, value: Any, holds: str) -> dict[str, Any]:
 def _names(name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(n, str) for n in value):
         raise _bad(f"{name} must be a list of channels' names.")
-    return tuple(value)
+    return tuple(map(_channel, value))
+
+
+def _channel(name: str) -> str:
+    if len(name) > LONGEST_NAME:
+        raise _bad(f"{show(name)} is no channel of the model; give a channel's name.")
+    return name
 
 
 def _ends(name: str, low: Any, high: Any) -> tuple[float, float]:
@@ -334,7 +342,7 @@ def _bounds(name: str, value: Any) -> dict[str, tuple[float, float]]:
     for channel, ends in _object(name, value, 'channels, such as {"tv": [50, 200]}').items():
         if not isinstance(ends, list) or len(ends) != 2:
             raise _bad(f"The bounds of {show(channel)} must be a list of two amounts, such as [50, 200]; null is no bound.")
-        found[channel] = _ends(f"The bounds of {show(channel)}", *ends)
+        found[_channel(channel)] = _ends(f"The bounds of {show(channel)}", *ends)
     return found
 
 
@@ -343,6 +351,8 @@ def _groups(name: str, value: Any) -> tuple[Any, ...]:
 
     if not isinstance(value, list):
         raise _bad(f"{name} is {what_is(value)}; give a list of objects with channels, low and high.")
+    if len(value) > MOST_GROUPS:
+        raise _bad(f"{name} has {len(value)} groups; give at most {MOST_GROUPS}.")
     found = []
     for number, group in enumerate(value, 1):
         what = f"Group {number}"
@@ -358,7 +368,7 @@ def _spend(name: str, value: Any) -> dict[str, float | Sequence[float]]:
     found: dict[str, float | Sequence[float]] = {}
     for channel, amount in _object(name, value, 'channels, such as {"tv": 100}').items():
         what = f"spend of {show(channel)}"
-        found[channel] = [_number(what, x) for x in amount] if isinstance(amount, list) else _number(what, amount)
+        found[_channel(channel)] = [_number(what, x) for x in amount] if isinstance(amount, list) else _number(what, amount)
     return found
 
 
