@@ -7,14 +7,17 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
+from adresponse.formula import Formula
+from adresponse.rows import check
 from adresponse.serving.app import App
+from curves_example import formula_with, panel
 from serving_example import app, ask, formula
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -38,12 +41,22 @@ def test_the_document_has_the_model_s_own_columns() -> None:
     }
 
 
-@pytest.mark.parametrize("names", [("TV",), ("TV", "Web: €"), ('say "yes"',)], ids=str)
-def test_no_request_made_from_the_document_breaks_the_server(names: tuple[str, ...]) -> None:
+def dated() -> Formula:
+    """A model of curves that reads the date and the market of a row."""
+    made = panel()
+    return formula_with(made.estimator, made.table.frame, made.table.contract)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [lambda: formula("TV"), lambda: formula("TV", "Web: €"), lambda: formula('say "yes"'), dated],
+    ids=["one column", "two", "marks in a name", "dates and markets"],
+)
+def test_no_request_made_from_the_document_breaks_the_server(made: Callable[[], Formula]) -> None:
     schemathesis = pytest.importorskip("schemathesis", reason="missing part: schemathesis")
     from hypothesis import HealthCheck, given, settings
 
-    server = app(formula(*names), log="errors", hosts=("*",))
+    server = app(made(), log="errors", hosts=("*",))
     schema = schemathesis.openapi.from_asgi("/openapi.json", server)
     tried = []
     for result in schema.get_all_operations():
@@ -141,3 +154,19 @@ def test_a_client_that_sends_too_much_reads_why() -> None:
         assert client.post("/invocations", content=parts, headers={"content-type": "application/json"}).status_code == 413
         assert client.head("/ping").status_code == 200
         assert client.post("/invocations", json={"inputs": [5]}).status_code == 200
+
+
+def test_a_person_can_try_a_model_of_weeks_and_markets(browser: Any) -> None:
+    model = dated()
+    with listening(app(model)) as url, page_of(browser, url, PHONE) as page:
+        assert page.get_by_label("when").input_value() == "2024-02-26"  # the week after the last of 60
+        page.get_by_label("TV, national").fill("100")
+        page.get_by_label("search").fill("20")
+        page.get_by_label("price").fill("0")
+        page.get_by_label("market").select_option("south")
+        page.get_by_role("button", name="Predict").click()
+        page.wait_for_selector("#answer .figure")
+        row = {"TV, national": [100.0], "search": [20.0], "price": [0.0], "when": ["2024-02-26"], "market": ["south"]}
+        told = model.predict(check(model.reads, row))[0]
+        assert float(page.locator("#answer .figure").inner_text()) == pytest.approx(told, abs=1e-3)  # six digits are shown
+        assert '"when":"2024-02-26","market":"south"' in page.locator("#command").text_content()
