@@ -346,6 +346,7 @@ def test_straight_lines_have_no_optimum_and_the_page_says_so(browser: Any, tmp_p
     with served_example.serving(tmp_path / "run", folder=folder) as served, page_of(browser, served.url) as page:
         settled(page)
         assert not page.get_by_label("Periods").is_visible()
+        assert "no split is best of its own" in page.inner_text("#straight")
         notes = page.inner_text("#notes")
         assert "there is no best split inside the bounds" in notes
         assert "only an experiment shows" in notes

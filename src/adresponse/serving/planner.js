@@ -239,6 +239,9 @@ function showModel() {
     cards = new Map(curves.channels.map((c, i) => [c.name, new Card(c, i)]));
     at("channels").replaceChildren(...[...cards.values()].map((card) => card.box));
   }
+  at("straight").textContent = !curves.channels.every((c) => c.straight) ? "" : curves.channels.length === 1
+    ? "The curve is a straight line, so no amount is best of its own: what one more unit brings is all that can be said."
+    : "All curves are straight lines, so no split is best of its own: the best plan fills the channel that brings most, up to its bound.";
   at("planner").hidden = false;
   curves.channels.forEach((c) => cards.get(c.name).show(c));
   at("planner").setAttribute("data-version", curves.version);

@@ -106,7 +106,7 @@ export class Chart {
       parts.push(drawn("line", { class: "axis", x1: this.x(t), x2: this.x(t), y1: bottom, y2: bottom + 4 }));
       parts.push(drawn("text", { class: "tick", x: this.x(t), y: bottom + 17, "text-anchor": "middle" }, number(t)));
     }
-    parts.push(drawn("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }));
+    for (const y of new Set([bottom, this.y(0)])) parts.push(drawn("line", { class: "axis", x1: left, x2: right, y1: y, y2: y }));
     parts.push(drawn("text", { class: "label", x: right, y: HEIGHT - 6, "text-anchor": "end" }, xLabel));
     parts.push(drawn("text", { class: "label", x: left + 6, y: top + 10 }, yLabel));
     const place = (x, y) => `${this.x(x).toFixed(1)} ${this.y(y).toFixed(1)}`;
