@@ -411,6 +411,22 @@ def test_what_the_table_does_not_tell_is_said() -> None:
     assert np.ptp(losses) < 1.35  # half the 90 % point of chi-squared with one degree of freedom
 
 
+def test_two_channels_that_are_one_get_the_same_interval() -> None:
+    rng = np.random.default_rng(5)
+    spend = rng.gamma(1.0, 100, size=100)
+    frame = weekly(list(spend), radio=spend)
+    sales = 100 + 0.1 * spend + 5 * rng.normal(size=100)
+    tv, radio = fit_mix(frame, sales, MixSpec(("tv", "radio"), date="week", draws=400)).answers
+    true = 0.1 * spend.sum()
+    # each may have brought nothing, or all; the upper ends lie where only a few draws do, so they agree to a third or so
+    assert tv.low < 0.15 * true
+    assert radio.low < 0.15 * true
+    assert 0.6 < tv.high / radio.high < 1.7
+    assert min(tv.high, radio.high) > 0.8 * true
+    straight = fit_mix(frame[["tv", "radio"]], sales, MixSpec(("tv", "radio"), shape="linear"))
+    assert straight.answers[0].total + straight.answers[1].total == pytest.approx(true, rel=0.1)
+
+
 def test_a_straight_line_without_date_is_least_squares() -> None:
     frame = shipped("advertising")
     X, y = frame[["TV", "Radio", "Newspaper"]], frame["Sales"]

@@ -351,7 +351,7 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
         draws=draws,
         vague=_vague(model, drawn[0].theta),
         scores=scores,
-        r2=1 - float(((sales - fitted) ** 2).sum() / ((sales - sales.mean()) ** 2).sum()),
+        r2=_r2(sales, fitted),
         noise=model.found_.noise * model.sales_mean_,
         memory=model.found_.memory,
     )
@@ -477,6 +477,11 @@ def _answers(
         figures += [v / spend[c] for v in (totals[c], low, high, lift, least, most)]
         found.append(ChannelAnswer(response.channel, float(spend[c]), *(float(v) for v in figures)))
     return tuple(found)
+
+
+def _r2(sales: Vector, fitted: Vector) -> float:
+    spread = float(((sales - sales.mean()) ** 2).sum())
+    return 1 - float(((sales - fitted) ** 2).sum()) / spread if spread > 0 else 0.0
 
 
 def _around(value: float, ends: Vector) -> tuple[float, float]:

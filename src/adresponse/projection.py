@@ -35,6 +35,7 @@ __all__ = [
     "TYPICAL",
     "Draws",
     "Found",
+    "Mode",
     "Problem",
     "base_of",
     "diluted",
@@ -63,10 +64,22 @@ LEAST_VARIANCE = 1e-9
 """Of the noise, as a share of squared mean sales: below it a fit counts as exact, and numbers stay finite."""
 TAILS = 7.0
 """Degrees of freedom of the draws' Student's t: heavier than the normal, so that no weight explodes (Geweke 1989)."""
+RARELY = 0.05
+"""Share of the draws that every mode gets, so that weights stay even where Laplace's approximation is off."""
+LEAST_PRECISION = 1e-9
+"""Of shares without a prior: nothing beside any data, but two columns that are one get half each."""
 SETTLED = 0.01
 """Relative change of the noise variance at which the search stops."""
 LONGEST_MEMORY = 0.95
 """Correlation from period to period that is believed at most."""
+SAME = 0.3
+"""Spreads within which two optima are one that the search stopped at twice."""
+MOVE_TOGETHER = 0.7
+"""Correlation of spend from which on two channels may be taken for each other; "strongly" in the words of the report."""
+MOST_SWAPS = 4
+"""Pairs that are tried, so that a table of many alike columns is not searched for ever."""
+RULED_OUT = 5.0
+"""Difference of log posteriors from which on another optimum does not count: e^-5 is 0.7 %."""
 LEAST_CURVATURE = 0.3
 """Of the log posterior along any direction; the prior alone has 1."""
 
@@ -124,7 +137,7 @@ class Problem:
     @property
     def share(self) -> tuple[float, float]:
         """Centre of a share's prior, and its precision."""
-        return (MEDIA / self.channels, (self.channels / MEDIA) ** 2) if self.pulled else (0.0, 0.0)
+        return (MEDIA / self.channels, (self.channels / MEDIA) ** 2) if self.pulled else (0.0, LEAST_PRECISION)
 
     @cached_property
     def frame(self) -> tuple[Vector, Vector]:
@@ -160,6 +173,15 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Mode:
+    """A local optimum: where, minus the log posterior there, and its second derivatives."""
+
+    theta: Vector
+    loss: float
+    curvature: Vector
+
+
+@dataclass(frozen=True)
 class Found:
     """The best parameters, and how well they are known.
 
@@ -169,10 +191,8 @@ class Found:
     shares : ndarray of shape (n_channels,)
     variance : float
         By which the likelihood is scaled: that of the noise, times ``dilution``.
-    curvature : ndarray of shape (n_nonlinear, n_nonlinear)
-        Of minus the log posterior.
-    loss : float
-        Minus the log posterior.
+    modes : tuple of Mode
+        The best optimum, and others that the data do not rule out: which of two channels that move together did it?
     memory : float
         Correlation of residuals with those of the period before, at least 0.
     dilution : float
@@ -182,8 +202,7 @@ class Found:
     theta: Vector
     shares: Vector
     variance: float
-    curvature: Vector
-    loss: float
+    modes: tuple[Mode, ...]
     memory: float = 0.0
     dilution: float = 1.0
 
@@ -290,10 +309,11 @@ def search(problem: Problem, starts: int = 3, seed: int = 42, rounds: int = 5) -
     variance = _first_variance(problem)
     if size == 0:
         return _straight(problem, variance)
+    optima: list[tuple[Vector, float]] = []
     for _ in range(rounds):
         found = [_descend(problem, start, variance) for start in candidates]
-        best = min(found, key=lambda f: f[1])
-        theta, loss = best
+        optima = optima or found
+        theta = min(found, key=lambda f: f[1])[0]
         candidates = [theta]
         curvature = _curvature(problem, theta, variance)
         z = problem.rest(responses(problem, theta)[0])
@@ -305,7 +325,32 @@ def search(problem: Problem, starts: int = 3, seed: int = 42, rounds: int = 5) -
         variance = new
         if settled:
             break
-    return Found(theta, _shares(problem, z, variance)[1], variance, curvature, loss, memory, dilution)
+    modes = _modes(problem, [theta, *(o[0] for o in optima), *_swapped(problem, theta)], variance)
+    z = problem.rest(responses(problem, modes[0].theta)[0])
+    return Found(modes[0].theta, _shares(problem, z, variance)[1], variance, modes, memory, dilution)
+
+
+def _swapped(problem: Problem, theta: Vector) -> list[Vector]:
+    """Parameters with those of two channels exchanged, for each pair whose spend moves together."""
+    if problem.channels == 1:
+        return []
+    with np.errstate(invalid="ignore"):  # spend that never changes moves with nothing
+        together = np.corrcoef(problem.lags[:, :, 0])
+    found = []
+    for a, b in np.argwhere(np.triu(together, 1) > MOVE_TOGETHER):
+        table = theta.reshape(-1, problem.channels).copy()
+        table[:, [a, b]] = table[:, [b, a]]
+        found.append(table.ravel())
+    return found[:MOST_SWAPS]
+
+
+def _modes(problem: Problem, near: list[Vector], variance: float) -> tuple[Mode, ...]:
+    """The different optima near some places, the best first, without those that are far less likely."""
+    found: list[tuple[Vector, float]] = []
+    for theta, loss in sorted((_descend(problem, place, variance) for place in near), key=lambda f: f[1]):
+        if all(np.abs(theta - other).max() > SAME for other, _ in found) and (not found or loss < found[0][1] + RULED_OUT):
+            found.append((theta, loss))
+    return tuple(Mode(theta, loss, _curvature(problem, theta, variance)) for theta, loss in found)
 
 
 def draw(problem: Problem, found: Found, draws: int = 200, seed: int = 42) -> Draws:
@@ -320,16 +365,11 @@ def draw(problem: Problem, found: Found, draws: int = 200, seed: int = 42) -> Dr
     rows, channels = problem.sales.shape[0], problem.channels
     pool = int(np.clip(2e7 / (rows * channels), 500, 4000))
     degrees = max(problem.spare - channels, 2)
-    size = len(found.theta)
-    standard = rng.standard_normal((pool, size))
-    stretch = np.sqrt(rng.chisquare(TAILS, pool) / TAILS)
-    root = np.linalg.cholesky(np.linalg.inv(found.curvature)) if size else np.zeros((0, 0))
-    theta = np.clip(found.theta + (standard @ root.T) / stretch[:, None], -FARTHEST, FARTHEST)
+    theta, density = _around(found.modes, pool, rng)
     variance = found.variance * degrees / rng.chisquare(degrees, pool)
     gram, cross = _moments(problem, theta)
     normal, shares, weight = _weigh(problem, gram, cross, theta, variance)
-    distance = (standard**2).sum(axis=1) / stretch**2
-    weight += 0.5 * (TAILS + size) * np.log1p(distance / TAILS)
+    weight -= density
     weight += (degrees / 2 + 1) * np.log(variance) + degrees * found.variance / (2 * variance)
     share = np.exp(weight - weight.max())
     effective = float(share.sum() ** 2 / (share**2).sum())
@@ -340,6 +380,31 @@ def draw(problem: Problem, found: Found, draws: int = 200, seed: int = 42) -> Dr
     shares = _signed_normal(shares[at], normal[at], np.array(problem.signs), rng)
     base = _base_given(problem, theta, shares, variance, rng)
     return Draws(theta, shares, base, variance, effective, pool)
+
+
+def _around(modes: tuple[Mode, ...], pool: int, rng: np.random.Generator) -> tuple[Vector, Vector]:
+    """Draws of ``theta`` from a mixture of t distributions, one around each mode, and the logarithm of its density.
+
+    Each mode gets the share of the posterior that Laplace's approximation gives it, but at least ``RARELY``.
+    """
+    size = len(modes[0].theta)
+    if not size:
+        return np.zeros((pool, 0)), np.zeros(pool)
+    volume = np.array([0.5 * np.linalg.slogdet(m.curvature)[1] for m in modes])
+    mass = np.exp(modes[0].loss - np.array([m.loss for m in modes]) + volume[0] - volume)
+    mass = np.maximum(mass / mass.sum(), RARELY)
+    mass = mass / mass.sum()
+    which = rng.choice(len(modes), pool, p=mass)
+    roots = np.array([np.linalg.cholesky(np.linalg.inv(m.curvature)) for m in modes])
+    centres = np.array([m.theta for m in modes])
+    standard = rng.standard_normal((pool, size)) / np.sqrt(rng.chisquare(TAILS, pool) / TAILS)[:, None]
+    theta = np.clip(centres[which] + (roots[which] @ standard[:, :, None])[:, :, 0], -FARTHEST, FARTHEST)
+    parts = []
+    for mode, share, half in zip(modes, mass, volume, strict=True):
+        away = theta - mode.theta
+        distance = ((away @ mode.curvature) * away).sum(axis=1)
+        parts.append(math.log(share) + half - 0.5 * (TAILS + size) * np.log1p(distance / TAILS))
+    return theta, np.asarray(special.logsumexp(parts, axis=0))
 
 
 def base_of(problem: Problem, z: Vector, shares: Vector) -> Vector:
@@ -488,7 +553,7 @@ def _straight(problem: Problem, variance: float) -> Found:
     normal, shares = _shares(problem, z, variance)
     memory, dilution = diluted(problem, np.zeros(0), shares, variance)
     variance = dilution * _variance(problem, z, normal, shares, 0.0)
-    return Found(np.zeros(0), shares, variance, np.zeros((0, 0)), 0.0, memory, dilution)
+    return Found(np.zeros(0), shares, variance, (Mode(np.zeros(0), 0.0, np.zeros((0, 0))),), memory, dilution)
 
 
 def _descend(problem: Problem, start: Vector, variance: float) -> tuple[Vector, float]:
