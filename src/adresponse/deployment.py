@@ -705,20 +705,16 @@ def _ask_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
         from adresponse.targets import sagemaker
 
         aws = sagemaker.Settings.read(place.partition("/")[0], config)
-        return lambda rows: sagemaker.ask(aws, deployment, _columns(rows), _level(rows))
+        return lambda rows: sagemaker.ask(aws, deployment, rows.columns(), _level(rows))
     if kind == "azureml":
         from adresponse.targets import azureml
 
         azure = azureml.Settings.read(config)
         client = azureml.connect(azure)
-        return lambda rows: azureml.ask(client, azure, deployment, _columns(rows), _level(rows))
+        return lambda rows: azureml.ask(client, azure, deployment, rows.columns(), _level(rows))
     from adresponse import scoring
 
     return scoring.asker(target, deployment)
-
-
-def _columns(rows: EvaluationRows) -> dict[str, list[float]]:
-    return {str(name): column.tolist() for name, column in rows.X.items()}
 
 
 def _level(rows: EvaluationRows) -> float | None:
@@ -732,7 +728,7 @@ def _ask_url(url: str, token: str) -> Ask:
     from adresponse.verification import Answered
 
     def ask(rows: EvaluationRows) -> Answered:
-        answer = client.ask(url, _columns(rows), _level(rows), token)
+        answer = client.ask(url, rows.columns(), _level(rows), token, rows.together)
         lower, upper = (None if v is None else np.asarray(v) for v in (answer.lower, answer.upper))
         return Answered(np.asarray(answer.prediction), lower, upper, answer.version)
 

@@ -111,9 +111,10 @@ def asker(target: str, deployment: str) -> Callable[[EvaluationRows], Answered]:
         try:
             with quietly():
                 client = get_deploy_client(target)
+                step = max(len(rows.X), 1) if rows.together else BATCH_ROWS
                 parts = [
-                    client.predict(deployment_name=deployment, inputs=rows.X.iloc[i : i + BATCH_ROWS])
-                    for i in range(0, len(rows.X), BATCH_ROWS)
+                    client.predict(deployment_name=deployment, inputs=rows.X.iloc[i : i + step])
+                    for i in range(0, len(rows.X), step)
                 ]
         except Exception as error:  # each plugin raises what its own library raises
             first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
