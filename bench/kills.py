@@ -223,7 +223,7 @@ def main() -> int:
     given = parser.parse_args()
     rng = random.Random(given.seed)
     home = Path(tempfile.mkdtemp(prefix="kills "))
-    tally, begun = Tally(), time.monotonic()
+    tally, begun, told = Tally(), time.monotonic(), 0
     os.environ["TMPDIR"] = str(home / "tmp")
     (home / "tmp").mkdir()
     try:
@@ -238,7 +238,8 @@ def main() -> int:
             verify = i % 10 == 9
             files = [*files, file]
             known = killed(folder, files, known, moment(profiles[verify], given.aimed or i % 2 == 1, rng), verify, tally)
-            print(f"\r{i + 1} of {given.kills}, {len(tally.problems)} problems", end="", file=sys.stderr, flush=True)
+            print(f"{i + 1} of {given.kills}", *tally.problems[told:], sep="\n  ", file=sys.stderr, flush=True)
+            told = len(tally.problems)
         temporary = [p.name for p in (home / "tmp").iterdir() if p.name.startswith("adresponse-")]
     finally:
         shutil.rmtree(home, ignore_errors=True)
