@@ -323,7 +323,9 @@ def test_no_wish_breaks_the_server(server: App) -> None:
 
     from adresponse.serving.plans import WISHES as KEYS
 
-    amounts = st.one_of(st.floats(0, 300), st.sampled_from([0, 1e-300, 1e15, -1.0, 1e400, "1", None, True, [], {}]))
+    amounts: st.SearchStrategy[Any] = st.one_of(
+        st.floats(0, 300), st.sampled_from([0, 1e-300, 1e15, -1.0, 1e400, "1", None, True, [], {}])
+    )
     names = st.sampled_from([*NAMES, "Tv", ""])
     values = st.one_of(
         amounts,
