@@ -728,7 +728,7 @@ def _ask_url(url: str, token: str) -> Ask:
     from adresponse.verification import Answered
 
     def ask(rows: EvaluationRows) -> Answered:
-        answer = client.ask(url, rows.columns(), _level(rows), token, rows.together)
+        answer = client.ask(url, rows.columns(), _level(rows), token, together=rows.together)
         lower, upper = (None if v is None else np.asarray(v) for v in (answer.lower, answer.upper))
         return Answered(np.asarray(answer.prediction), lower, upper, answer.version)
 
