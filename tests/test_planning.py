@@ -444,7 +444,7 @@ def test_sales_after_the_horizon_count_where_asked() -> None:
             "TV and Radio together must get 4000 to 5000, but their own bounds",
         ),
         ({"groups": (Together(("TV", "Radio"), 0, 9), Together(("TV", "Web"), 0, 9))}, "Two groups share a channel"),
-        ({"margin": 1, "beyond": True}, "beyond=True leaves TV without a highest amount"),
+        ({"margin": 1, "beyond": True}, "(beyond) leaves TV without a highest amount"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_refused_with_the_reason(wish: dict[str, object], said: str) -> None:

@@ -232,7 +232,7 @@ def total_of(outlook: Outlook, wish: Wish, limits: Limits) -> tuple[float, float
 def _by_the_range(wish: Wish, limits: Limits) -> str:
     if wish.beyond or not any("range seen" in rules for rules in limits.rules.values()):
         return ""
-    return " (the range seen is a bound unless beyond=True)"
+    return " (the range seen is a bound, unless it may be left: beyond)"
 
 
 def _refuse_unless(name: str, value: float | None, least: float, rule: str) -> None:
@@ -278,7 +278,7 @@ def _range_of(outlook: Outlook, wish: Wish, channel: str) -> tuple[tuple[float, 
     if low > seen_high or high < seen_low:
         raise ConfigError(
             f"The bounds of {channel}, {low:g} to {high:g}, lie outside the range seen, {seen_low:g} to {seen_high:g}, over "
-            "the horizon; give bounds inside it, or beyond=True."
+            "the horizon; give bounds inside it, or let it be left (beyond)."
         )
     lower = (low, floor) if low >= seen_low else (seen_low, "range seen")
     upper = (high, "bound") if high <= seen_high else (seen_high, "range seen")
@@ -291,7 +291,7 @@ def _ceiling(outlook: Outlook, wish: Wish, channel: str, high: float) -> tuple[f
     if spendable is None and wish.goal == "total":
         spendable = math.fsum(outlook.today[c] * outlook.periods for c in outlook.channels)
     if spendable is None and math.isinf(high):
-        raise ConfigError(f"beyond=True leaves {channel} without a highest amount; give one in bounds, or a cap.")
+        raise ConfigError(f"Leaving the range seen (beyond) leaves {channel} without a highest amount; give one in bounds, or a cap.")
     return (
         (high, "bound")
         if spendable is None or high <= spendable
