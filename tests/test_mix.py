@@ -411,6 +411,28 @@ def test_what_the_table_does_not_tell_is_said() -> None:
     assert np.ptp(losses) < 1.35  # half the 90 % point of chi-squared with one degree of freedom
 
 
+def test_an_experiment_tells_what_the_table_does_not() -> None:
+    rng = np.random.default_rng(6)
+    spend = rng.gamma(1.0, 100, size=100)
+    frame = weekly(list(spend), radio=spend)  # nobody can tell from the table which of the two it was
+    sales = 100 + 0.08 * spend + 2 * rng.normal(size=100)
+    tv, radio = fit_mix(frame, sales, MixSpec(("tv", "radio"), date="week", known={"tv": (0.06, 0.002)})).answers
+    assert tv.roi == pytest.approx(0.06, abs=0.006)  # three standard errors
+    assert tv.roi_high - tv.roi_low < 0.02
+    assert 0.01 < radio.roi < 0.04
+
+
+def test_an_experiment_is_one_more_row_of_least_squares() -> None:
+    # with straight lines a known return r -/+ e is the row e^-1 b = e^-1 r beside rows divided by the noise
+    frame = shipped("advertising")
+    X, y = frame[["TV", "Radio"]], frame["Sales"]
+    fit = fit_mix(X, y, MixSpec(("TV", "Radio"), shape="linear", known={"Radio": (0.3, 0.01)}))
+    rows = np.vstack([np.column_stack([np.ones(200), X]) / fit.noise, [0, 0, 1 / 0.01]])
+    oracle = np.linalg.lstsq(rows, np.append(y / fit.noise, 0.3 / 0.01), rcond=None)[0]
+    # the noise that weighs the row is that of the last round but one, at most 1 % off
+    assert [r.coefficient for r in fit.responses] == pytest.approx(list(oracle[1:]), rel=2e-3)
+
+
 def test_two_channels_that_are_one_get_the_same_interval() -> None:
     rng = np.random.default_rng(5)
     spend = rng.gamma(1.0, 100, size=100)
@@ -532,6 +554,8 @@ REFUSED = [
     ({"carry_over": "geometric"}, ModelError, "carry_over='geometric' needs a date column"),
     ({"channels": ()}, ConfigError, "A mix has at least one channel"),
     ({"free": ("radio",)}, ConfigError, "free='radio' is no channel; use one of tv."),
+    ({"known": {"radio": (1.0, 0.1)}}, ConfigError, "known='radio' is no channel; use one of tv."),
+    ({"known": {"tv": (1.0, 0.0)}}, ConfigError, "known of tv: 1 with a standard error of 0; give finite numbers"),
     ({"draws": 1}, ConfigError, "draws=1 must be at least 2"),
     ({"channels": ("tv", "idle")}, ModelError, "Nothing was ever spent on 'idle'"),
     ({"channels": ("tv", "radio")}, ModelError, "Column 'radio' is missing"),

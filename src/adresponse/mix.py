@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +54,8 @@ class MixSpec:
         Fourier pairs of the year; by default what the length of the table allows.
     free : tuple of str
         Channels whose coefficient may be negative.
+    known : dict of str to (float, float)
+        Sales per unit of spend that an experiment found for a channel, and their standard error (a known lift).
     draws : int
         Draws for intervals.
     across : bool
@@ -73,6 +76,7 @@ class MixSpec:
     trend: bool = True
     season: int | None = None
     free: tuple[str, ...] = ()
+    known: dict[str, tuple[float, float]] = field(default_factory=dict)
     draws: int = 200
     across: bool = False
     starts: int = 3
@@ -88,6 +92,14 @@ class MixSpec:
         if stray:
             raise ConfigError(f"free={stray[0]!r} is no channel; use one of {', '.join(self.channels)}.")
 
+        for name, (roi, error) in self.known.items():
+            if name not in self.channels:
+                raise ConfigError(f"known={name!r} is no channel; use one of {', '.join(self.channels)}.")
+            if not (math.isfinite(roi) and math.isfinite(error) and error > 0):
+                raise ConfigError(
+                    f"known of {name}: {roi:g} with a standard error of {error:g}; give finite numbers, the error above 0."
+                )
+
     def regressor(self, shape: Shape, starts: int | None = None) -> MixRegressor:
         """The unfitted model with a curve."""
         return MixRegressor(
@@ -102,6 +114,7 @@ class MixSpec:
             trend=self.trend,
             season=self.season,
             free=self.free,
+            known=self.known,
             starts=starts or self.starts,
             seed=self.seed,
         )

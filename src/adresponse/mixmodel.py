@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -85,6 +85,9 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Fourier pairs of the year; by default 2 for two years of data, 1 for one, else 0.
     free : sequence of str
         Channels whose coefficient may be negative.
+    known : mapping of str to (float, float), optional
+        Sales per unit of spend that an experiment found for a channel, and their standard error. Its result acts beside the
+        data as a measurement of the channel's return over the rows fitted.
     starts : int
         Starts of the search.
     seed : int
@@ -113,6 +116,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         trend: bool = True,
         season: int | None = None,
         free: Sequence[str] = (),
+        known: Mapping[str, tuple[float, float]] | None = None,
         starts: int = 3,
         seed: int = 42,
     ) -> None:
@@ -127,6 +131,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.trend = trend
         self.season = season
         self.free = free
+        self.known = known
         self.starts = starts
         self.seed = seed
 
@@ -158,7 +163,9 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         columns = np.column_stack([np.ones(len(X)), base.fit(X).transform(X)])
         lags = np.ascontiguousarray((carry.lags(X) / carry.means_).transpose(2, 1, 0))
         signs = tuple(0 if c in self.free else 1 for c in self.channels)
-        self.problem_ = Problem(lags, sales / self.sales_mean_, columns, self.shape, carry.kind, signs, carry.previous(X))
+        self.problem_ = Problem(
+            lags, sales / self.sales_mean_, columns, self.shape, carry.kind, signs, carry.previous(X), self._shares_known()
+        )
         self.found_ = projection.search(self.problem_, self.starts, self.seed)
         self._close(pipeline, X, sales, columns.shape[1] - 1)
         self.pipeline_ = pipeline
@@ -208,6 +215,13 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             trend=self.trend and calendar is not None,
             season=season if self.season is None else self.season,
         )
+
+    def _shares_known(self) -> tuple[tuple[float, float] | None, ...]:
+        """What experiments found, as shares of mean sales."""
+        known = self.known or {}
+        scale = dict(zip(self.channels, self.spend_means_ / self.sales_mean_, strict=True))
+        found = {c: (float(roi * scale[c]), float(error * scale[c])) for c, (roi, error) in known.items()}
+        return tuple(found.get(c) for c in self.channels)
 
     def _close(self, pipeline: Pipeline, X: pd.DataFrame, sales: Vector, base: int) -> None:
         """Set what was found, and fit the pipeline, whose own least squares comes to the same shares."""

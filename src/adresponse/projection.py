@@ -102,6 +102,8 @@ class Problem:
         Sign of each channel's share, 0 for free.
     previous : ndarray of int of shape (n_rows,), optional
         Which row is the period before, in the same market; -1 for none. Without it, rows have no order.
+    known : tuple of (share, standard error) or None, optional
+        Shares of sales that experiments found, for each channel.
     """
 
     lags: Vector
@@ -111,6 +113,7 @@ class Problem:
     kind: CarryOverKind
     signs: tuple[int, ...]
     previous: NDArray[np.int64] | None = None
+    known: tuple[tuple[float, float] | None, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -134,10 +137,12 @@ class Problem:
         """Whether shares have a prior: where the model is a straight line in spend, the data need none."""
         return bool(self.parameters)
 
-    @property
-    def share(self) -> tuple[float, float]:
-        """Centre of a share's prior, and its precision."""
-        return (MEDIA / self.channels, (self.channels / MEDIA) ** 2) if self.pulled else (0.0, LEAST_PRECISION)
+    @cached_property
+    def share(self) -> tuple[Vector, Vector]:
+        """Centre of each share's prior, and its precision: what an experiment found, else what is typical."""
+        typical = (MEDIA / self.channels, (self.channels / MEDIA) ** 2) if self.pulled else (0.0, LEAST_PRECISION)
+        pairs = [typical if known is None else (known[0], known[1] ** -2) for known in self.known or (None,) * self.channels]
+        return np.array([c for c, _ in pairs]), np.array([p for _, p in pairs])
 
     @cached_property
     def frame(self) -> tuple[Vector, Vector]:
@@ -273,7 +278,7 @@ def objective(theta: Vector, problem: Problem, variance: float) -> tuple[float, 
     z, slopes = responses(problem, theta)
     z = problem.rest(z)
     centre, precision = problem.share
-    normal = z.T @ z / variance + precision * np.eye(problem.channels)
+    normal = z.T @ z / variance + np.diag(precision)
     wanted = z.T @ problem.left / variance + precision * centre
     inverse = np.linalg.inv(normal)
     shares = inverse @ wanted
@@ -281,7 +286,7 @@ def objective(theta: Vector, problem: Problem, variance: float) -> tuple[float, 
     spread = np.sqrt(np.diag(inverse))
     signs = np.array(problem.signs)
     chance = np.where(signs == 0, 0.0, special.log_ndtr(signs * shares / spread))
-    loss = left @ left / variance + precision * ((shares - centre) ** 2).sum() + theta @ theta
+    loss = left @ left / variance + precision @ (shares - centre) ** 2 + theta @ theta
     loss += np.linalg.slogdet(normal)[1] - 2 * chance.sum()
     # the slope of log Phi at its argument, and from it those by the shares and by their spread
     hazard = signs * np.exp(-0.5 * (shares / spread) ** 2 - 0.5 * math.log(2 * math.pi) - chance)
@@ -478,7 +483,7 @@ def _response(shape: Shape, x: Vector, half: Any, slope: Any) -> tuple[Vector, V
 def _shares(problem: Problem, z: Vector, variance: float) -> tuple[Vector, Vector]:
     """Matrix of the normal equations, and the best shares under their signs, for responses that the base left."""
     centre, precision = problem.share
-    normal = z.T @ z / variance + precision * np.eye(problem.channels)
+    normal = z.T @ z / variance + np.diag(precision)
     wanted = z.T @ problem.left / variance + precision * centre
     shares = np.linalg.solve(normal, wanted)
     if (shares * problem.signs < 0).any():
@@ -517,7 +522,7 @@ def diluted(problem: Problem, theta: Vector, shares: Vector, variance: float) ->
     z, slopes = responses(problem, theta)
     tangent = problem.rest(np.hstack([z, *(s * shares for s in slopes)]))
     residual = problem.left - tangent[:, : problem.channels] @ shares
-    prior = np.concatenate([np.full(problem.channels, problem.share[1]), np.ones(len(theta))])
+    prior = np.concatenate([problem.share[1], np.ones(len(theta))])
     inner = np.linalg.pinv(tangent.T @ tangent / variance + np.diag(prior), hermitian=True) / variance
     q = problem.frame[0]
     taken = float((q[after] * q[before]).sum() + ((tangent[after] @ inner) * tangent[before]).sum())
@@ -543,7 +548,7 @@ def _first_variance(problem: Problem) -> float:
 
 def _variance(problem: Problem, z: Vector, normal: Vector, shares: Vector, decided: float) -> float:
     residual = problem.left - z @ shares
-    linear = problem.channels - problem.share[1] * float(np.trace(np.linalg.inv(normal)))
+    linear = problem.channels - float(problem.share[1] @ np.diag(np.linalg.inv(normal)))
     degrees = float(max(problem.spare - linear - decided, 1.0))
     return max(float(residual @ residual) / degrees, LEAST_VARIANCE)
 
@@ -610,7 +615,7 @@ def _moments(problem: Problem, theta: Vector) -> tuple[Vector, Vector]:
 def _weigh(problem: Problem, gram: Vector, cross: Vector, theta: Vector, variance: Vector) -> tuple[Vector, Vector, Vector]:
     """Normal matrices, means of the shares, and log posterior of each (theta, variance) up to a constant."""
     centre, precision = problem.share
-    normal = gram / variance[:, None, None] + precision * np.eye(problem.channels)
+    normal = gram / variance[:, None, None] + np.diag(precision)
     wanted = cross / variance[:, None] + precision * centre
     shares = np.linalg.solve(normal, wanted[:, :, None])[:, :, 0]
     spread = np.sqrt(np.diagonal(np.linalg.inv(normal), axis1=1, axis2=2))
