@@ -34,7 +34,7 @@ from forks import NAME, Child, forked, spend
 EACH = 10  # kills on one store
 SLOPES = (0.5, 1.2)  # by turns, so that every file asks for a new fit
 REGISTERING = "Registering the version"
-GRACE = 5.0  # seconds for a server to notice that its parent is gone
+GRACE = 30.0  # seconds for a server to notice that its parent is gone
 Report = Callable[[str], None]
 
 

@@ -25,6 +25,12 @@ from adresponse.store import Store
 from upkeep_example import NOW, QUICK, arrived, dump, happened, place, spend, table, weekly
 
 
+@pytest.fixture(autouse=True)
+def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take most of a challenger's time, and have tests of their own."""
+    monkeypatch.setattr(lifecycle, "drawn", lambda study: {})
+
+
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store in a folder with blanks, in which version 1 of ``sales-response`` is champion."""
