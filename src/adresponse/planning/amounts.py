@@ -23,7 +23,7 @@ def settled(
 ) -> list[float]:
     """The split in decimal amounts: at its bound where it lies there, and with ``math.fsum`` equal to ``total``.
 
-    Where a single amount is free, its last bit may not be fine enough for that; then the sum misses by one last bit.
+    Where a single amount can move, its last bit may not be fine enough for that; then the sum misses by one last bit.
 
     Parameters
     ----------
@@ -115,11 +115,31 @@ def _take_up(values: list[float], s: _Sum, taken: frozenset[int], problem: Probl
         rest = float(Fraction(s.target) - sum(map(Fraction, others(i)), start=Fraction(0)))
         if fits(i, rest):
             values[i] = rest
+    if _over(values, s) != 0 and _shifted(values, s, inside, free, problem):
+        return
     for i in inside:  # where the last bit cannot be met, it lies inside the bound
         for _ in range(LAST_BITS):
             if s.side * _over(values, s) >= 0:
                 return
             values[i] = math.nextafter(values[i], s.side * math.inf)
+
+
+def _shifted(values: list[float], s: _Sum, inside: list[int], free: list[int], problem: Problem) -> bool:
+    """Move one amount by its last bit, so that a finer one, be it at its bound, can take up the rest inside its bounds."""
+    for i in inside:
+        for end in (-math.inf, math.inf):
+            moved = math.nextafter(values[i], end)
+            for j in free:
+                if j == i or not problem.low[i] <= moved <= problem.high[i]:
+                    continue
+                tried = [*values]
+                tried[i] = moved
+                rest = Fraction(s.target) - sum((Fraction(tried[k]) for k in s.members if k != j), start=Fraction(0))
+                tried[j] = float(rest)
+                if problem.low[j] <= tried[j] <= problem.high[j] and _over(tried, s) == 0:
+                    values[:] = tried
+                    return True
+    return False
 
 
 def _over(values: list[float], s: _Sum) -> float:

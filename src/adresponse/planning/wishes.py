@@ -291,7 +291,9 @@ def _ceiling(outlook: Outlook, wish: Wish, channel: str, high: float) -> tuple[f
     if spendable is None and wish.goal == "total":
         spendable = math.fsum(outlook.today[c] * outlook.periods for c in outlook.channels)
     if spendable is None and math.isinf(high):
-        raise ConfigError(f"Leaving the range seen (beyond) leaves {channel} without a highest amount; give one in bounds, or a cap.")
+        raise ConfigError(
+            f"Leaving the range seen (beyond) leaves {channel} without a highest amount; give one in bounds, or a cap."
+        )
     return (
         (high, "bound")
         if spendable is None or high <= spendable
