@@ -514,6 +514,8 @@ def test_markets_have_levels_of_their_own() -> None:
     found = fit.baseline.sales(3, frame["week"][:3], markets=["Ulm"] * 3)
     assert found == pytest.approx(np.full(3, 300), abs=15)
     assert set(fit.history) == {"Bonn", "Köln", "Ulm"}
+    later = frame[(frame["city"] != "Ulm") | (frame["week"] > "2025-01-01")]  # a market that opened after the first folds
+    assert len(fit_mix(later, later["sales"], MixSpec(("tv",), date="week", market="city", shape="auto", draws=50)).scores) == 5
 
 
 def test_clone_cross_validation_and_grid_search_work(calm: tuple[SimulatedTable, MixFit]) -> None:
@@ -531,6 +533,19 @@ def test_clone_cross_validation_and_grid_search_work(calm: tuple[SimulatedTable,
     assert search.predict(rows).shape == (made.weeks,)
     again = clone(fit.pipeline).fit(rows, rows["sales"])
     np.testing.assert_allclose(again.predict(rows), fit.fitted, rtol=1e-10)
+
+
+def test_a_channel_that_begins_late_can_be_cross_validated(calm: tuple[SimulatedTable, MixFit]) -> None:
+    made, _ = calm
+    rows = made.frame.iloc[: made.weeks].copy()
+    rows.loc[rows.index[:110], "channel_2"] = 0.0  # the first folds never saw it
+    fit = fit_mix(rows, rows["sales"], MixSpec(made.channels, date="week", shape="auto", draws=50))
+    assert len(fit.scores) == 5
+    early = MixRegressor(made.channels, date="week", starts=1).fit(rows[:100], rows["sales"][:100])
+    assert early.channels_ == ("channel_1", "channel_3")
+    assert np.isfinite(early.predict(rows)).all()
+    with pytest.raises(ModelError, match="Nothing was ever spent on any channel"):
+        early.fit(rows.assign(channel_1=0.0, channel_2=0.0, channel_3=0.0), rows["sales"])
 
 
 # --- which curve ------------------------------------------------------------------------------------------------------

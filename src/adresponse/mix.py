@@ -16,7 +16,7 @@ from adresponse import projection
 from adresponse.baseline import Baseline
 from adresponse.curved import Curves, History
 from adresponse.curves import CarryOverKind, Response, Shape, carry_over_weights, each_row, saturate, saturation_slope
-from adresponse.errors import ConfigError
+from adresponse.errors import ConfigError, ModelError
 from adresponse.folding import Fold, Folding
 from adresponse.mixmodel import MixRegressor
 from adresponse.periods import Calendar
@@ -323,9 +323,11 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
     Raises
     ------
     ModelError
-        If the columns do not allow it (see ``MixRegressor.fit``).
+        If a channel was never spent on, or the columns do not allow it (see ``MixRegressor.fit``).
     """
     sales = np.asarray(y, dtype=float)
+    if idle := [c for c in spec.channels if c in X.columns and X[c].max() <= 0]:
+        raise ModelError(f"Nothing was ever spent on {idle[0]!r}; leave it out of the channels.")
     scores: tuple[ShapeScore, ...] = ()
     if spec.shape == "auto":
         scores = compare_shapes(lambda s: spec.regressor(s, starts=1), X, sales, _folds(X, spec))
@@ -380,7 +382,7 @@ def _responses(model: MixRegressor, shape: Shape) -> tuple[Response, ...]:
     media = dict(model.pipeline_["design"].transformer_list)["media"]
     scale, weights = media["scale"].scale_, media["carry"].weights()
     found = []
-    for i, channel in enumerate(model.channels):
+    for i, channel in enumerate(model.channels_):
         half, slope = media["saturate"].half[i] * scale[i], media["saturate"].slope[i]
         coefficient = model.pipeline_["regress"].coef_[i] / (scale[i] if shape == "linear" else 1.0)
         found.append(Response(channel, shape, float(half), float(slope), float(coefficient), weights[i]))
@@ -390,7 +392,7 @@ def _responses(model: MixRegressor, shape: Shape) -> tuple[Response, ...]:
 def _baseline(model: MixRegressor, coefficients: Vector | None = None) -> Baseline:
     """The base as numbers: the model's own, or those of a draw (the intercept, then the columns beside the channels)."""
     base, regress = dict(model.pipeline_["design"].transformer_list)["base"], model.pipeline_["regress"]
-    own = np.concatenate([[regress.intercept_], regress.coef_[len(model.channels) :]])
+    own = np.concatenate([[regress.intercept_], regress.coef_[len(model.channels_) :]])
     numbers = iter(float(v) for v in (own if coefficients is None else coefficients))
     dated = base.calendar_ is not None
     return Baseline(
@@ -508,7 +510,7 @@ def _vague(model: MixRegressor, theta: Vector) -> tuple[Vague, ...]:
     spread = theta.std(axis=0).reshape(len(model.problem_.parameters), -1)
     return tuple(
         Vague(channel, parameter, float(spread[i, c]))
-        for c, channel in enumerate(model.channels)
+        for c, channel in enumerate(model.channels_)
         for i, parameter in enumerate(model.problem_.parameters)
         if spread[i, c] >= TELLS_NOTHING
     )

@@ -95,6 +95,8 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
+    channels_ : tuple of str
+        Those that were spent on; of the others the rows tell nothing, and they add nothing.
     pipeline_ : Pipeline
         See ``mix_pipeline``; what predicts.
     problem_, found_
@@ -148,21 +150,21 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ModelError
-            If a column is missing, a channel was never spent on, or carry-over is asked for without a date.
+            If a column is missing, nothing was ever spent, or carry-over is asked for without a date.
         """
         sales = np.asarray(y, dtype=float)
+        self.channels_ = tuple(c for c in self.channels if c not in X.columns or X[c].max() > 0)
+        if not self.channels_:
+            raise ModelError("Nothing was ever spent on any channel; give rows with spend.")
         pipeline = self._open(X)
         design = pipeline["design"]
         media, base = dict(design.transformer_list)["media"], dict(design.transformer_list)["base"]
         carry = media["carry"].fit(X)
         self.spend_means_ = carry.means_
-        idle = [c for c, m in zip(self.channels, carry.means_, strict=True) if m <= 0]
-        if idle:
-            raise ModelError(f"Nothing was ever spent on {idle[0]!r}; leave it out of the channels.")
         self.sales_mean_ = float(np.abs(sales).mean()) or 1.0
         columns = np.column_stack([np.ones(len(X)), base.fit(X).transform(X)])
         lags = np.ascontiguousarray((carry.lags(X) / carry.means_).transpose(2, 1, 0))
-        signs = tuple(0 if c in self.free else 1 for c in self.channels)
+        signs = tuple(0 if c in self.free else 1 for c in self.channels_)
         self.problem_ = Problem(
             lags, sales / self.sales_mean_, columns, self.shape, carry.kind, signs, carry.previous(X), self._shares_known()
         )
@@ -204,7 +206,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             season = 2 if years >= TWO_WAVES else int(years >= ONE_WAVE)
             window = int(np.clip(round(calendar.periods_a_year / 4), SHORTEST_WINDOW, LONGEST_WINDOW))
         return mix_pipeline(
-            self.channels,
+            self.channels_,
             self.controls,
             self.date,
             self.market,
@@ -219,9 +221,9 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _shares_known(self) -> tuple[tuple[float, float] | None, ...]:
         """What experiments found, as shares of mean sales."""
         known = self.known or {}
-        scale = dict(zip(self.channels, self.spend_means_ / self.sales_mean_, strict=True))
-        found = {c: (float(roi * scale[c]), float(error * scale[c])) for c, (roi, error) in known.items()}
-        return tuple(found.get(c) for c in self.channels)
+        scale = dict(zip(self.channels_, self.spend_means_ / self.sales_mean_, strict=True))
+        found = {c: (float(roi * scale[c]), float(error * scale[c])) for c, (roi, error) in known.items() if c in scale}
+        return tuple(found.get(c) for c in self.channels_)
 
     def _close(self, pipeline: Pipeline, X: pd.DataFrame, sales: Vector, base: int) -> None:
         """Set what was found, and fit the pipeline, whose own least squares comes to the same shares."""

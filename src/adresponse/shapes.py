@@ -97,6 +97,9 @@ def simplest(errors: dict[Shape, list[Vector]]) -> tuple[ShapeScore, ...]:
 
 def _squared(model: Any, X: pd.DataFrame, y: Vector, fold: Fold) -> Vector:
     fitted, predicted = fold
+    if model.market is not None:  # one that opened later has no level yet
+        known = set(X[model.market].iloc[fitted])
+        predicted = predicted[X[model.market].iloc[predicted].isin(known).to_numpy()]
     model.fit(X.iloc[fitted], y[fitted])
     return np.asarray((y[predicted] - model.predict(X.iloc[predicted])) ** 2)
 
