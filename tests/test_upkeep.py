@@ -177,6 +177,17 @@ def test_a_file_that_was_watched_is_tracked_once(opened: Store) -> None:
     assert (later.repeated, later.watch) == (True, first.watch)
 
 
+def test_a_look_counts_where_it_saw_a_part_of_what_is_looked_at_now(opened: Store) -> None:
+    one, two, other = spend(40, 1), spend(40, 2), spend(60, 3)
+    files = [one, pd.concat([one, two]), other, pd.concat([two, one, spend(40, 4)])]
+    looks = [upkeep.watch(arrived(frame, f"{i}.csv")).watch.look for i, frame in enumerate(files)]
+    assert looks == [1, 2, 1, 3]  # the third is of other rows
+    upkeep.refresh(arrived(spend(20, 5), "5.csv"))
+    found = upkeep.refresh(arrived(spend(20, 6), "6.csv")).watched
+    assert found is not None
+    assert (found.watch.look, found.watch.sizes.with_sales) == (2, 40)  # with the rows that wait
+
+
 # --- what is remembered
 
 

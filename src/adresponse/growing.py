@@ -34,6 +34,7 @@ __all__ = [
     "key_columns",
     "row_keys",
     "rows_of",
+    "sample_of",
     "scored_rows",
     "to_parquet",
     "together",
@@ -42,6 +43,7 @@ __all__ = [
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 SIDE = "held_out"
+SAMPLE = 32  # keys that stand for a file's rows
 DEFAULT_SHARE = 0.2  # of the new rows, where the champion was fitted on all of its own
 
 
@@ -221,6 +223,11 @@ def together(pending: Sequence[pd.DataFrame], raw: pd.DataFrame, contract: Contr
             fresh.append(seen[key] > most[key])
         most |= seen
     return whole[np.array(fresh, dtype=bool)].reset_index(drop=True)
+
+
+def sample_of(keys: Sequence[bytes]) -> list[str]:
+    """The lowest of these row keys: rows drawn by chance, and the same wherever the same rows are (Broder 1997)."""
+    return [key[:8].hex() for key in sorted(keys)[:SAMPLE]]
 
 
 def _free(name: str, frame: pd.DataFrame) -> str:

@@ -56,6 +56,7 @@ Progress = Callable[[str], None]
 EXIT = {"keep": 0, "retrain": 10, "stop": 20}
 NEW_ROWS = "new-rows.parquet"  # of a watch's run: the rows that arrived
 FILE_TAG = "adresponse.file"  # SHA-256 of the content of the file that a version or a watch took in
+SAMPLE_TAG = "adresponse.sample"  # of a watch: keys of some of its rows with known sales
 STREAM_TAG = "adresponse.stream"  # SHA-256 of the files that a watch looked at together
 CHALLENGED_TAG = "adresponse.challenged"  # of a version: the champion that it was fitted to replace
 TAKEN_IN = ("kept", "refresh")  # events after which a file's rows are known
@@ -431,10 +432,11 @@ def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progres
         f"version {standing.version} of {standing.name}",
         standing.formula.inputs,
     )
-    found = held_against(champion, arrival.raw, rules)
+    found, keys = held_against(champion, arrival.raw, rules), list[bytes]()
     if found.verdict != "stop":
-        looks = _looks(earlier if before is None else earlier[: earlier.index(before)])
         whole = together([t.frame for t in pending], arrival.raw, standing.contract)
+        keys = _keys_of(whole, standing.contract)
+        looks = _looks(earlier if before is None else earlier[: earlier.index(before)], keys)
         found = held_against(champion, whole, rules, looks)
     page = report.watch_page(found, _told(arrival, standing))
     path = lifecycle.write(settings.out / f"{standing.name}-watch.html", page)
@@ -448,7 +450,9 @@ def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progres
         model_uri=standing.model.uri,
         source=arrival.source,
         digest=arrival.digest,
-        run_id=before.info.run_id if before is not None else _track(standing, arrival, found, page, stream, len(earlier) + 1),
+        run_id=before.info.run_id
+        if before is not None
+        else _track(standing, arrival, found, page, stream, keys, len(earlier) + 1),
         report=str(path),
         repeated=before is not None,
         watch=found,
@@ -479,9 +483,10 @@ def _stream_of(standing: _Standing, events: list[Event], arrival: _Arrival) -> s
     return hashlib.sha256("\n".join(files).encode()).hexdigest()
 
 
-def _track(standing: _Standing, arrival: _Arrival, found: Watch, page: str, stream: str, number: int) -> str:
+def _track(standing: _Standing, arrival: _Arrival, found: Watch, page: str, stream: str, keys: list[bytes], number: int) -> str:
     """The watch as a run, and its figures as one more point of the version's lines."""
     from adresponse import track
+    from adresponse.growing import sample_of
 
     metrics = _metrics(found)
     files: dict[str, str | bytes] = {"watch.html": page, "watch.json": _json(found), **_new_rows(arrival)}
@@ -493,6 +498,7 @@ def _track(standing: _Standing, arrival: _Arrival, found: Watch, page: str, stre
         "adresponse.rows_with_sales": str(found.sizes.with_sales),
         FILE_TAG: arrival.digest,
         STREAM_TAG: stream,
+        SAMPLE_TAG: " ".join(sample_of(keys)),
         "mlflow.note.content": f"**{found.verdict}** {found.sentence}",
     }
     title = f"watch {number} of version {standing.version}: {found.verdict}"
@@ -512,9 +518,22 @@ def _new_rows(arrival: _Arrival) -> dict[str, bytes]:
     return {NEW_ROWS: to_parquet(arrival.table.frame, np.zeros(0, dtype=int))}
 
 
-def _looks(watches: list[Any]) -> list[int]:
-    """Rows with known sales at each of these watches; any of them may have seen a part of what is looked at now."""
-    return sorted({int(run.data.tags.get("adresponse.rows_with_sales", "0")) for run in watches} - {0})
+def _keys_of(whole: pd.DataFrame, contract: Contract) -> list[bytes]:
+    """What tells the rows with known sales apart."""
+    from adresponse.growing import row_keys, scored_rows
+
+    return row_keys(scored_rows(whole, contract), [c.name for c in contract.columns])
+
+
+def _looks(watches: list[Any], keys: list[bytes]) -> list[int]:
+    """Rows with known sales at each of these watches that saw a part of the rows looked at now, though some were revised."""
+    now = {key[:8].hex() for key in keys}
+    found = set()
+    for run in watches:
+        sample = run.data.tags.get(SAMPLE_TAG, "").split()
+        if sample and 2 * len(now.intersection(sample)) >= len(sample):
+            found.add(int(run.data.tags["adresponse.rows_with_sales"]))
+    return sorted(found)
 
 
 def _watches(standing: _Standing) -> list[Any]:
