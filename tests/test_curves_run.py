@@ -162,6 +162,32 @@ def test_curves_need_no_dates() -> None:
     assert "Response curve of TV" in page
 
 
+@pytest.mark.parametrize(
+    ("lifts", "said"),
+    [
+        (["print"], "write channel=return:error"),
+        (["print=a:b"], "valid number"),
+        (["radio=1:0.1"], "no channel"),
+        (["print=1:0"], "error above 0"),
+    ],
+)
+def test_an_experiment_that_cannot_be_read_is_refused(lifts: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        adresponse.fit(weekly(), target="revenue €", channels=CHANNELS, date="week of", shape="log", lifts=lifts)
+
+
+def test_a_known_lift_draws_the_channel_to_it(made: Made) -> None:
+    before = made.printed["contributions"]["print"]
+    wanted = before["roi"] / 2
+    asked = {"target": "revenue €", "channels": CHANNELS, "date": "week of", "shape": "log", "carry_over": "none"}
+    study = adresponse.fit(weekly(), **asked, lifts={"print": (wanted, wanted / 100)})
+    assert study.mix is not None
+    found = study.mix.contributions_by_channel["print"]
+    assert found["roi"] == pytest.approx(wanted, rel=0.05)  # an error of 1 % outweighs the table
+    assert found["roi_high"] - found["roi_low"] < before["roi_high"] - before["roi_low"]
+    assert any("experiments found" in sentence for sentence in study.recommendation.limits)
+
+
 @pytest.mark.parametrize(("setting", "value"), [("carry_over", "geometric"), ("season", 2)])
 def test_what_belongs_to_curves_is_refused_without_them(setting: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"{setting}=.* belongs to response curves"):

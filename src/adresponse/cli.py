@@ -49,6 +49,13 @@ FITTING: Options = [
         type=click.Choice(["none", "geometric", "delayed", "weibull"]),
         help="With --shape and a date: what spend leaves for later periods. [default: geometric]",
     ),
+    click.option(
+        "--lift",
+        "lifts",
+        multiple=True,
+        metavar="CHANNEL=RETURN:ERROR",
+        help="With --shape: what an experiment found, sales for one unit of spend and its standard error; tv=1.4:0.3.",
+    ),
 ]
 MANNERS: Options = [
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else there."),

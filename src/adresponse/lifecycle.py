@@ -297,7 +297,7 @@ def _mix(
 ) -> tuple[MixFit | None, Candidate | None]:
     """The mix of response curves that was asked for, fitted, and as a candidate; nothing where none was asked for."""
     if settings.shape is None:
-        given = {"carry_over": settings.carry_over, "season": settings.season}
+        given = {"carry_over": settings.carry_over, "season": settings.season, "lifts": settings.lifts or None}
         if named := next((name for name, value in given.items() if value is not None), None):
             raise ConfigError(f"{named}={given[named]!r} belongs to response curves; add --shape, such as --shape auto.")
         return None, None
@@ -315,6 +315,7 @@ def _mix(
         carry_over=settings.carry_over,
         trend=settings.trend,
         season=settings.season,
+        known=settings.lifts,
         folds=settings.folds,
         seed=settings.seed,
     )

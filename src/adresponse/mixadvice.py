@@ -33,7 +33,7 @@ def advise(table: AdTable, mix: MixFit, plan: Plan, evaluation: Evaluation, deci
     return Recommendation(
         headline=" ".join((_headline(plan), *caveats(evaluation, decision))),
         sentences=tuple(_by_channel(table, mix)),
-        limits=(*limits(table, evaluation, straight=False), *(v.sentence for v in mix.vague)),
+        limits=(*limits(table, evaluation, straight=False), _experiment(mix), *(v.sentence for v in mix.vague)),
     )
 
 
@@ -47,6 +47,19 @@ def untold(mix: MixFit) -> Iterator[Finding]:
             f"The table does not tell some parameters of the curves ({said}); typical values stand in for them.",
             "Vary the spend of these channels more, or hold an experiment; the intervals count this in.",
         )
+
+
+def _experiment(mix: MixFit) -> str:
+    if mix.spec.known:
+        said = [
+            f"{name} {words.number(lift, 3)} (standard error {words.number(error, 2)})"
+            for name, (lift, error) in mix.spec.known.items()
+        ]
+        return f"The fit holds to what experiments found, in sales for one unit of spend: {words.listing(said)}."
+    return (
+        "What an experiment on a channel finds, such as 1.4 sold for one unit of spend with a standard error of 0.3, can be "
+        "given to the fit: --lift channel=1.4:0.3."
+    )
 
 
 def _headline(plan: Plan) -> str:

@@ -42,6 +42,7 @@ CONFIG_TEMPLATE = """\
 # carry_over: geometric          # with a date, what spend leaves for later periods: none, geometric, delayed, weibull
 # trend: true                    # with a shape and a date: a trend
 # season: 2                      # and as many waves of the year; without it what the length of the table allows
+# lifts: {tv: [1.4, 0.3]}        # what experiments found: sales for one unit of spend, and the standard error
 
 # challengers: [sklearn.ensemble.HistGradientBoostingRegressor]   # any scikit-learn regressor, by import path
 # gate: [all finite, beats baseline, r2 >= 0.5]                   # what a version must pass to become champion
@@ -94,6 +95,7 @@ class Settings(BaseModel):
     carry_over: Literal["none", "geometric", "delayed", "weibull"] | None = None
     trend: bool = True
     season: int | None = Field(default=None, ge=0, le=10)
+    lifts: dict[str, tuple[float, float]] = Field(default_factory=dict)
     challengers: tuple[str, ...] = ()
     gate: tuple[str, ...] = ("all finite", "beats baseline")
     verify: bool = True
@@ -106,6 +108,21 @@ class Settings(BaseModel):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("lifts", mode="before")
+    @classmethod
+    def _as_typed(cls, value: Any) -> Any:
+        """``["tv=1.4:0.3"]``, as a command takes them, as ``{"tv": (1.4, 0.3)}``."""
+        if not isinstance(value, list | tuple):
+            return value
+        found = {}
+        for text in value:
+            channel, _, known = str(text).rpartition("=")
+            lift, colon, error = known.partition(":")
+            if not channel or not colon:
+                raise ValueError(f"{text!r} cannot be read; write channel=return:error, tv=1.4:0.3")
+            found[channel.strip()] = (lift.strip(), error.strip())
+        return found
 
     @field_validator("name")
     @classmethod
