@@ -389,3 +389,12 @@ def test_contributions_of_a_line_are_the_formulas_bits(on: SparkSession, three: 
     columns = [found[n].to_numpy() for n in CHANNELS]
     told = three.formula.answer(columns, contributions=True)
     assert {n: found[n].tolist() for n in told} == {n: v.tolist() for n, v in told.items()}
+
+
+def test_mlflows_own_udf_takes_dates_and_markets(on: SparkSession, weeks: Stored) -> None:
+    """It asks batch by batch; here one batch has all rows."""
+    rows = panel().table.frame[list(weeks.formula.inputs)].reset_index(drop=True)
+    ask = mlflow.pyfunc.spark_udf(on, str(weeks.folder), result_type="double", env_manager="local")
+    frame = on.createDataFrame(rows).coalesce(1)
+    found = frame.select("when", "market", ask().alias("alone")).toPandas()
+    assert found["alone"].tolist() == by_formula(weeks, rows)["prediction"].tolist()

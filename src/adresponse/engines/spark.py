@@ -42,6 +42,7 @@ KINDS = {  # Spark's types for what a model reads
     "date": (("date", "timestamp", "string"), "dates; cast it to date"),
     "market": (("string", "tinyint", "smallint", "int", "bigint"), "names; cast it to string"),
 }
+ANY_LEVEL = 0.9  # of an interval: the names of its ends are the same for all
 AT_ONCE = 2_000_000  # rows that one task looks at together, where spend is carried
 TOO_MANY = (
     f"The table has more than {AT_ONCE:,} rows, and the model carries spend from one period to the next, so one task has to "
@@ -170,7 +171,7 @@ def with_predictions(frame: DataFrame, stored: Stored, level: float | None = Non
     formula = stored.formula
     if level is not None:
         formula.spread.finite_quantile(as_level(level))
-    _refuse_columns(frame, formula, formula.answer_names(level, contributions))
+    _refuse_columns(frame, formula, contributions)
     if formula.curves is not None:
         return _curved(frame, stored, level, contributions)
     if contributions and not formula.closed:
@@ -194,7 +195,7 @@ def _no_number(value: Column) -> Column:
     return fn.isnan(value) | (fn.abs(value) == fn.lit(float("inf")))
 
 
-def _refuse_columns(frame: DataFrame, formula: Formula, answers: Sequence[str]) -> None:
+def _refuse_columns(frame: DataFrame, formula: Formula, contributions: bool) -> None:
     kinds = dict(frame.dtypes)
     for name in formula.inputs:
         if name not in kinds:
@@ -202,7 +203,7 @@ def _refuse_columns(frame: DataFrame, formula: Formula, answers: Sequence[str]) 
         wanted, what = KINDS[formula.reads.kind(name)]
         if not kinds[name].startswith(wanted):
             raise RowsError(f"Column {name!r} holds {kinds[name]}, not {what}.")
-    taken = {name.casefold() for name in (*answers, ERROR)}
+    taken = {name.casefold() for name in (*formula.answer_names(ANY_LEVEL, contributions), ERROR)}
     if there := [n for n in kinds if n.casefold() in taken]:  # Spark would replace a column named Error
         raise ConfigError(f"The table has a column {there[0]!r} already; rename it, since the answers take that name.")
 
