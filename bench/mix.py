@@ -1,6 +1,6 @@
 """How near to the truth does a fitted mix come, how honest are its intervals, and how long does it take?
 
-    python bench/mix.py [--tables 100] [--seed 1] [--shape hill] [--hard] [--memory 0.0] [--across] [--carry-over geometric]
+    python bench/mix.py [--tables 100] [--seed 1] [--shape hill] [--hard] [--memory 0.0] [--one-curve] [--carry-over geometric]
 
 Simulates weekly tables with known truth (``adresponse.simulated``), fits each without knowing it, and prints the error of each
 channel's total contribution, the coverage of its 90 % interval, and the error of 26 weeks ahead beside that of the true
@@ -135,14 +135,16 @@ def main() -> None:
     parser.add_argument("--shape", default="hill")
     parser.add_argument("--carry-over", default=None)
     parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--across", action="store_true", help="after auto, draws from every plausible curve")
+    parser.add_argument("--one-curve", action="store_true", help="after auto, draws from the chosen curve alone")
     parser.add_argument("--hard", action="store_true")
     parser.add_argument("--memory", type=float, default=0.0, help="correlation of the noise from week to week")
     given = parser.parse_args()
     ranges = Ranges(memory=given.memory)
     if given.hard:
         ranges = replace(ranges, even_logs=True, flighted=0.5)
-    spec = MixSpec(("",), date="week", shape=given.shape, carry_over=given.carry_over, draws=given.draws, across=given.across)
+    spec = MixSpec(
+        ("",), date="week", shape=given.shape, carry_over=given.carry_over, draws=given.draws, across=not given.one_curve
+    )
     versions = f"Python {platform.python_version()}, numpy {np.__version__}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")
     print(f"tables {given.tables}, seeds {given.seed} to {given.seed + given.tables - 1}, shape {given.shape}\n{ranges}\n")

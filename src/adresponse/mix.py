@@ -78,7 +78,7 @@ class MixSpec:
     free: tuple[str, ...] = ()
     known: dict[str, tuple[float, float]] = field(default_factory=dict)
     draws: int = 200
-    across: bool = False
+    across: bool = True
     starts: int = 3
     folds: int = 5
     seed: int = 42
@@ -168,7 +168,7 @@ class MixDraws:
     Parameters
     ----------
     shapes : tuple of Shape
-        The curve of each draw: one for all, but several where ``MixSpec.across`` asks for it.
+        The curve of each draw: one for all, but after ``auto`` several (see ``MixSpec.across``).
     decay, delay, half, slope, coefficient : ndarray of shape (n_draws, n_channels)
         As ``Response`` and ``carry_over_weights`` take them.
     weights : ndarray of shape (n_draws, n_channels, window)
