@@ -19,7 +19,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from adresponse.errors import TableError
-from adresponse.folding import first_of_last
 from adresponse.schema import Contract
 from adresponse.table import AdTable, read
 
@@ -339,6 +338,8 @@ def as_table(frame: pd.DataFrame, contract: Contract) -> AdTable:
 
 def _last_unseen(table: AdTable, kept: Kept, share: float) -> Mask:
     """The last periods, as many as the share asks for, and none that the champion was fitted on."""
+    from adresponse.folding import first_of_last  # loads scikit-learn, which who reads rows does without
+
     date = str(table.contract.date)
     dates = table.frame[date].to_numpy()
     unseen = dates >= dates[first_of_last(dates, share)]

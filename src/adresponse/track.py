@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 from adresponse import __version__, record
 from adresponse.errors import StoreError
 from adresponse.mutex import process_tags
-from adresponse.saving import Saved, save
 from adresponse.store import LoggedModel, Store, error_code
-from adresponse.study import Study
-from adresponse.verification import Verification
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
     from adresponse.contest import Contest
+    from adresponse.saving import Saved
+    from adresponse.study import Study
     from adresponse.tune import LeaderboardRow
+    from adresponse.verification import Verification
 
 __all__ = ["Run", "add_file", "experiment_of", "file_of", "log_child", "log_step", "start"]
 
@@ -90,6 +90,8 @@ class Run:
     @contextlib.contextmanager
     def saving(self, study: Study) -> Iterator[Saved]:
         """The study's model in a folder of its own, sealed and ready to be tried and logged; FAILED in MLflow otherwise."""
+        from adresponse.saving import save  # loads scikit-learn, which who only reads runs does without
+
         model = _create_model(self, study)
         try:
             with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
