@@ -567,11 +567,11 @@ def _descend(problem: Problem, start: Vector, variance: float) -> tuple[Vector, 
 
 
 def _curvature(problem: Problem, theta: Vector, variance: float) -> Vector:
-    """Second derivatives of ``objective`` by central differences of its gradient, made positive definite."""
-    step = 1e-4
-    moves = np.eye(len(theta)) * step
-    rows = [objective(theta + m, problem, variance)[1] - objective(theta - m, problem, variance)[1] for m in moves]
-    found = np.array(rows) / (2 * step)
+    """Second derivatives of ``objective`` by differences of its gradient, made positive definite."""
+    step = 1e-5
+    here = objective(theta, problem, variance)[1]
+    rows = [objective(theta + move, problem, variance)[1] - here for move in np.eye(len(theta)) * step]
+    found = np.array(rows) / step
     values, vectors = np.linalg.eigh((found + found.T) / 2)
     return np.asarray((vectors * np.maximum(values, LEAST_CURVATURE)) @ vectors.T)
 
