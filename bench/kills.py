@@ -118,8 +118,8 @@ def _looked(store: Any, files: list[str], known: list[str], *, settled: bool) ->
         running = store.call("search_runs", [store.call("get_experiment_by_name", NAME).experiment_id], "status = 'RUNNING'")
         problems += [f"left running: {run.info.run_name}" for run in running]
     doctor = {} if settled else Counter(f.code for f in promotion.lost(store))
-    orphans = len(versions) - len({e.target for e in events if e.target})
     named = [str(v.version) for v in versions]
+    orphans = len({*named} - {*known} - {e.target for e in events})
     return {"problems": problems, "doctor": doctor, "orphans": orphans, "begun": len(begun), "versions": named}
 
 
@@ -224,7 +224,7 @@ def main() -> int:
     rng = random.Random(given.seed)
     home = Path(tempfile.mkdtemp(prefix="kills "))
     tally, begun, told = Tally(), time.monotonic(), 0
-    os.environ["TMPDIR"] = str(home / "tmp")
+    os.environ["TMPDIR"] = tempfile.tempdir = str(home / "tmp")
     (home / "tmp").mkdir()
     try:
         forks.warm()

@@ -2,8 +2,8 @@
 
     python bench/mix.py [--tables 100] [--seed 1] [--shape hill] [--hard] [--memory 0.0] [--one-curve] [--carry-over geometric]
 
-Simulates weekly tables with known truth (``adresponse.simulated``), fits each without knowing it, and prints the error of each
-channel's total contribution, the coverage of its 90 % interval, and the error of 26 weeks ahead beside that of the true
+Simulates weekly tables with known truth (``adresponse.mixing.simulated``), fits each without knowing it, and prints the error
+of each channel's total contribution, the coverage of its 90 % interval, and the error of 26 weeks ahead beside that of the true
 model. For comparison: ordinary least squares that is told every channel's true carry-over and curve, so that only the
 coefficients are left to be found. No method that has to find the curves as well can be expected to do better.
 
@@ -23,13 +23,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adresponse.mix import MixFit, MixSpec, fit_mix
-from adresponse.simulated import Ranges, SimulatedTable, simulate
+from adresponse.mixing.fit import MixFit, MixSpec, fit_mix
+from adresponse.mixing.simulated import Ranges, SimulatedTable, simulate
 
 TIMED = """
 import time, sys
-from adresponse.simulated import Ranges, simulate
-from adresponse.mix import MixSpec, fit_mix
+from adresponse.mixing.simulated import Ranges, simulate
+from adresponse.mixing.fit import MixSpec, fit_mix
 made = simulate(int(sys.argv[1]), Ranges(channels=(5, 5), weeks=(208, 208)))
 rows = made.frame.iloc[:made.weeks]
 began, before = time.perf_counter(), time.process_time()

@@ -2,8 +2,8 @@
 
     python bench/plan.py [--tables 100] [--seed 1000] [--shape hill]
 
-Simulates weekly tables with known truth (``adresponse.simulated``), fits each without knowing it, splits today's total anew
-for 13 weeks inside the range seen, and asks the true curves what that split brings over today's. Prints how often the 90 %
+Simulates weekly tables with known truth (``adresponse.mixing.simulated``), fits each without knowing it, splits today's total
+anew for 13 weeks inside the range seen, and asks the true curves what that split brings over today's. Prints how often the 90 %
 interval of the gain holds the true gain, how often the true gain is above 0, which share of the gain of a plan that knows the
 truth is had, and how long a plan takes.
 """
@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from adresponse.curves import Response
-from adresponse.mix import MixSpec, drawn_curves, fit_mix
+from adresponse.mixing.fit import MixSpec, drawn_curves, fit_mix
+from adresponse.mixing.simulated import simulate
 from adresponse.planning.horizon import Outlook
 from adresponse.planning.split import best_plan, score
 from adresponse.planning.wishes import Wish
-from adresponse.simulated import simulate
 
 HORIZON = 13
 BEFORE = 60  # weeks of history given; no carry-over drawn here is longer

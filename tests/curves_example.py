@@ -23,7 +23,7 @@ from adresponse.curved import Curves, History
 from adresponse.curves import CarryOverKind, Response, Shape
 from adresponse.formula import Formula
 from adresponse.intervals import spread_of
-from adresponse.mixmodel import mix_pipeline
+from adresponse.mixing.regressor import mix_pipeline
 from adresponse.planning.prospect import Prospect
 from adresponse.schema import Contract
 from adresponse.study import Study

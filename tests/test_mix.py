@@ -14,19 +14,19 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_validate
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from adresponse import projection
 from adresponse.baseline import Baseline
-from adresponse.carrying import CarryOver
 from adresponse.curves import CARRY_OVERS, SHAPES, CarryOverKind, Shape, carry_over, carry_over_weights, saturate
 from adresponse.errors import ConfigError, ModelError
-from adresponse.mix import MixFit, MixSpec, fit_mix
-from adresponse.mixmodel import MixRegressor, mix_pipeline
+from adresponse.mixing import projection
+from adresponse.mixing.carrying import CarryOver
+from adresponse.mixing.fit import MixFit, MixSpec, fit_mix
+from adresponse.mixing.regressor import MixRegressor, mix_pipeline
+from adresponse.mixing.saturating import Saturation
+from adresponse.mixing.season import Surroundings
+from adresponse.mixing.shapes import simplest
+from adresponse.mixing.signed import SignedRegression
+from adresponse.mixing.simulated import Ranges, SimulatedTable, simulate
 from adresponse.periods import Calendar
-from adresponse.saturating import Saturation
-from adresponse.season import Surroundings
-from adresponse.shapes import simplest
-from adresponse.signed import SignedRegression
-from adresponse.simulated import Ranges, SimulatedTable, simulate
 from examples import shipped
 
 Vector = NDArray[np.float64]

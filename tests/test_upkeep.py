@@ -466,8 +466,13 @@ def test_runs_of_a_process_that_is_gone_are_marked(opened: Store) -> None:
     tags = {"adresponse.kind": "study"}
     gone = opened.call("create_run", experiment, tags={**tags, "adresponse.process": ended}).info.run_id
     here = opened.call("create_run", experiment, tags={**tags, **process_tags()}).info.run_id
-    upkeep.refresh(arrived(spend(60, 1)))
-    assert [opened.call("get_run", run_id).info.status for run_id in (gone, here)] == ["KILLED", "RUNNING"]
+    event = upkeep.refresh(arrived(spend(60, 1), "1.csv")).event
+    assert event is not None
+    opened.call("set_tag", event.run_id, "adresponse.process", ended)  # killed between the event and its end
+    opened.call("update_run", event.run_id, "RUNNING")
+    upkeep.refresh(arrived(spend(60, 2), "2.csv"))
+    runs = [opened.call("get_run", run_id).info.status for run_id in (gone, here, event.run_id)]
+    assert runs == ["KILLED", "RUNNING", "FINISHED"]
 
 
 def test_a_refresh_that_fails_at_its_verification_leaves_the_champion_and_can_be_run_again(

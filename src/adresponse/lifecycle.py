@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from adresponse.contest import Contest
     from adresponse.folding import Folding
-    from adresponse.mix import MixFit
+    from adresponse.mixing.fit import MixFit
     from adresponse.mutex import Lease
     from adresponse.planning.split import Plan
     from adresponse.profile import Profile
@@ -238,7 +238,7 @@ def study_of(
 
     from adresponse.evaluate import evaluate
     from adresponse.intervals import calibrate
-    from adresponse.mixadvice import advise, untold
+    from adresponse.mixing.advice import advise, untold
     from adresponse.models import linear_fit
     from adresponse.recommend import recommend
     from adresponse.study import Study
@@ -283,7 +283,7 @@ def study_of(
 
 def _todays_plan(table: AdTable, mix: MixFit) -> Plan:
     """Today's total over the next periods, or the next row, split best."""
-    from adresponse.mix import curves_of, drawn_curves
+    from adresponse.mixing.fit import curves_of, drawn_curves
     from adresponse.planning.prospect import HORIZON, prospect_of
     from adresponse.planning.split import best_plan
     from adresponse.planning.wishes import Wish
@@ -301,7 +301,7 @@ def _mix(
         if named := next((name for name, value in given.items() if value is not None), None):
             raise ConfigError(f"{named}={given[named]!r} belongs to response curves; add --shape, such as --shape auto.")
         return None, None
-    from adresponse.mix import MixSpec, fit_mix
+    from adresponse.mixing.fit import MixSpec, fit_mix
     from adresponse.tune import Candidate
 
     progress("Fitting response curves")

@@ -19,8 +19,8 @@ from sklearn.preprocessing import MinMaxScaler
 from adresponse import words
 from adresponse.errors import ModelError
 from adresponse.formula import Formula, Spread, Term
-from adresponse.mix import curves_of
-from adresponse.mixmodel import MixRegressor
+from adresponse.mixing.fit import curves_of
+from adresponse.mixing.regressor import MixRegressor
 from adresponse.schema import Contract
 
 __all__ = ["Coefficient", "LinearFit", "covariance_of", "formula_of", "linear", "linear_fit", "load_estimator"]

@@ -18,7 +18,7 @@ from adresponse import __version__, words
 if TYPE_CHECKING:
     from adresponse.contest import Contest
     from adresponse.evaluate import Evaluation, Score
-    from adresponse.mix import MixFit
+    from adresponse.mixing.fit import MixFit
     from adresponse.schema import Contract
     from adresponse.study import Study
     from adresponse.tune import LeaderboardRow

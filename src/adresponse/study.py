@@ -12,7 +12,7 @@ from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
 from adresponse.formula import Formula, Spread
 from adresponse.gate import GateDecision
-from adresponse.mix import MixFit, curves_of, drawn_curves
+from adresponse.mixing.fit import MixFit, curves_of, drawn_curves
 from adresponse.models import LinearFit, covariance_of
 from adresponse.planning.prospect import Prospect, prospect_of, straight
 from adresponse.planning.split import Plan

@@ -692,15 +692,16 @@ def _turn(asked: _Asked, command: str, progress: Progress) -> Iterator[tuple[Lea
 
 
 def _end_left(lease: Lease) -> None:
-    """Mark the runs as killed whose process is gone; what they hold is whole or not there."""
-    from adresponse import mutex
+    """End the runs whose process is gone: what they hold is whole or not there, and what an event says has happened."""
+    from adresponse import journal, mutex
 
     experiment = lease.store.call("get_experiment_by_name", lease.name)
     asked = "attributes.status = 'RUNNING'"
     for run in lease.store.call("search_runs", [experiment.experiment_id], asked, max_results=1000) if experiment else ():
         tags = run.data.tags
-        if tags.get("adresponse.kind") != "event" and mutex.ended(tags.get("adresponse.process", "")):
-            lease.store.call("set_terminated", run.info.run_id, "KILLED")
+        if tags.get(f"{journal.PREFIX}kind") in journal.INTENDED or not mutex.ended(tags.get("adresponse.process", "")):
+            continue
+        lease.store.call("set_terminated", run.info.run_id, "FINISHED" if tags.get("adresponse.kind") == "event" else "KILLED")
 
 
 def _complete(lease: Lease) -> None:

@@ -24,7 +24,7 @@ from adresponse.report.formats import number, percent, plain, short_tick, slugs
 from adresponse.tune import GridPoint
 
 if TYPE_CHECKING:
-    from adresponse.mix import MixFit
+    from adresponse.mixing.fit import MixFit
     from adresponse.study import Study
 
 __all__ = ["PANELS", "SHOWN_ROWS", "figures", "shown_rows"]

@@ -31,7 +31,7 @@ from adresponse.report.formats import (
 if TYPE_CHECKING:
     from adresponse.contest import Contest
     from adresponse.evaluate import Score
-    from adresponse.mix import MixFit
+    from adresponse.mixing.fit import MixFit
     from adresponse.models import Coefficient
     from adresponse.planning.split import Plan
     from adresponse.study import Study

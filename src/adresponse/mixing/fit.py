@@ -12,16 +12,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
-from adresponse import projection
 from adresponse.baseline import Baseline
 from adresponse.curved import Curves, History
 from adresponse.curves import CarryOverKind, Response, Shape, carry_over_weights, each_row, saturate, saturation_slope
 from adresponse.errors import ConfigError, ModelError
 from adresponse.folding import Fold, Folding
-from adresponse.mixmodel import MixRegressor
+from adresponse.mixing import projection
+from adresponse.mixing.projection import Parameter
+from adresponse.mixing.regressor import MixRegressor
+from adresponse.mixing.shapes import ShapeScore, compare_shapes
 from adresponse.periods import Calendar
-from adresponse.projection import Parameter
-from adresponse.shapes import ShapeScore, compare_shapes
 
 __all__ = ["ChannelAnswer", "MixDraws", "MixFit", "MixSpec", "Vague", "curves_of", "drawn_curves", "fit_mix"]
 

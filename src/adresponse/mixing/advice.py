@@ -8,12 +8,14 @@ from adresponse import words
 from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
 from adresponse.gate import GateDecision
-from adresponse.mix import ChannelAnswer, MixFit
+from adresponse.mixing.fit import ChannelAnswer, MixFit
 from adresponse.planning.split import Plan
 from adresponse.recommend import Recommendation, caveats, limits
 from adresponse.table import AdTable
 
 __all__ = ["advise", "untold"]
+
+MEMORY = 0.2  # correlation of neighbouring errors from which it is worth a word
 
 
 def advise(table: AdTable, mix: MixFit, plan: Plan, evaluation: Evaluation, decision: GateDecision) -> Recommendation:
@@ -38,7 +40,7 @@ def advise(table: AdTable, mix: MixFit, plan: Plan, evaluation: Evaluation, deci
 
 
 def untold(mix: MixFit) -> Iterator[Finding]:
-    """Parameters of the curves that the table does not tell (M009)."""
+    """Parameters of the curves that the table does not tell (M009), and errors that last (M010)."""
     if mix.vague:
         said = words.listing([f"{v.parameter} of {v.channel}" for v in mix.vague])
         yield Finding(
@@ -46,6 +48,13 @@ def untold(mix: MixFit) -> Iterator[Finding]:
             "note",
             f"The table does not tell some parameters of the curves ({said}); typical values stand in for them.",
             "Vary the spend of these channels more, or hold an experiment; the intervals count this in.",
+        )
+    if mix.memory > MEMORY:
+        yield Finding(
+            "M010",
+            "note",
+            f"Errors of one period go on into the next (correlation {words.number(mix.memory, 2)}); the intervals are widened for it.",
+            "Add what the periods share, such as prices, holidays or a competitor's campaigns, as controls.",
         )
 
 

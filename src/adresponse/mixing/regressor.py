@@ -13,15 +13,15 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.validation import check_is_fitted
 
-from adresponse import projection
-from adresponse.carrying import CarryOver
 from adresponse.curves import CarryOverKind, Shape
 from adresponse.errors import ModelError
+from adresponse.mixing import projection
+from adresponse.mixing.carrying import CarryOver
+from adresponse.mixing.projection import Problem
+from adresponse.mixing.saturating import Saturation
+from adresponse.mixing.season import Surroundings
+from adresponse.mixing.signed import SignedRegression
 from adresponse.periods import Calendar
-from adresponse.projection import Problem
-from adresponse.saturating import Saturation
-from adresponse.season import Surroundings
-from adresponse.signed import SignedRegression
 
 __all__ = ["MixRegressor", "mix_pipeline"]
 
