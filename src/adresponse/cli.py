@@ -284,6 +284,7 @@ MODEL_HELP = "models:/NAME@ALIAS, models:/NAME/VERSION or a folder. [default: th
 @click.option("-o", "--output", required=True, metavar="FILE", help="CSV, Parquet, Excel, or a database URL with #table.")
 @click.option("--model", metavar="MODEL", help=MODEL_HELP)
 @click.option("--interval", type=float, metavar="SHARE", help="Add the ends between which this share of new rows lies: 0.9.")
+@click.option("--contributions", is_flag=True, help="Add what is sold at no spend, and what each channel adds.")
 @click.option(
     "--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True, help="A row that breaks the contract."
 )

@@ -161,6 +161,7 @@ def predict(
     *,
     model: str | None = None,
     interval: float | None = None,
+    contributions: bool = False,
     engine: Literal["duckdb", "spark"] = "duckdb",
     master: str | None = None,
     on_error: Literal["fail", "skip"] = "fail",
@@ -177,6 +178,8 @@ def predict(
         See ``opened``.
     interval : float, optional
         Adds ``lower`` and ``upper``, between which this share of new rows lies.
+    contributions : bool
+        Adds ``base``, the sales at no spend, and ``contribution_CHANNEL`` for each channel.
     engine : {"duckdb", "spark"}
         What computes: this machine, or a cluster.
     master : str, optional
@@ -198,14 +201,14 @@ def predict(
             from adresponse.engines import spark
 
             return spark.predict(
-                found.stored, source, output, level=interval, on_error=on_error, version=found.version, master=master,
-                overwrite=overwrite, progress=progress,
+                found.stored, source, output, level=interval, contributions=contributions, on_error=on_error,
+                version=found.version, master=master, overwrite=overwrite, progress=progress,
             )  # fmt: skip
         from adresponse.engines import batch
 
         return batch.predict(
-            found.stored, source, output, level=interval, on_error=on_error, version=found.version, overwrite=overwrite,
-            progress=progress, **reading,
+            found.stored, source, output, level=interval, contributions=contributions, on_error=on_error,
+            version=found.version, overwrite=overwrite, progress=progress, **reading,
         )  # fmt: skip
 
 
