@@ -53,7 +53,7 @@ def untold(mix: MixFit) -> Iterator[Finding]:
         yield Finding(
             "M010",
             "note",
-            f"Errors of one period go on into the next (correlation {words.number(mix.memory, 2)}); the intervals are wider for it.",
+            f"Errors of one period go on into the next (correlation {words.number(mix.memory, 2)}), so intervals are wider.",
             "Add what the periods share, such as prices, holidays or a competitor's campaigns, as controls.",
         )
 
