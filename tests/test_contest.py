@@ -73,7 +73,7 @@ BIASED = challenger(TRUTH + 0.5)
 def test_who_promotes(given: Contender, rules: dict[str, Any], promotes: bool) -> None:
     found = contest(CONTRACT, OBSERVED, CHAMPION, given, RESPONSE, ContestRules.build(rules))
     assert found.promotes is promotes, found.sentence
-    assert given.name in found.sentence
+    assert given.name in found.sentence.casefold()
     assert all(r.sentence.endswith(".") for r in found.rules)
     json.dumps(words.plain(found), allow_nan=False)
 
@@ -241,3 +241,22 @@ def test_rules_that_cannot_hold_are_refused(given: dict[str, Any], said: str) ->
 def test_a_channel_in_the_rules_must_be_one() -> None:
     with pytest.raises(ConfigError, match=r"falling: 'Radoi' is no channel\. Did you mean 'Radio'\?"):
         contest(CONTRACT, OBSERVED, CHAMPION, BETTER, RESPONSE, ContestRules(falling=("Radoi",)))
+
+
+def test_a_challenger_that_is_off_by_less_than_the_champion_is_let_pass() -> None:
+    off = Contender("sales version 1", TRUTH - 1.0, SPREAD)
+    nearer = challenger(TRUTH - 0.6)  # more than chance and more than a tenth, and nearer than the champion
+    assert held(contest(CONTRACT, OBSERVED, off, nearer, RESPONSE))["no bias"]
+    assert not held(contest(CONTRACT, OBSERVED, CHAMPION, nearer, RESPONSE))["no bias"]
+
+
+def test_many_rows_are_drawn_in_blocks() -> None:
+    rows = 300_000
+    observed = np.tile(OBSERVED, rows // 80)
+    sides = [Contender(c.name, np.tile(c.predicted, rows // 80), SPREAD) for c in (CHAMPION, BETTER)]
+    few = contest(CONTRACT, OBSERVED, CHAMPION, BETTER, RESPONSE)
+    many = contest(CONTRACT, observed, *sides, RESPONSE, ContestRules(resamples=200))
+    assert many.difference == pytest.approx(few.difference, rel=1e-9)
+    assert many.low is not None
+    assert few.low is not None
+    assert few.low < many.low < many.difference  # the same, and surer

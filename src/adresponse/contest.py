@@ -26,6 +26,9 @@ TITLES = {"mae": "MAE", "rmse": "RMSE"}
 COVERED = 0.9
 FEW_ROWS = 10  # held out: fewer give an interval that is too narrow more often than not
 GRID = 21  # points of each channel's range at which the response is asked
+AT_ONCE = 2_000_000  # rows drawn at once: some 50 MB
+MOST_DRAWN = 500_000_000  # rows drawn in all, beyond which fewer resamples are drawn; the interval is narrow by then
+LEAST_RESAMPLES = 200
 ROUNDING = 1e-9  # share of the whole response below which a step down is rounding
 
 
@@ -208,7 +211,7 @@ def contest(
         held.append(_error_rule(told, champion, challenger, len(observed), contract, rules))
         held += _monotone_rules(contract, response, rules)
         held += _coverage_rules(observed, challenger, rules)
-        held.append(_bias_rule(observed, challenger, told["champion"], contract, rules))
+        held.append(_bias_rule(observed, champion, challenger, told["champion"], contract, rules))
     passed = all(r.passed for r in held)
     promotes = {"off": finite.passed, "dry-run": False, "enforce": passed}[rules.mode]
     return Contest(
@@ -272,10 +275,14 @@ def _compared(observed: Vector, champion: Contender, challenger: Contender, rule
     """Both errors and their relative difference, with the percentile interval of a bootstrap over the rows, in pairs."""
     error = METRICS[rules.metric]
     rng = np.random.default_rng(rules.seed)
-    rows = rng.integers(0, len(observed), (rules.resamples, len(observed)))
     a, b = (np.asarray(c.predicted, dtype=float) for c in (champion, challenger))
     before, after = float(error(observed, a)), float(error(observed, b))
-    drawn = [error(observed[rows], p[rows]) for p in (a, b)]
+    resamples = int(np.clip(MOST_DRAWN / len(observed), LEAST_RESAMPLES, rules.resamples))
+    blocks = []
+    for start in range(0, resamples, step := max(AT_ONCE // len(observed), 1)):
+        rows = rng.integers(0, len(observed), (min(step, resamples - start), len(observed)))
+        blocks.append([error(observed[rows], p[rows]) for p in (a, b)])
+    drawn = [np.concatenate(side) for side in zip(*blocks, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(drawn[0] == drawn[1], 0.0, drawn[1] / drawn[0] - 1)
     tail = (1 - rules.level) / 2
@@ -370,16 +377,22 @@ def _coverage_rules(observed: Vector, challenger: Contender, rules: ContestRules
     yield ContestRule(rule, found, passed, f"The 90 % intervals hold {found} of the held-out rows, {end}.")
 
 
-def _bias_rule(observed: Vector, challenger: Contender, error: float, contract: Contract, rules: ContestRules) -> ContestRule:
-    """The mean error is within chance of nought (t interval), or small against the champion's error."""
+def _bias_rule(
+    observed: Vector, champion: Contender, challenger: Contender, error: float, contract: Contract, rules: ContestRules
+) -> ContestRule:
+    """The mean error is within chance of nought (t interval), small against the champion's error, or less than its mean error.
+
+    The last lets a challenger take the place of a champion that is off by more: to keep that one would be worse.
+    """
+    before = abs(float((observed - np.asarray(champion.predicted, dtype=float)).mean()))
     errors = observed - np.asarray(challenger.predicted, dtype=float)
     mean, n = float(errors.mean()), len(errors)
     reach = float(stats.t.ppf((1 + rules.level) / 2, n - 1)) * float(errors.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
     unit = f" {contract[contract.target].unit}" if contract[contract.target].unit else ""
-    passed = mean - reach <= 0 <= mean + reach or abs(mean) <= rules.bias * error
+    passed = mean - reach <= 0 <= mean + reach or abs(mean) <= rules.bias * error or abs(mean) < before
     found = (
         f"mean error {words.number(mean, 3)}{unit} ({words.percent(rules.level)} interval {words.number(mean - reach, 3)} to "
-        f"{words.number(mean + reach, 3)})"
+        f"{words.number(mean + reach, 3)}); champion's {words.number(before, 3)}"
     )
     end = "is within what is let pass" if passed else "is more than chance"
     return ContestRule(
@@ -395,6 +408,7 @@ def _sentence(
 ) -> str:
     failed = [r for r in held if not r.passed]
     who = f"{challenger.name} {'takes' if promotes else 'does not take'} the place of {champion.name}"
+    who = who[:1].upper() + who[1:]
     why = f"{words.count(len(held), 'rule')} passed" if not failed else "; ".join(f"{r.rule} ({r.found})" for r in failed)
     if rules.mode == "enforce":
         return f"{who}: {why}."
