@@ -36,7 +36,7 @@ ROW_WISE = [Saturation(), Saturation("power", slope=0.5), SignedRegression(), Si
 CHECKS = [pair for made in ROW_WISE for pair in estimator_checks_generator(made) if "array_api" not in str(pair[1])]
 
 
-@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=lambda v: str(getattr(v, "func", v)))
+@pytest.mark.parametrize(("estimator", "check"), CHECKS, ids=lambda v: str(getattr(getattr(v, "func", v), "__name__", v)))
 def test_row_wise_steps_are_scikit_learn(estimator: object, check: object) -> None:
     # the checks of parametrize_with_checks but the one of arrays that are not numpy's, which skips itself here
     check(estimator)  # type: ignore[operator]

@@ -136,7 +136,7 @@ def test_a_request_that_was_repeated_on_its_way_holds_once(
     ("process", "ended"),
     [
         ("", False),  # written by another version
-        (f"elsewhere/{os.getpid()}/1", False),  # another machine, or another container with the same host name
+        ("elsewhere/{pid}/1", False),  # another machine, or another container with the same host name
         ("{place}/4194304/1", True),  # above any number that Linux gives
         ("{place}/{pid}/1", True),  # the number was given anew
         ("{place}/{pid}/{start}", False),
