@@ -352,6 +352,12 @@ def print_plan(made: Planned) -> None:
             console.print(f"\n[bold]{title}[/]")
             for one in found:
                 console.print(f"  {_safe(one.sentence)}")
+    curved = [r for r, c in zip(made.returns, plan.channels, strict=True) if not c.straight]
+    told = [t for r in curved for t in (r.pays_until, r.break_even, r.saturation) if t is not None and t.spend is not None]
+    if told:
+        console.print("\n[bold]Where it stops paying[/]")
+        for threshold in told:
+            console.print(f"  {_safe(threshold.sentence)}")
     if plan.notes:
         console.print("\n[bold]To bear in mind[/]")
         for note in plan.notes:

@@ -15,7 +15,8 @@ from adresponse.errors import ConfigError, DifferenceError, StoreError
 
 if TYPE_CHECKING:
     from adresponse.engines.scored import Scored
-    from adresponse.planning.split import Plan
+    from adresponse.planning.planned import Plan
+    from adresponse.planning.returns import Returns
     from adresponse.planning.wishes import Together
     from adresponse.pyfunc import ResponseModel
     from adresponse.reading.raw import Raw
@@ -217,7 +218,7 @@ def predict(
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, of which version, for which dates, and where its workbook lies."""
+    """A plan, of which version, for which dates, where each channel stops paying, and where its workbook lies."""
 
     model_uri: str
     name: str
@@ -225,6 +226,7 @@ class Planned:
     target: str
     dates: tuple[str, ...]
     plan: Plan
+    returns: tuple[Returns, ...] = ()
     workbook: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -275,6 +277,7 @@ def plan(
         If the model cannot be planned with.
     """
     from adresponse.planning.prospect import HORIZON, Prospect
+    from adresponse.planning.returns import returns
     from adresponse.planning.split import best_plan
     from adresponse.planning.split import score as scored
     from adresponse.planning.wishes import Wish
@@ -292,6 +295,7 @@ def plan(
         periods = periods if periods > 1 or horizon else (HORIZON if prospect.dated else 1)
         outlook = prospect.outlook(periods)
         made = best_plan(outlook, wish) if given is None else scored(outlook, given, wish)
+        stops = tuple(returns(outlook, channel, margin, level, tail) for channel in outlook.channels)
         about = found.uri, found.name, found.version, prospect.contract.target, tuple(prospect.dates(periods))
     if place is not None:
         from adresponse.report.plan_sheet import plan_sheet
@@ -299,7 +303,7 @@ def plan(
         _write_bytes(
             place, plan_sheet(made, title=f"Budget plan, {about[1]} version {about[2]}", sold=outlook.sold, money=outlook.money)
         )
-    return Planned(*about, made, str(place or ""))
+    return Planned(*about, made, stops, str(place or ""))
 
 
 def _workbook(out: str | Path | None) -> Path | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from adresponse.folding import Folding
     from adresponse.mixing.fit import MixFit
     from adresponse.mutex import Lease
-    from adresponse.planning.split import Plan
+    from adresponse.planning.horizon import Outlook
     from adresponse.profile import Profile
     from adresponse.registry import Version
     from adresponse.store import LoggedModel, Store
@@ -240,6 +240,8 @@ def study_of(
     from adresponse.intervals import calibrate
     from adresponse.mixing.advice import advise, untold
     from adresponse.models import linear_fit
+    from adresponse.planning.split import best_plan
+    from adresponse.planning.wishes import Wish
     from adresponse.recommend import recommend
     from adresponse.study import Study
     from adresponse.synergy import together
@@ -257,8 +259,9 @@ def study_of(
     if mix is None:
         recommendation = recommend(table, linear, evaluation, decision)
     else:
-        plan = _todays_plan(table, mix)
-        recommendation = advise(table, mix, plan, evaluation, decision)
+        outlook = _outlook(table, mix)
+        plan = best_plan(outlook, Wish())
+        recommendation = advise(table, mix, plan, outlook, evaluation, decision)
         told += untold(mix)
     answer = Answer("What is recommended?", recommendation.headline)
     return Study(
@@ -281,15 +284,13 @@ def study_of(
     )
 
 
-def _todays_plan(table: AdTable, mix: MixFit) -> Plan:
-    """Today's total over the next periods, or the next row, split best."""
+def _outlook(table: AdTable, mix: MixFit) -> Outlook:
+    """What is known of the next periods, or of the next row."""
     from adresponse.mixing.fit import curves_of, drawn_curves
     from adresponse.planning.prospect import HORIZON, prospect_of
-    from adresponse.planning.split import best_plan
-    from adresponse.planning.wishes import Wish
 
     prospect = prospect_of(table.contract, table.frame, curves_of(mix.model), draws=drawn_curves(mix))
-    return best_plan(prospect.outlook(HORIZON if prospect.dated else 1), Wish())
+    return prospect.outlook(HORIZON if prospect.dated else 1)
 
 
 def _mix(

@@ -14,8 +14,8 @@ from adresponse.formula import Formula, Spread
 from adresponse.gate import GateDecision
 from adresponse.mixing.fit import MixFit, curves_of, drawn_curves
 from adresponse.models import LinearFit, covariance_of
+from adresponse.planning.planned import Plan
 from adresponse.planning.prospect import Prospect, prospect_of, straight
-from adresponse.planning.split import Plan
 from adresponse.profile import Profile
 from adresponse.recommend import Recommendation
 from adresponse.table import AdTable

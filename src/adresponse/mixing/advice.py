@@ -9,7 +9,9 @@ from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
 from adresponse.gate import GateDecision
 from adresponse.mixing.fit import ChannelAnswer, MixFit
-from adresponse.planning.split import Plan
+from adresponse.planning.horizon import Outlook
+from adresponse.planning.planned import Plan
+from adresponse.planning.returns import returns
 from adresponse.recommend import Recommendation, caveats, limits
 from adresponse.table import AdTable
 
@@ -18,7 +20,9 @@ __all__ = ["advise", "untold"]
 MEMORY = 0.2  # correlation of neighbouring errors from which it is worth a word
 
 
-def advise(table: AdTable, mix: MixFit, plan: Plan, evaluation: Evaluation, decision: GateDecision) -> Recommendation:
+def advise(
+    table: AdTable, mix: MixFit, plan: Plan, outlook: Outlook, evaluation: Evaluation, decision: GateDecision
+) -> Recommendation:
     """Advice from response curves: the best split of today's budget, and what each channel brought.
 
     Parameters
@@ -29,12 +33,14 @@ def advise(table: AdTable, mix: MixFit, plan: Plan, evaluation: Evaluation, deci
         What each channel brought over the rows fitted.
     plan : Plan
         Today's total, split best.
+    outlook : Outlook
+        What it was planned with: where each channel saturates.
     evaluation, decision
         How far the model may be trusted.
     """
     return Recommendation(
         headline=" ".join((_headline(plan), *caveats(evaluation, decision))),
-        sentences=tuple(_by_channel(table, mix)),
+        sentences=(*_by_channel(table, mix), *_saturated(outlook)),
         limits=(*limits(table, evaluation, straight=False), _experiment(mix), *(v.sentence for v in mix.vague)),
     )
 
@@ -93,6 +99,14 @@ def _headline(plan: Plan) -> str:
 def _by_channel(table: AdTable, mix: MixFit) -> Iterator[str]:
     for answer in mix.answers:
         yield _brought(table, answer)
+
+
+def _saturated(outlook: Outlook) -> Iterator[str]:
+    for response in outlook.responses:
+        point = returns(outlook, response.channel).saturation
+        if point.spend is not None:
+            over = "" if outlook.periods == 1 else f" (over {outlook.periods} periods)"
+            yield f"{point.sentence.rstrip('.')}{over}."
 
 
 def _brought(table: AdTable, a: ChannelAnswer) -> str:

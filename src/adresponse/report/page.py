@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from adresponse.evaluate import Score
     from adresponse.mixing.fit import MixFit
     from adresponse.models import Coefficient
-    from adresponse.planning.split import Plan
+    from adresponse.planning.planned import Plan
     from adresponse.study import Study
     from adresponse.verification import Verification
 
