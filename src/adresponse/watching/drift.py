@@ -332,7 +332,7 @@ def _sentence(
 ) -> str:
     said = f" {unit}" if unit else ""
     than = "the same season of the rows fitted" if basis == "same season" else "before"
-    worth = f"; as neighbouring periods are alike, they are worth {words.number(rows / tie, 2)} rows" if tie > 1 else ""
+    worth = f", worth {words.number(rows / tie, 2)} as neighbouring periods are alike," if tie > 1 else ""
     if status == "too few":
         if not math.isfinite(needed):
             want = "the rows fitted are too few, too, to see a shift of one standard deviation"
@@ -343,13 +343,13 @@ def _sentence(
         return f"{name}: {words.count(rows, 'row')}{worth} are too few rows to tell; {want}."
     if status == "not found":
         return (
-            f"{name}: no drift found in {words.count(rows, 'row')}{worth} ({words.p_value(p)}); a shift of "
+            f"{name}: no drift found in {words.count(rows, 'row')}{worth.rstrip(',')} ({words.p_value(p)}); a shift of "
             f"{words.number(detectable, 2)} standard deviations would have been found in four of five cases."
         )
     return (
         f"{name} lies elsewhere than {than}: mean {words.number(means[1])}{said} against {words.number(means[0])}, values "
         f"moved by {words.number(moved, 3)}{said} or {words.number(relative, 2)} standard deviations on average "
-        f"({words.p_value(p)} over {words.count(rows, 'new row')}{worth})."
+        f"({words.p_value(p)} over {words.count(rows, 'new row')}{worth.rstrip(',')})."
     )
 
 
