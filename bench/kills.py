@@ -13,6 +13,7 @@ store. Exit code 1 where anything was not as it has to be.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -231,7 +232,9 @@ def main() -> int:
         forks.base(home / "base")
         ways = (False, True) if given.kills >= EACH else (False,)
         profiles = {verify: measured(_store(home, f"measured {verify}"), verify) for verify in ways}
-        for i in range(given.kills):
+        for i in itertools.count():  # a process that ended before its moment came is not counted
+            if tally.kills.total() - tally.kills["had ended"] >= given.kills:
+                break
             if i % EACH == 0:
                 folder, files, known = _store(home, f"store {i // EACH}"), [], []
             file = f"{i}.csv"
@@ -239,7 +242,7 @@ def main() -> int:
             verify = i % EACH == EACH - 1
             files = [*files, file]
             known = killed(folder, files, known, moment(profiles[verify], given.aimed or i % 2 == 1, rng), verify, tally)
-            print(f"{i + 1} of {given.kills}", *tally.problems[told:], sep="\n  ", file=sys.stderr, flush=True)
+            print(f"refresh {i + 1}", *tally.problems[told:], sep="\n  ", file=sys.stderr, flush=True)
             told = len(tally.problems)
         temporary = [p.name for p in (home / "tmp").iterdir() if p.name.startswith("adresponse-")]
     finally:
@@ -263,7 +266,7 @@ def _print(tally: Tally, steps: list[tuple[str, float]], temporary: int, seconds
     print(f"\na whole refresh takes {steps[-1][1]:.1f} s\n\n{'killed in the step':<36}{'begins at':>10}{'kills':>8}")
     for step, times in sorted(tally.kills.items(), key=lambda k: began.get(k[0], 1e9)):
         print(f"{step or 'before the first step':<36}{began.get(step, float('nan')):>9.2f}s{times:>8}")
-    print(f"\n{sum(tally.kills.values())} kills in {seconds:.0f} s. Found before the next command:")
+    print(f"\n{tally.kills.total() - tally.kills['had ended']} kills in {seconds:.0f} s. Found before the next command:")
     for what, times in sorted(tally.found.items()):
         print(f"  {what}: {times}")
     print(f"The same file again: {', '.join(f'{a} {n}' for a, n in tally.again.items())}.")
