@@ -456,7 +456,7 @@ def watch(table: str, manners: Manners, **given: Any) -> Told:
 def retrain(table: str, manners: Manners, **given: Any) -> Told:
     """Fit a challenger on old rows and those of TABLE, and promote it if it passes the gate.
 
-    Exit code 0: promoted, or nothing new. 10: the challenger was not promoted.
+    Exit code 0: promoted, or nothing new. 10: the challenger was not promoted. 20: the data is not fit to be scored.
     """
     from adresponse import upkeep
 
