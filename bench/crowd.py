@@ -48,13 +48,14 @@ def looked(processes: int) -> Callable[[Report], Any]:
     """The problems that the store has after all."""
 
     def act(report: Report) -> Any:
-        from adresponse import deployment, journal, mutex, registry, upkeep
+        from adresponse import deployment, journal, mutex, registry
         from adresponse.growing import content_digest, row_keys
+        from adresponse.standing import TAKEN_IN, arrived_before, standing_of
 
         store = deployment.open_store()
         frames = {f"{i}.csv": pd.read_csv(f"{i}.csv") for i in range(processes)}
         events = journal.read(store, NAME)
-        taken = Counter(e.digests["file"] for e in events if e.kind in upkeep.TAKEN_IN)
+        taken = Counter(e.digests["file"] for e in events if e.kind in TAKEN_IN)
         problems = [
             f"{name} was taken in {taken[content_digest(f)]} times"
             for name, f in frames.items()
@@ -75,8 +76,8 @@ def looked(processes: int) -> Callable[[Report], Any]:
         if list(aliases.items()) != [("champion", journal.champion(events))]:
             problems.append(f"aliases are {aliases}, and the history names {journal.champion(events)}")
         problems += [f"a ticket was left: {ticket.sentence}" for ticket in mutex.queue(store)]
-        with upkeep._standing(store, f"models:/{NAME}@champion") as standing:
-            arrived = upkeep._arrived_before(standing, standing.pending())
+        with standing_of(store, f"models:/{NAME}@champion") as standing:
+            arrived = arrived_before(standing, standing.pending())
             have = pd.concat([standing.kept.frame, *(t.frame for t in arrived)])
         want = pd.concat([spend(150, 0), *frames.values()])
         if Counter(row_keys(have, list(want))) != Counter(row_keys(want, list(want))):

@@ -158,16 +158,16 @@ def _version(store: Any, version: Any) -> list[str]:
 
 def _taken(store: Any, events: Any, files: list[str]) -> list[str]:
     """Each file was taken in by one event, and champion with what waits for the next one has each row once."""
-    from adresponse import upkeep
     from adresponse.growing import content_digest, row_keys
+    from adresponse.standing import TAKEN_IN, arrived_before, standing_of
 
-    taken = Counter(e.digests["file"] for e in events if e.kind in upkeep.TAKEN_IN)
+    taken = Counter(e.digests["file"] for e in events if e.kind in TAKEN_IN)
     frames = {name: pd.read_csv(name) for name in files}
     problems = [
         f"{n} was taken in {taken[content_digest(f)]} times" for n, f in frames.items() if taken[content_digest(f)] != 1
     ]
-    with upkeep._standing(store, f"models:/{NAME}@champion") as standing:
-        arrived = upkeep._arrived_before(standing, standing.pending())
+    with standing_of(store, f"models:/{NAME}@champion") as standing:
+        arrived = arrived_before(standing, standing.pending())
         have = pd.concat([standing.kept.frame, *(t.frame for t in arrived)])
     want = pd.concat([spend(150, 0), *frames.values()])
     if Counter(row_keys(have, list(want))) != Counter(row_keys(want, list(want))):

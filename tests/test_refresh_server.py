@@ -15,6 +15,7 @@ import pytest
 
 from adresponse import deployment, journal, lifecycle, mutex, promotion, registry, upkeep
 from adresponse.errors import StoreError
+from adresponse.standing import TAKEN_IN, standing_of
 from tracked_example import child_environment
 from upkeep_example import NOW, QUICK, arrived, happened, spend, table
 from versions_example import tracking_server
@@ -55,7 +56,7 @@ def test_two_refreshes_at_once_are_both_taken_in(name: str) -> None:
     done = upkeep.retrain(arrived(spend(120, 3, NOW), "3.csv"), model=f"models:/{name}@champion", mode="off")
     assert (done.promoted, (done.rows or {})["added"]) == (True, 200)
     store = deployment.open_store()
-    with upkeep._standing(store, f"models:/{name}@champion") as standing:
+    with standing_of(store, f"models:/{name}@champion") as standing:
         have = standing.kept.frame
     want = pd.concat([table("spend"), one, two, spend(120, 3, NOW)])
     assert sorted(map(tuple, have.to_numpy().tolist())) == sorted(map(tuple, want.to_numpy().tolist()))
@@ -80,7 +81,7 @@ def test_a_killed_refresh_is_gone_on_with_and_versions_are_rolled_back_and_delet
     events = journal.read(store, name)
     assert [e.sequence for e in events] == list(range(1, len(events) + 1))
     assert {e.state for e in events} <= {"done", "abandoned"}
-    assert [e.kind for e in events if e.kind in upkeep.TAKEN_IN] == ["refresh"]
+    assert [e.kind for e in events if e.kind in TAKEN_IN] == ["refresh"]
     champion = str(done["champion"])
     assert journal.champion(events) == champion == registry.aliases(store, name)["champion"]
     assert upkeep.rollback(model=name, why="for the test").target == "1"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shlex
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,22 +14,28 @@ from adresponse import deployment, lifecycle, words
 from adresponse import settings as config_file
 from adresponse.errors import ConfigError, StoreError, TableError
 from adresponse.settings import Settings
+from adresponse.standing import (
+    CHALLENGED_TAG,
+    FILE_TAG,
+    NEW_ROWS,
+    Arrival,
+    Standing,
+    arrive,
+    arrived_before,
+    asked_of,
+    standing_of,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
     from adresponse.contest import Contest
     from adresponse.curves import Response
-    from adresponse.deployment import Model
-    from adresponse.formula import Formula
-    from adresponse.growing import Grown, Kept
+    from adresponse.growing import Grown
     from adresponse.journal import Event
     from adresponse.lifecycle import Published
     from adresponse.mutex import Lease
     from adresponse.promotion import Promoted
-    from adresponse.reading.raw import Raw
     from adresponse.registry import Located
     from adresponse.schema import Contract
     from adresponse.store import Store
@@ -54,12 +59,8 @@ __all__ = [
 
 Progress = Callable[[str], None]
 EXIT = {"keep": 0, "retrain": 10, "stop": 20}
-NEW_ROWS = "new-rows.parquet"  # of a watch's run: the rows that arrived
-FILE_TAG = "adresponse.file"  # SHA-256 of the content of the file that a version or a watch took in
 SAMPLE_TAG = "adresponse.sample"  # of a watch: keys of some of its rows with known sales
 STREAM_TAG = "adresponse.stream"  # SHA-256 of the files that a watch looked at together
-CHALLENGED_TAG = "adresponse.challenged"  # of a version: the champion that it was fitted to replace
-TAKEN_IN = ("kept", "refresh")  # events after which a file's rows are known
 
 
 def _silent(step: str) -> None:
@@ -152,224 +153,6 @@ class Compared:
     coefficients: dict[str, tuple[float | None, float | None]]
 
 
-# --- what a version stands on
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """A version of the registry with what it stands on."""
-
-    store: Store
-    model: Model
-    run_id: str
-    tags: dict[str, str]
-    kept: Kept
-    settings: Settings
-    events: tuple[Event, ...]
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def version(self) -> str:
-        return self.model.version
-
-    @property
-    def formula(self) -> Formula:
-        return self.model.stored.formula
-
-    @property
-    def contract(self) -> Contract:
-        return self.formula.contract
-
-    def predict(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Predicted sales of rows of the contract, shape (n_rows,); spend of earlier rows is carried into them."""
-        import numpy as np
-
-        from adresponse.growing import earlier_rows
-        from adresponse.pyfunc import ResponseModel
-        from adresponse.rows import check
-
-        stored, formula = self.model.stored, self.formula
-        whole = earlier_rows(self.kept.frame, frame, formula.inputs) if formula.together else frame
-        columns = check(formula.reads, {name: whole[name] for name in formula.inputs})
-        found = ResponseModel(formula, stored.folder).answer(columns)["prediction"]
-        return np.asarray(found[len(whole) - len(frame) :])
-
-    def errors(self) -> NDArray[np.float64]:
-        """Observed less predicted for each kept row that the model had not seen, NaN for the others."""
-        import json
-
-        import numpy as np
-
-        from adresponse import track
-
-        frame, unseen = self.kept.frame, self.kept.held_out
-        found = np.full(len(frame), np.nan)
-        if unseen.any():
-            found[unseen] = (frame[self.contract.target].to_numpy() - self.predict(frame))[unseen]
-            return found
-        rows = json.loads(track.file_of(self.store, self.run_id, "evaluation.json"))["predicted"]
-        if len(rows) == len(frame):  # by cross-validation, each row once, in their order
-            found[:] = [row["observed"] - row["predicted"] for row in rows]
-        return found
-
-    def pending(self, digest: str = "") -> list[Event]:
-        """The files that came since the version was made and that it does not stand on, the earliest first.
-
-        With the digest of a file that was taken in, only those before it.
-        """
-        up_to, own = self._count(lifecycle.UP_TO_TAG), self.tags.get(FILE_TAG)
-        found = []
-        for event in self.events:
-            if event.kind not in TAKEN_IN or event.sequence <= up_to or event.digests.get("file") == own:
-                continue
-            if event.digests.get("file") == digest:
-                break
-            if event.rows_run:
-                found.append(event)
-        return found
-
-    def taken(self, digest: str) -> str:
-        """What is known of a file of this content: when it was taken in; empty where it was not.
-
-        What was taken in before a study began anew, by ``run`` on a table of its own, does not count for that study.
-        """
-        if self.tags.get(FILE_TAG) == digest:
-            return f"version {self.version} stands on it"
-        since = self._count(lifecycle.SINCE_TAG)
-        found = (e for e in self.events if e.kind in TAKEN_IN and e.sequence > since and e.digests.get("file") == digest)
-        return next((f"event {e.sequence} took it in at {e.when}" for e in found), "")
-
-    def _count(self, tag: str) -> int:
-        said = self.tags.get(tag, "")
-        return int(said) if said.isdigit() else 0
-
-
-@contextlib.contextmanager
-def _standing(store: Store, model: str | None) -> Iterator[_Standing]:
-    from adresponse import journal, record, registry, track
-    from adresponse.growing import Kept
-
-    located = registry.locate(store, model)
-    if not located.version:
-        raise StoreError(f"{located.uri} is no registered version; give models:/NAME@champion or models:/NAME/VERSION.")
-    version = store.call("get_model_version", located.name, located.version)
-    tags = dict(version.tags)
-    with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
-        found = deployment.from_registry(store, located, Path(folder))
-        if record.ROWS_TAG not in tags:
-            raise StoreError(
-                f"{located.pinned} was made by an older adresponse, which kept no rows to compare with; run the study again."
-            )
-        try:
-            content = track.file_of(store, version.run_id, record.ROWS_FILE)
-        except StoreError as error:
-            raise StoreError(f"The rows of {located.pinned} cannot be read ({error}) Run the study again.") from error
-        if hashlib.sha256(content).hexdigest() != tags.get(record.ROWS_TAG):
-            raise StoreError(f"The rows of {located.pinned} are not those that it was registered with; run the study again.")
-        settings = _recipe(track.file_of(store, version.run_id, "settings.yaml"), found)
-        kept = Kept.read(content, found.stored.formula.contract)
-        yield _Standing(store, found, version.run_id, tags, kept, settings, journal.read(store, located.name))
-
-
-def _recipe(settings: bytes, model: Model) -> Settings:
-    """How the version was fitted, with the roles that were found then; how its file was read does not matter any more."""
-    import yaml
-
-    contract = model.stored.formula.contract
-    known = set(Settings.model_fields) - {"decimal", "query", "sql_table", "sheet", "out"}
-    given = {k: v for k, v in yaml.safe_load(settings).items() if k in known}
-    roles: dict[str, Any] = {
-        "name": model.name,
-        "target": contract.target,
-        "channels": contract.channels,
-        "controls": contract.controls,
-        "date": contract.date,
-        "market": contract.market,
-        "origin": contract.origin,
-        "columns": {c.name: {"means": c.means, "unit": c.unit} for c in contract.columns},
-    }
-    return Settings(**{**given, **roles})
-
-
-def _asked(settings: Settings, config: str | Path | None, given: Mapping[str, Any]) -> Settings:
-    """The version's recipe with what a config file or the caller says otherwise now."""
-    asked = config_file.load(config, **given)
-    said = {key: getattr(asked, key) for key in asked.model_fields_set}
-    return settings.model_copy(update={"out": asked.out, **said})
-
-
-# --- what arrives
-
-
-@dataclass(frozen=True)
-class _Arrival:
-    """A new file: all of its columns as they are, and as a table the rows that keep the contract and have sales.
-
-    ``table`` is None where there are no such rows; ``refusal`` says why, if that is not for want of sales.
-    """
-
-    source: str
-    raw: pd.DataFrame
-    table: AdTable | None
-    digest: str
-    refusal: str = ""
-
-
-def _arrive(source: Any, contract: Contract, reading: Mapping[str, Any]) -> _Arrival:
-    from adresponse import table
-    from adresponse.growing import content_digest, scored_rows
-
-    raw = table.read_all(source, date=contract.date, **reading)
-    frame = _as_it_is(raw)
-    digest = content_digest(frame)
-    rows = scored_rows(frame, contract)
-    if rows.empty:
-        return _Arrival(raw.label, frame, None, digest)
-    try:
-        return _Arrival(raw.label, frame, _as_table(rows, contract, raw.label), digest)
-    except TableError as error:
-        return _Arrival(raw.label, frame, None, digest, str(error))
-
-
-def _as_it_is(raw: Raw) -> pd.DataFrame:
-    """All columns, where a cell of a number or date column that says something else is text again."""
-    frame = raw.frame.copy()
-    for name, cells in raw.said.items():
-        column = frame[name].astype(object)
-        column.loc[list(cells)] = list(cells.values())
-        frame[name] = column
-    return frame
-
-
-def _as_table(rows: pd.DataFrame, contract: Contract, label: str) -> AdTable:
-    from adresponse.growing import as_table
-
-    return replace(as_table(rows, contract), source=label)
-
-
-def _arrived_before(standing: _Standing, events: list[Event]) -> list[AdTable]:
-    """The rows that were taken in by these events; those that lack a column of the version are of no use to it."""
-    from adresponse import track
-    from adresponse.growing import rows_of
-
-    found = []
-    for event in events:
-        try:
-            content = track.file_of(standing.store, event.rows_run, NEW_ROWS)
-        except StoreError as error:
-            raise StoreError(
-                f"The rows that event {event.sequence} of {standing.name!r} took in are gone (run {event.rows_run}); run the "
-                "study again on the whole table."
-            ) from error
-        rows = rows_of(content, standing.contract)
-        if rows is not None:
-            found.append(_as_table(rows, standing.contract, f"event {event.sequence}"))
-    return found
-
-
 # --- watch
 
 
@@ -403,14 +186,14 @@ def watch(
     """
     progress("Opening the model")
     store = deployment.open_store()
-    with _standing(store, model) as standing:
-        settings = _asked(standing.settings, config, {"out": out})
+    with standing_of(store, model) as standing:
+        settings = asked_of(standing.settings, config, {"out": out})
         lifecycle.writable(settings.out)
         progress("Reading the new rows")
-        return _watched(standing, _arrive(source, standing.contract, reading), settings, progress)
+        return _watched(standing, arrive(source, standing.contract, reading), settings, progress)
 
 
-def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progress: Progress) -> Watched:
+def _watched(standing: Standing, arrival: Arrival, settings: Settings, progress: Progress) -> Watched:
     from adresponse import report
     from adresponse.growing import together
     from adresponse.watching.verdict import Champion, WatchRules
@@ -418,7 +201,7 @@ def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progres
 
     rules = WatchRules.build(settings.watch)
     events = standing.pending(arrival.digest)
-    pending = _arrived_before(standing, events)
+    pending = arrived_before(standing, events)
     stream = _stream_of(standing, events, arrival)
     earlier = _watches(standing)
     before = next((run for run in earlier if run.data.tags.get(STREAM_TAG) == stream), None)
@@ -459,7 +242,7 @@ def _watched(standing: _Standing, arrival: _Arrival, settings: Settings, progres
     )
 
 
-def _told(arrival: _Arrival, standing: _Standing) -> Any:
+def _told(arrival: Arrival, standing: Standing) -> Any:
     """Where the rows came from and what can be done next, for the page."""
     from datetime import UTC, datetime
 
@@ -477,13 +260,13 @@ def _told(arrival: _Arrival, standing: _Standing) -> Any:
     )
 
 
-def _stream_of(standing: _Standing, events: list[Event], arrival: _Arrival) -> str:
+def _stream_of(standing: Standing, events: list[Event], arrival: Arrival) -> str:
     """What tells a look from another: the version, the files that came since it was made, and this one."""
     files = [standing.version, *(e.digests.get("file", "") for e in events), arrival.digest]
     return hashlib.sha256("\n".join(files).encode()).hexdigest()
 
 
-def _track(standing: _Standing, arrival: _Arrival, found: Watch, page: str, stream: str, keys: list[bytes], number: int) -> str:
+def _track(standing: Standing, arrival: Arrival, found: Watch, page: str, stream: str, keys: list[bytes], number: int) -> str:
     """The watch as a run, and its figures as one more point of the version's lines."""
     from adresponse import track
     from adresponse.growing import sample_of
@@ -507,7 +290,7 @@ def _track(standing: _Standing, arrival: _Arrival, found: Watch, page: str, stre
     return run_id
 
 
-def _new_rows(arrival: _Arrival) -> dict[str, bytes]:
+def _new_rows(arrival: Arrival) -> dict[str, bytes]:
     """The rows that arrived, as a file for a run."""
     if arrival.table is None:
         return {}
@@ -536,7 +319,7 @@ def _looks(watches: list[Any], keys: list[bytes]) -> list[int]:
     return sorted(found)
 
 
-def _watches(standing: _Standing) -> list[Any]:
+def _watches(standing: Standing) -> list[Any]:
     """The watches of this version so far, the earliest first."""
     experiment = standing.store.call("get_run", standing.run_id).info.experiment_id
     asked = f"tags.`adresponse.kind` = 'watch' and tags.`mlflow.parentRunId` = '{standing.run_id}'"
@@ -651,7 +434,7 @@ def _refreshed(asked: _Asked, command: str, progress: Progress, *, always: bool)
         raise ConfigError(f"window={asked.window} keeps no rows; give 1 or more.")
     with _turn(asked, command, progress) as (lease, standing, settings):
         progress("Reading the new rows")
-        arrival = _arrive(asked.source, standing.contract, asked.reading)
+        arrival = arrive(asked.source, standing.contract, asked.reading)
         if said := standing.taken(arrival.digest):
             return _nothing(standing, said)
         watched = _watched(standing, arrival, settings, progress)
@@ -659,7 +442,7 @@ def _refreshed(asked: _Asked, command: str, progress: Progress, *, always: bool)
             return Refreshed("stopped", watched.sentence, standing.name, standing.version, watched=watched)
         if arrival.refusal:
             raise TableError(arrival.refusal)
-        arrived = _arrived_before(standing, standing.pending()) + ([arrival.table] if arrival.table is not None else [])
+        arrived = arrived_before(standing, standing.pending()) + ([arrival.table] if arrival.table is not None else [])
         if always and arrival.table is None:
             raise TableError(
                 f"{arrival.source} has no row with {standing.contract.target!r}; a challenger is fitted on rows with sales."
@@ -671,7 +454,7 @@ def _refreshed(asked: _Asked, command: str, progress: Progress, *, always: bool)
 
 
 @contextlib.contextmanager
-def _turn(asked: _Asked, command: str, progress: Progress) -> Iterator[tuple[Lease, _Standing, Settings]]:
+def _turn(asked: _Asked, command: str, progress: Progress) -> Iterator[tuple[Lease, Standing, Settings]]:
     """The champion of a model, with the model's lock held and what earlier processes left settled."""
     from adresponse import mutex, promotion, registry
 
@@ -683,8 +466,8 @@ def _turn(asked: _Asked, command: str, progress: Progress) -> Iterator[tuple[Lea
         promotion.settle(lease)
         _end_left(lease)
         _complete(lease)
-        with _standing(store, f"models:/{located.name}@{registry.CHAMPION}") as standing:
-            settings = _asked(standing.settings, asked.config, {"out": asked.out})
+        with standing_of(store, f"models:/{located.name}@{registry.CHAMPION}") as standing:
+            settings = asked_of(standing.settings, asked.config, {"out": asked.out})
             if asked.mode is not None:
                 settings = settings.model_copy(update={"promotion": {**settings.promotion, "mode": asked.mode}})
             lifecycle.writable(settings.out)
@@ -735,13 +518,13 @@ def _refuse_other_than_champion(located: Located) -> None:
         raise ConfigError(f"{located.uri}: a challenger is held against the champion; give models:/NAME@champion.")
 
 
-def _nothing(standing: _Standing, said: str) -> Refreshed:
+def _nothing(standing: Standing, said: str) -> Refreshed:
     sentence = f"Nothing to do: a file of this content was taken in before ({said})."
     return Refreshed("nothing", sentence, standing.name, standing.version)
 
 
 def _note(
-    lease: Lease, kind: Literal["kept", "refresh"], standing: _Standing, arrival: _Arrival, why: str, rows_run: str,
+    lease: Lease, kind: Literal["kept", "refresh"], standing: Standing, arrival: Arrival, why: str, rows_run: str,
     target: str = "",
 ) -> Event:  # fmt: skip
     """The entry in the history that a file was taken in, with the run that holds its rows."""
@@ -761,8 +544,8 @@ def _note(
 
 def _retrained(
     lease: Lease,
-    standing: _Standing,
-    arrival: _Arrival,
+    standing: Standing,
+    arrival: Arrival,
     arrived: list[AdTable],
     settings: Settings,
     window: int | None,
@@ -849,7 +632,7 @@ def _capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _held_against(standing: _Standing, study: Any, grown: Grown, settings: Settings) -> Contest:
+def _held_against(standing: Standing, study: Any, grown: Grown, settings: Settings) -> Contest:
     frame = grown.table.frame
     inputs = list(study.inputs.columns)
     fitted = frame.iloc[grown.train]
@@ -872,7 +655,7 @@ def _steady(responses: Sequence[Response], fitted: pd.DataFrame) -> dict[str, tu
 
 
 def _contest(
-    champion: _Standing,
+    champion: Standing,
     rows: pd.DataFrame,
     name: str,
     predict: Callable[[pd.DataFrame], Any],
@@ -982,13 +765,13 @@ def compare_versions(a: str, b: str, *, model: str | None = None, config: str | 
         YAML file whose ``promotion`` holds the rules.
     """
     store = deployment.open_store()
-    with _standing(store, _uri(a, model)) as first, _standing(store, _uri(b, model)) as second:
+    with standing_of(store, _uri(a, model)) as first, standing_of(store, _uri(b, model)) as second:
         if first.contract.features != second.contract.features or first.contract.target != second.contract.target:
             raise ConfigError(f"{first.model.uri} and {second.model.uri} have different columns; there are no rows for both.")
         rows = _unseen_by_both(first, second)
         if rows.empty:
             raise StoreError(f"{first.model.uri} and {second.model.uri} share no row that neither has learnt from.")
-        settings = _asked(first.settings, config, {})
+        settings = asked_of(first.settings, config, {})
         held = _contest(
             first,
             rows,
@@ -1004,7 +787,7 @@ def compare_versions(a: str, b: str, *, model: str | None = None, config: str | 
         )
 
 
-def _unseen_by_both(first: _Standing, second: _Standing) -> pd.DataFrame:
+def _unseen_by_both(first: Standing, second: Standing) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
@@ -1020,12 +803,12 @@ def _unseen_by_both(first: _Standing, second: _Standing) -> pd.DataFrame:
     return held.iloc[np.sort(np.fromiter(once.values(), dtype=int, count=len(once)))]
 
 
-def _different(first: _Standing, second: _Standing) -> dict[str, tuple[Any, Any]]:
+def _different(first: Standing, second: Standing) -> dict[str, tuple[Any, Any]]:
     a, b = first.settings.plain(), second.settings.plain()
     return {key: (a.get(key), b.get(key)) for key in {**a, **b} if a.get(key) != b.get(key) and key not in ("columns", "out")}
 
 
-def _coefficients(first: _Standing, second: _Standing) -> dict[str, tuple[float | None, float | None]]:
+def _coefficients(first: Standing, second: Standing) -> dict[str, tuple[float | None, float | None]]:
     """What one more unit of each feature brings by either version, where it is a line."""
     found: list[dict[str, float]] = []
     for standing in (first, second):
