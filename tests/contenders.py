@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import traceback
@@ -25,7 +25,7 @@ def hurry() -> None:
     from sqlalchemy.engine import Engine
 
     def unflushed(connection: Any, _: object) -> None:
-        with contextlib.suppress(Exception):  # another database
+        if isinstance(connection, sqlite3.Connection):
             connection.execute("PRAGMA synchronous = OFF")
 
     event.listen(Engine, "connect", unflushed)

@@ -243,7 +243,7 @@ def test_severity_is_said_by_word_and_shape(pages: dict[str, str]) -> None:
         (lambda s: replace(s, profile=replace(s.profile, much_spent_little_sold=())), "Distributions"),  # no odd row
         (lambda s: replace(s, leaderboard=replace(s.leaderboard, grid=())), "The settings change nothing"),  # no grid
         (lambda s: replace(s, gate=replace(s.gate, status="REJECTED")), "✕"),  # said by shape too
-        (lambda s: replace(s, spread=replace(s.spread, scores=s.spread.scores[:3])), "Fitted line"),  # infinite band
+        (lambda s: replace(s, spread=replace(s.spread, scores=s.spread.scores[:3])), "Fitted model"),  # infinite band
         (
             lambda s: replace(s, evaluation=replace(s.evaluation, predicted=(), coverage=(), diagnostics=())),
             "Evaluation",
