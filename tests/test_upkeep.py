@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from adresponse import deployment, lifecycle, registry, track, upkeep
+from adresponse import deployment, lifecycle, registry, standing, track, upkeep
 from adresponse.cli import main
 from adresponse.errors import DifferenceError, StoreError
 from adresponse.growing import Kept
@@ -232,7 +232,7 @@ def test_rows_without_sales_or_with_spend_below_zero_are_left_out_and_the_rest_i
     done = upkeep.refresh(arrived(frame))
     assert (done.action, done.watched and done.watched.watch.sizes.bad) == ("kept", 1)
     (event,) = [e for e in upkeep.history() if e.kind == "kept"]
-    rows = Kept.read(track.file_of(opened, event.rows_run, upkeep.NEW_ROWS), _contract(opened))
+    rows = Kept.read(track.file_of(opened, event.rows_run, standing.NEW_ROWS), _contract(opened))
     assert as_rows(rows.frame) == as_rows(frame.drop([3, 5]))
     filled = frame.assign(Sales=frame["Sales"].fillna(9.87))
     assert upkeep.refresh(arrived(filled, "filled.csv")).action == "kept"  # now with all sales, it is another file
@@ -434,7 +434,7 @@ def test_rows_that_were_altered_are_refused(opened: Store) -> None:
 
 def test_remembered_rows_that_are_gone_are_named(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     upkeep.refresh(arrived(spend(60, 1)))
-    monkeypatch.setattr(upkeep, "NEW_ROWS", "gone.parquet")
+    monkeypatch.setattr(standing, "NEW_ROWS", "gone.parquet")
     with pytest.raises(StoreError, match="rows that event 2 of 'sales-response' took in are gone"):
         upkeep.watch(arrived(spend(60, 2), "2.csv"))
 
