@@ -92,14 +92,20 @@ def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seco
     """
     if workers < 1:
         raise ConfigError(f"workers={workers} cannot answer; give 1 or more.")
-    with contextlib.closing(listen(options)) as listening, _runtime() as runtime, contextlib.ExitStack() as leaving:
+    with (
+        _ended_by_signal(),
+        contextlib.closing(listen(options)) as listening,
+        _runtime() as runtime,
+        contextlib.ExitStack() as leaving,
+    ):
         counts = runtime / "counts" if workers > 1 else None
         if counts is not None:
             counts.mkdir()
-        started = [Worker(listening, counts=counts) for _ in range(workers)]  # they load while the model is fetched
+        started: list[Worker] = []
         leaving.callback(_end_now, started)  # those that were never told to begin
-        with _ended_by_signal():
-            source = _Source(model, runtime)
+        for _ in range(workers):
+            started.append(Worker(listening, counts=counts))  # they load while the model is fetched
+        source = _Source(model, runtime)
         return _Supervisor(source, listening, runtime, options, workers, poll_seconds, counts, started).run()
 
 
@@ -122,8 +128,8 @@ def _runtime() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _ended_by_signal() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl+C does, so that no folder is left behind."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    """SIGTERM ends the block as Ctrl+C does, so that neither folder nor worker is left; while it answers it drains first."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         yield
     finally:

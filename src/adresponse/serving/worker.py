@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -231,6 +232,8 @@ def _line(descriptor: int) -> bytes:
     read = b""
     while not read.endswith(b"\n"):
         if not (part := os.read(descriptor, 65536)):
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # the parent ended before it had something to serve
+                sys.exit(0)
             raise DeploymentError("A worker is started by `adresponse serve`, which tells it what to serve.")
         read += part
     return read
