@@ -124,6 +124,7 @@ def test_a_slider_moved_by_keyboard_shows_what_plan_says(browser: Any, hilly: st
         slider.focus()
         for _ in range(5):
             page.keyboard.press("ArrowRight")
+        settled(page)  # the last key has been taken in
         after = amounts(page)
         assert after["TV"] > before["TV"]
         assert after["Search"] == before["Search"]
