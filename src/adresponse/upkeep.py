@@ -569,7 +569,7 @@ def _retrained(
     held = _held_against(standing, study, grown, settings)
     progress("Drawing the figures")
     figures = lifecycle.drawn(study)
-    why = f"{watched.sentence} {_capital(held.sentence)}"
+    why = f"{watched.sentence} {held.sentence}"
     made = lifecycle.publish(
         study,
         figures,
@@ -625,11 +625,7 @@ def _verifying(store: Store, settings: Settings, progress: Progress) -> Callable
 def _retrained_sentence(made: Published, study: Study, grown: Grown, held: Contest) -> str:
     said = "promoted" if made.champion else "not promoted"
     reason = study.gate.sentence if held.promotes and not made.champion else held.sentence
-    return f"Version {made.version.version} was fitted on {words.count(len(grown.train), 'row')} and {said}. {_capital(reason)}"
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+    return f"Version {made.version.version} was fitted on {words.count(len(grown.train), 'row')} and {said}. {reason}"
 
 
 def _held_against(standing: Standing, study: Any, grown: Grown, settings: Settings) -> Contest:
