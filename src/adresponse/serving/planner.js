@@ -111,7 +111,7 @@ const mine = new Newest(async ({ began, spend, asked }) => {
   problem("");
   plans.mine = answer.value;
   showPlans();
-  if (began) performance.measure("answer", { start: began, end: performance.now() });
+  if (began) performance.measure("answer", { start: began, end: performance.now(), detail: spend });
   if (mine.next === undefined) wantBest();
   noticeVersion(answer.version);
 });
