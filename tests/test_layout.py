@@ -40,6 +40,8 @@ BEHIND = {  # which rooms may name a library
     "uvloop": {"serving"},
     "httptools": {"serving"},
     "msgspec": {"serving"},
+    "orjson": {"serving"},
+    "simdjson": {"serving"},
     "prometheus_client": {"serving"},
     "duckdb": {"engines"},
     "pyspark": {"engines"},

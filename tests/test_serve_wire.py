@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 from adresponse.errors import AdresponseError
 from adresponse.rows import check, check_few
-from adresponse.serving.requests import CSV, FEW, JSON, LONG, Reader
+from adresponse.serving.requests import CSV, FEW, JSON, LONG, Reader, _csv_columns
 from served_example import Served, closed_model, serving
 from serving_example import app, ask, formula
 
@@ -168,6 +170,18 @@ def outcome(read: Any, *given: Any) -> tuple[str, Any]:
     return "read", ([np.asarray(v).tolist() for v in asked.vectors()], asked.level)
 
 
+@contextlib.contextmanager
+def numbers_read_by(library: str) -> Iterator[None]:
+    """simdjson, or msgspec, as where simdjson is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        if library == "msgspec":
+            patch.setitem(sys.modules, "simdjson", None)
+        yield
+
+
+BY_EACH = pytest.mark.parametrize("library", ["simdjson", "msgspec"])
+
+
 def bodies(rows: list[list[float]]) -> dict[str, str]:
     """The same rows in each form of JSON."""
     records = [dict(zip(("TV", "Radio"), row, strict=True)) for row in rows]
@@ -181,7 +195,8 @@ def bodies(rows: list[list[float]]) -> dict[str, str]:
     }
 
 
-@settings(max_examples=400, deadline=None)
+@BY_EACH
+@settings(max_examples=300, deadline=None)
 @given(
     form=st.sampled_from(["split", "close", "records", "instances", "inputs"]),
     height=st.sampled_from([1, FEW, FEW + 1, MANY]),
@@ -194,7 +209,9 @@ def bodies(rows: list[list[float]]) -> dict[str, str]:
     data=st.data(),
 )
 @example(form="split", height=MANY, cuts=[], data=None)
-def test_json_is_read_quickly_as_with_care(form: str, height: int, cuts: list[tuple[float, int, str]], data: Any) -> None:
+def test_json_is_read_quickly_as_with_care(
+    library: str, form: str, height: int, cuts: list[tuple[float, int, str]], data: Any
+) -> None:
     number = st.floats(0, 1e300) if data is not None else st.nothing()
     few = data.draw(st.lists(number, min_size=3, max_size=3)) if data is not None else [1.0, 2.5, 1e-7]
     rows = [[few[i % 3] * i, 0.1 * i] for i in range(height)]
@@ -205,9 +222,11 @@ def test_json_is_read_quickly_as_with_care(form: str, height: int, cuts: list[tu
         text = text[:at] + put + text[at + gone :]
     assert height < MANY or len(text) > LONG
     body = text.encode()
-    assert outcome(READER.read, JSON, body) == outcome(READER._careful_json, body)
+    with numbers_read_by(library):
+        assert outcome(READER.read, JSON, body) == outcome(READER._careful_json, body)
 
 
+@BY_EACH
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -220,11 +239,25 @@ def test_json_is_read_quickly_as_with_care(form: str, height: int, cuts: list[tu
         ("[[", "[[["),
     ],
 )
-def test_a_value_out_of_its_row_is_read_with_care(old: str, new: str) -> None:
+def test_a_value_out_of_its_row_is_read_with_care(library: str, old: str, new: str) -> None:
     text = bodies([[float(i), 0.5] for i in range(MANY)])["split"]
     body = text.replace(old, new, 1).encode()
     assert body != text.encode()
-    assert outcome(READER.read, JSON, body) == outcome(READER._careful_json, body)
+    with numbers_read_by(library):
+        assert outcome(READER.read, JSON, body) == outcome(READER._careful_json, body)
+
+
+@BY_EACH
+@pytest.mark.parametrize("rows", [FEW + 1, 30_000])  # with the parser that is kept, and one for this body alone
+@pytest.mark.parametrize(
+    "number", ["18446744073709551616", "1e400", "007", "+1", ".5", "1.", "-0.0", "5e-324", "123456789012345678"]
+)
+def test_a_number_is_read_quickly_as_with_care(library: str, rows: int, number: str) -> None:
+    text = bodies([[float(i), 0.5] for i in range(rows)])["split"].replace("[0.0, 0.5]", f"[{number}, 0.5]", 1)
+    table = "TV,Radio\n" + f"{number},0.5\n" * rows
+    with numbers_read_by(library):
+        assert outcome(READER.read, JSON, text.encode()) == outcome(READER._careful_json, text.encode())
+        assert outcome(READER.read, CSV, table.encode()) == csv_with_care(table.encode())
 
 
 VALUES = st.one_of(
@@ -249,11 +282,23 @@ def test_a_few_rows_are_checked_in_the_same_words_as_many(data: Any, first: int,
     assert outcome_of(check_few) == outcome_of(check)
 
 
-def test_csv_is_read_quickly_as_with_care() -> None:
-    from adresponse.serving.requests import _csv_columns
+@BY_EACH
+@settings(max_examples=200, deadline=None)
+@given(
+    height=st.sampled_from([1, FEW, FEW + 1, MANY]),
+    cuts=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 2), st.sampled_from([*',.e-+0 \n[]"', "\r\n", "\n\n", "nan", ""])), max_size=2
+    ),
+)
+def test_csv_is_read_quickly_as_with_care(library: str, height: int, cuts: list[tuple[float, int, str]]) -> None:
+    text = "Radio,TV\n" + "\n".join(f"{0.1 * i!r},{1e5 / (i + 1)!r}" for i in range(height))
+    for place, gone, put in cuts:
+        at = int(place * len(text))
+        text = text[:at] + put + text[at + gone :]
+    with numbers_read_by(library):
+        assert outcome(READER.read, CSV, text.encode()) == csv_with_care(text.encode())
 
-    for height in (1, FEW, FEW + 1, MANY):
-        body = ("Radio,TV\n" + "\n".join(f"{0.1 * i!r},{1e5 / (i + 1)!r}" for i in range(height))).encode()
-        with_care = outcome(READER._careful, _csv_columns(body, CONTRACT.reads), None)
-        assert with_care[0] == "read"
-        assert outcome(READER.read, CSV, body) == with_care
+
+def csv_with_care(body: bytes) -> tuple[str, Any]:
+    """What the careful reading makes of a CSV body."""
+    return outcome(lambda: READER._careful(_csv_columns(body, CONTRACT.reads), None))

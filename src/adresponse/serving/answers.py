@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from adresponse.errors import AdresponseError
 from adresponse.rows import Vector
 
@@ -28,8 +26,7 @@ CODES = {
 }
 """MLflow's ``error_code`` for each status; where it has none for a status, that of the nearest."""
 PLAIN = {"prediction", "lower", "upper"}  # names without a mark of JSON; those of contributions hold a column's
-LOW, HIGH = 1e-4, 1e16  # between these msgspec writes a float as Python does, without an exponent
-_encode = msgspec.json.Encoder().encode
+LOW, HIGH = 1e-4, 1e16  # between these orjson writes a float as Python does, without an exponent
 
 
 class RequestError(AdresponseError):
@@ -75,19 +72,20 @@ def some_predictions_body(rows: Sequence[Sequence[float]]) -> bytes:
 
 def predictions_body(answers: Mapping[str, Vector]) -> bytes:
     """The inside of the list of predictions, without its brackets, for many rows (see ``Formula.answer``)."""
-    values = {name: v.tolist() for name, v in answers.items()}
-    plain = set(values) <= PLAIN
-    if len(values) == 1:
-        rows = values["prediction"]
-    elif plain:
-        ends = zip(values["prediction"], values["lower"], values["upper"], strict=True)
+    import orjson
+
+    plain = set(answers) <= PLAIN and all(_plain(v) for v in answers.values())
+    if plain and len(answers) == 1:
+        values = answers["prediction"]
+        values = values if values.flags.c_contiguous else values.copy()
+        return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].replace(b",", b", ")
+    columns = [v.tolist() for v in answers.values()]
+    if plain:
+        ends = zip(*columns, strict=True)
         rows = [{"prediction": p, "lower": low, "upper": high} for p, low, high in ends]
-    else:
-        rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    if not plain or not all(_plain(v) for v in answers.values()):
-        return json.dumps(rows)[1:-1].encode()
-    text = _encode(rows)[1:-1].replace(b",", b", ")
-    return text if len(values) == 1 else text.replace(b":", b": ")
+        return orjson.dumps(rows)[1:-1].replace(b",", b", ").replace(b":", b": ")
+    several = [dict(zip(answers, row, strict=True)) for row in zip(*columns, strict=True)]
+    return json.dumps(columns[0] if len(answers) == 1 else several)[1:-1].encode()
 
 
 def _plain(values: Vector) -> bool:

@@ -15,6 +15,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -50,7 +51,8 @@ HEADERS_KEPT = 64  # different header lines of CSV that are remembered
 UNPACKED = 32  # how many times larger than the largest body a Parquet file may become
 DIGITS = b"0123456789 \t\r\n"  # what a list of row numbers holds beside its commas
 NUMERALS = b"0123456789.eE+- \t\r"  # what a line of numbers holds beside its commas
-BARE = bytes.maketrans(b"[]", b"  ")  # a table without its brackets
+ONE_LINE = bytes.maketrans(b"\n", b",")  # lines of numbers as one list
+KEPT_PARSER = 1 << 18  # bytes up to which a parser, and the memory that it took, is used again
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 MISSING = {"", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "#na", "<na>"}  # what pandas takes for no value, case apart
 INFINITE = {"inf", "infinity"}
@@ -121,6 +123,7 @@ class Reader:
         ends = [formula.ranges[name] for name in self.contract.features]
         self._ranges = [(max(low, 0.0) if i < spend else low, high) for i, (low, high) in enumerate(ends)]
         self._headers: dict[bytes, list[int]] = {}
+        self._layout: _Layout | None = None
 
     def read(self, kind: str, body: bytes) -> Asked:
         """What a body asks.
@@ -196,7 +199,7 @@ class Reader:
         height = marks.count(b"\n") + 1
         if marks != ((b"," * (width - 1) + b"\n") * height)[:-1]:
             return None
-        return _table(rest.replace(b"\n", b","), height, width, picked)
+        return _table(b"[%b]" % rest.translate(ONE_LINE), height, width, picked)
 
     def _order(self, head: bytes) -> list[int]:
         """Width of a table and where the features stand in it, by its header line; empty where that needs a careful look."""
@@ -214,38 +217,50 @@ class Reader:
     # --- Parquet
 
     def _parquet(self, body: bytes) -> Asked:
-        import numpy as np
         import pyarrow as pa
-        import pyarrow.parquet as pq
+        from pyarrow.parquet import ParquetFile
 
         try:
-            file = pq.ParquetFile(pa.BufferReader(body), pre_buffer=False)
-            meta, schema = file.metadata, file.schema_arrow
-            index = _index_columns(schema)
-            names = [n for n in schema.names if n not in index]
+            file = ParquetFile(pa.BufferReader(body), pre_buffer=False)
+            meta = file.metadata
+            layout = self._laid_out(file.schema_arrow)
             unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-            if unpacked > UNPACKED * self._max_body or meta.num_rows * max(len(names), 1) > self._max_body // 2:
+            if unpacked > UNPACKED * self._max_body or meta.num_rows * max(len(layout.names), 1) > self._max_body // 2:
                 raise RequestError(
                     413, "BAD_REQUEST", f"The Parquet file holds {meta.num_rows} rows, too many for one request; send fewer."
                 )
-            _refuse_twice(names)
-            wanted = [n for n in names if n in self.names]
-            table = file.read(columns=wanted, use_threads=False)
+            _refuse_twice(layout.names)
+            table = file.read(columns=layout.wanted, use_threads=False)
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise RequestError(
                 400, "BAD_REQUEST", "The body is no Parquet file that can be read; send one that is whole."
             ) from error
-        given: dict[str, Any] = dict.fromkeys(names, ()) | {n: _arrow_values(table.column(n)) for n in wanted}
-        vectors = [given.get(n) for n in self.names]
-        known = {c.name for c in self.contract.columns}
-        if (
-            self._numbers
-            and meta.num_rows
-            and set(names) <= known
-            and all(getattr(v, "dtype", None) == np.float64 for v in vectors)
-        ):
-            return self._checked(None, vectors, None)  # type: ignore[arg-type]
+        if layout.plain and meta.num_rows:
+            return self._checked(None, [table.column(name).to_numpy() for name in self.names], None)
+        given: dict[str, Any] = dict.fromkeys(layout.names, ()) | {n: _arrow_values(table.column(n)) for n in layout.wanted}
         return self._careful(given, None)
+
+    def _laid_out(self, schema: Any) -> _Layout:
+        """What a Parquet file holds; that of the last one is kept, since a client's files are alike."""
+        if self._layout is None or not schema.equals(self._layout.schema, check_metadata=True):
+            import pyarrow as pa
+
+            index = _index_columns(schema)
+            names = [n for n in schema.names if n not in index]
+            numbers = {field.name for field in schema if field.type == pa.float64()}
+            plain = self._numbers and set(self.names) <= numbers and set(names) <= {c.name for c in self.contract.columns}
+            self._layout = _Layout(schema, names, [n for n in names if n in self.names], plain)
+        return self._layout
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What a Parquet file of one schema holds: its columns, those read, and whether these are plain numbers and all known."""
+
+    schema: Any
+    names: list[str]
+    wanted: list[str]
+    plain: bool
 
 
 # --- quick JSON
@@ -253,28 +268,54 @@ class Reader:
 
 _Table = tuple[Sequence[Sequence[float]] | None, Sequence[Vector]]
 """A few rows, or the columns of more; one of the two."""
-_numbers = msgspec.json.Decoder(list[float]).decode
+_flat = msgspec.json.Decoder(list[float]).decode
+_nested = msgspec.json.Decoder(list[list[float]]).decode
 
 
 def _table(numbers: bytes, height: int, width: int, picked: Sequence[int]) -> _Table | None:
-    """A table of JSON numbers with commas between them, row by row, with the columns picked; None where they are others."""
+    """The columns picked of a table of JSON numbers in one list, or (many rows) in one a row; None where it is no such table."""
     try:
-        flat = _numbers(b"[%b]" % numbers)
-    except (msgspec.MsgspecError, ValueError):
+        if height <= FEW:
+            few = _flat(numbers)
+            rows = [[few[start + i] for i in picked] for start in range(0, len(few), width)]
+            return (rows, ()) if len(few) == height * width else None
+        many = _floats(numbers)
+    except (msgspec.MsgspecError, ValueError, TypeError, RuntimeError):
         return None
-    if len(flat) != height * width:
-        return None
-    if height <= FEW:
-        return [[flat[start + i] for i in picked] for start in range(0, len(flat), width)], ()
-    return None, _picked(flat, width, picked)
+    return (None, _picked(many, width, picked)) if len(many) == height * width else None
 
 
-def _picked(flat: Sequence[float], width: int, picked: Sequence[int]) -> list[Vector]:
+def _picked(flat: Vector, width: int, picked: Sequence[int]) -> list[Vector]:
     """The columns picked of a table that is given row by row."""
     import numpy as np
 
-    table = _vector(flat).reshape(-1, width)
+    table = flat.reshape(-1, width)
     return [np.ascontiguousarray(table[:, i]) for i in picked]
+
+
+def _floats(numbers: bytes) -> Vector:
+    """The numbers of JSON lists, which may stand in a list, as one array.
+
+    simdjson writes them into the array's memory; where it is not installed, msgspec makes a list of Python's floats first.
+
+    Raises
+    ------
+    ValueError, TypeError, RuntimeError
+        Where there is anything else than numbers in lists.
+    """
+    import numpy as np
+
+    try:
+        from simdjson import Parser
+    except ImportError:
+        return _vector(list(chain.from_iterable(_nested(numbers))) if numbers.startswith(b"[[") else _flat(numbers))
+    parser: Any = _made_once(Parser) if len(numbers) <= KEPT_PARSER else Parser()
+    return np.frombuffer(parser.parse(numbers).as_buffer(of_type="d"), np.float64)
+
+
+@cache
+def _made_once(parser: type[Any]) -> Any:
+    return parser()
 
 
 def _vector(values: Sequence[float]) -> Vector:
@@ -286,28 +327,27 @@ def _vector(values: Sequence[float]) -> Vector:
 
 @dataclass(slots=True)
 class _Long:
-    """A body of many rows in the split form: its numbers with commas between, how many rows, and the body without them."""
+    """A body of many rows in the split form: the list of its rows, how many there are, and the body without them."""
 
-    numbers: bytes
+    rows: bytes
     height: int
     rest: bytes
 
 
 def _long(body: bytes, width: int) -> _Long | None:
-    """The same for rows that are plainly right, each a list of ``width`` numerals; else None."""
+    """The same for rows that are each a list of ``width`` numerals, if they are JSON at all; else None."""
     if b'{"dataframe_split"' not in body[:BEGINNING]:
         return None
-    start, stop = body.find(b"[["), body.rfind(b"]]") + 1
+    start, stop = body.find(b"[["), body.rfind(b"]]") + 2
     if not (0 <= start < stop and body.endswith((b'"data": ', b'"data":'), 0, start)):
         return None
-    rows = body[start + 1 : stop]
+    rows = body[start:stop]
     marks = rows.translate(None, NUMERALS)
     one = b"[" + b"," * (width - 1) + b"],"
-    height = (len(marks) + 1) // len(one)
-    between = b"],[" if rows.startswith(b"],[", rows.find(b"]")) else b"], ["
-    if marks != (one * height)[:-1] or rows.count(between) != height - 1:
-        return None  # where nothing but a comma stands between two rows, each number is within its own
-    return _Long(rows.translate(BARE), height, body[:start] + b"[]" + body[stop + 1 :])
+    height = (len(marks) - 1) // len(one)
+    if height <= FEW or marks != b"[%b]" % (one * height)[:-1]:
+        return None
+    return _Long(rows, height, body[:start] + b"[]" + body[stop:])
 
 
 def _getter(field: str) -> Callable[[Iterable[Any]], list[float]]:
@@ -399,11 +439,11 @@ def _quick_json(contract: Contract) -> Callable[[bytes], tuple[Any, Any, float |
                 return None
         own += sum(n.count(":") for n in columns)
         if long:
-            found = _table(long.numbers, height, width, picked)
+            found = _table(long.rows, height, width, picked)
             return (found, own) if found else None
         if height <= FEW:
             return ((data if picked is everything else [[row[i] for i in picked] for row in data], ()), own)
-        return (None, _picked(list(chain.from_iterable(data)), width, picked)), own
+        return (None, _picked(_vector(list(chain.from_iterable(data))), width, picked)), own
 
     def table_of(value: Any) -> tuple[_Table, int] | None:
         given = [get(value) for get in getters]

@@ -25,7 +25,10 @@ from adresponse.targets.intent import Intent, Step
 
 __all__ = ["SERVER", "Written", "commands", "dockerfile", "intent", "requirements", "write"]
 
-SERVER = ("click", "httptools", "msgspec", "numpy", "prometheus-client", "uvicorn", "uvloop")
+SERVER = (
+    *("click", "httptools", "msgspec", "numpy", "orjson", "prometheus-client"),
+    *("pysimdjson; python_version < '3.14'", "uvicorn", "uvloop"),
+)
 USER = 10001  # beyond the ids that distributions give out; a number, so that "may not run as root" can be checked
 TRACKING_ONLY = "mlflow"  # a stored model names it first, and the server does without
 MADE = "# Made by adresponse "
@@ -147,7 +150,7 @@ def requirements(stored: Stored) -> tuple[str, ...]:
         If one of them is not installed here.
     """
     pinned: dict[str, str] = {}
-    wanted: list[str] = [canonicalize_name(n) for n in SERVER]
+    wanted: list[str] = list(_needed(SERVER))
     if not stored.formula.closed:
         pinned = _pinned_by(stored)
         wanted += pinned
