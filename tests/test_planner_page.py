@@ -138,6 +138,34 @@ def test_a_slider_moved_by_keyboard_shows_what_plan_says(browser: Any, hilly: st
         assert page.evaluate("performance.getEntriesByName('answer').length") >= 1
 
 
+def test_an_answer_says_to_which_move_and_touches_only_what_changes(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        page.evaluate(WATCH)
+        page.get_by_role("slider", name="TV: amount").press("ArrowRight")
+        now = amounts(page)
+        until(page, "(tv) => performance.getEntriesByName('answer').at(-1)?.detail.TV === tv", now["TV"])
+        asked = page.evaluate("performance.getEntriesByName('answer').at(-1).detail")
+        assert asked == pytest.approx(now, rel=1e-6)  # a field shows nine digits
+        shows(page, "Total spend", "best", shown(sum(now.values())))
+        touched = page.evaluate("[...window.touched]")
+        assert "TV Yours" in touched
+        assert not [t for t in touched if t.endswith("Today") or t in ("Search Yours", "Print Yours")]
+
+
+# the columns of the channels' tables that are written to
+WATCH = """() => {
+  window.touched = new Set();
+  const noted = ({ target }) => {
+    const cell = (target.nodeType === 1 ? target : target.parentElement).closest('.returns td');
+    const column = cell && cell.closest('table').tHead.rows[0].cells[cell.cellIndex].textContent;
+    if (cell) window.touched.add(`${cell.closest('.card').querySelector('h3').textContent} ${column}`);
+  };
+  const watched = { childList: true, subtree: true, characterData: true };
+  new MutationObserver((all) => all.forEach(noted)).observe(document.querySelector('#channels'), watched);
+}"""
+
+
 def test_the_best_plan_is_taken_with_one_click(browser: Any, hilly: str) -> None:
     with page_of(browser, hilly) as page:
         settled(page)

@@ -19,6 +19,7 @@ from adresponse.planning.returns import curve, returns
 from adresponse.planning.split import best_plan, score
 from adresponse.planning.wishes import Together, Wish
 from adresponse.serving.app import App
+from adresponse.serving.plans import AT_ONCE
 from plans_example import NAMES, hills, kept, planning_app, served_from
 from serving_example import Said, ask, formula
 from serving_example import app as without_prospect
@@ -276,6 +277,34 @@ def test_a_plan_that_takes_too_long_is_stopped_and_predictions_do_not_wait(
         go_on.set()
     assert (planned.status, predicted.status) == (504, 200)
     assert "no answer within 0.3 seconds" in planned.message
+
+
+def test_a_given_plan_does_not_wait_for_best_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = planning_app(kept(PROSPECT, tmp_path / "model"))
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: Any) -> Any:
+        begun.release()
+        go_on.wait(20)
+        return best_plan(PROSPECT.outlook(), Wish())
+
+    monkeypatch.setattr("adresponse.planning.split.best_plan", slow)
+
+    async def all_three() -> list[Said]:
+        searched = [asyncio.create_task(ask(server, {}, path="/plan")) for _ in range(AT_ONCE)]
+        for _ in searched:
+            assert await asyncio.to_thread(begun.acquire, timeout=20)
+        given = asyncio.create_task(ask(server, {"spend": dict.fromkeys(NAMES, 50)}, path="/plan"))
+        await asyncio.wait([given], timeout=20)
+        first = given.done()
+        go_on.set()
+        assert first
+        return [await given, *await asyncio.gather(*searched)]
+
+    try:
+        assert [said.status for said in asyncio.run(all_three())] == [200] * (1 + AT_ONCE)
+    finally:
+        go_on.set()
 
 
 def test_a_version_without_a_prospect_says_why(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ const POINTS = 61;
 const PATIENCE = { best: 120, curves: 250, returns: 500, address: 300, speech: 700 }; // milliseconds without a change
 const AGAIN = 2000; // milliseconds until a server that was away is asked again
 const at = (id) => document.getElementById(id);
+const KINDS = { today: "Today", mine: "Yours", best: "Best" };
 const headers = {};
 let curves; // what /curves said
 let servedBy; // the version that said it
@@ -14,7 +15,6 @@ let state;
 let cards = new Map();
 let plans = { today: null, mine: null, best: null };
 let bestProblem = "";
-let inputAt = 0;
 
 // --- words
 
@@ -157,14 +157,12 @@ const wantReturns = later(PATIENCE.returns, async () => {
 const keepAddress = later(PATIENCE.address, () => history.replaceState(null, "", toHash(state, names())));
 const speak = later(PATIENCE.speech, () => { at("said").textContent = sentence(); });
 
+// The server is asked at once; what is known here is shown with the next frame.
 let frame = 0;
 function changed(byHand = true) {
-  if (byHand && !inputAt) inputAt = performance.now();
-  if (frame) return;
-  frame = requestAnimationFrame(() => {
+  mine.want({ began: mine.next?.began || (byHand ? performance.now() : 0), spend: { ...state.spend }, asked: told() });
+  frame ||= requestAnimationFrame(() => {
     frame = 0;
-    mine.want({ began: inputAt, spend: { ...state.spend }, asked: told() });
-    inputAt = 0;
     cards.forEach((card) => card.move());
     at("total").value = shown(total());
     keepAddress();
@@ -173,14 +171,14 @@ function changed(byHand = true) {
 
 // --- the model
 
-function curvesPath(asked, returns) {
-  const query = new URLSearchParams({ ...asked, points: POINTS, returns });
+function curvesPath(asked, returns, points = POINTS) {
+  const query = new URLSearchParams({ ...asked, points, returns });
   if (!returns) query.delete("margin");
   return `/curves?${query}`;
 }
 
-async function load(asked) {
-  const answer = await ask(curvesPath(asked, false));
+async function load(asked, points) {
+  const answer = await ask(curvesPath(asked, false, points));
   if (answer.status === 200) {
     problem("");
     at("token-form").hidden = true;
@@ -194,7 +192,7 @@ async function load(asked) {
 }
 
 async function start() {
-  const first = await load({ horizon: 1, level: 0.9 });
+  const first = await load({ horizon: 1, level: 0.9 }, 2); // to read the address, only the channels count
   if (!first) return;
   curves = first;
   adopt(location.hash);
@@ -297,9 +295,9 @@ class Card {
     field.append(label, this.number);
     row.append(field, lock);
     this.outside = element("p", "", "bad");
-    this.table = element("table", undefined, "returns");
+    this.returns = new Figures(element("table", undefined, "returns"));
     this.told = element("p", "", "hint");
-    this.box.append(head, ...(means ? [element("p", means, "hint")] : []), drawing, this.slider, row, this.outside, this.table, this.told, this.limits(i), this.asTable());
+    this.box.append(head, ...(means ? [element("p", means, "hint")] : []), drawing, this.slider, row, this.outside, this.returns.table, this.told, this.limits(i), this.asTable());
     this.listen();
   }
 
@@ -434,30 +432,15 @@ class Card {
   }
 
   showReturns() {
-    const found = ["today", "mine", "best"].map((kind) => plans[kind]?.channels.find((c) => c.channel === this.name));
-    const line = (text, cell) => {
-      const row = element("tr");
-      const head = element("th", text);
-      head.scope = "row";
-      row.append(head, ...found.map((c) => cell(c)));
-      return row;
+    const of = (pick) => (plan) => {
+      const channel = plan.channels.find((c) => c.channel === this.name);
+      return channel ? pick(channel) : [];
     };
-    const plain = (pick) => (c) => element("td", c ? figure(pick(c)) : "", "number");
-    const head = element("thead");
-    const top = element("tr");
-    top.append(element("td"), ...["Today", "Yours", "Best"].map((t) => Object.assign(element("th", t, "number"), { scope: "col" })));
-    head.append(top);
-    const body = element("tbody");
-    body.append(
-      line("Spend", plain((c) => c.spend)),
-      line("Brings", plain((c) => c.sales)),
-      line("One more unit brings", (c) => {
-        const made = plain((x) => x.marginal)(c);
-        if (c && c.marginal !== null) made.append(element("span", span(c.marginal_low, c.marginal_high), "ends"));
-        return made;
-      }),
-    );
-    this.table.replaceChildren(head, body);
+    this.returns.show([
+      ["Spend", "", of((c) => [figure(c.spend)])],
+      ["Brings", "", of((c) => [figure(c.sales)])],
+      ["One more unit brings", "", of((c) => [figure(c.marginal), c.marginal === null ? "" : span(c.marginal_low, c.marginal_high)])],
+    ]);
   }
 
   fillTable() {
@@ -492,30 +475,60 @@ function table(heads, rows) {
 
 // --- the three plans
 
+// A table of their figures. A cell is written only where it says something new: what is touched has to be laid out again.
+class Figures {
+  constructor(table) {
+    this.table = table;
+    this.body = table.tBodies[0] || element("tbody");
+    if (this.body.parentElement) return;
+    const head = element("thead");
+    head.append(line(element("td"), Object.values(KINDS).map((text) => headed(text, "col", "number"))));
+    table.append(head, this.body);
+  }
+
+  // Each row is a text, its unit, and what a plan says to it: a figure and between what it lies.
+  show(rows) {
+    const heads = JSON.stringify(rows);
+    if (heads !== this.heads) this.build(rows);
+    this.heads = heads;
+    rows.forEach(([, , says], i) => Object.keys(KINDS).forEach((kind, k) => this.fill(i, k, plans[kind] ? says(plans[kind]) : [])));
+  }
+
+  build(rows) {
+    this.said = rows.map(() => []);
+    this.body.replaceChildren(...rows.map(([text, unit]) => {
+      const head = headed(text, "row");
+      if (unit) head.append(element("span", unit, "ends"));
+      return line(head, Object.keys(KINDS).map(() => element("td", undefined, "number")));
+    }));
+  }
+
+  fill(row, column, [value = "", ends = ""]) {
+    const says = `${value}\n${ends}`;
+    if ((this.said[row][column] ?? "\n") === says) return;
+    this.said[row][column] = says;
+    const parts = [[value, "figure"], [ends, "ends"]].filter(([text]) => text);
+    this.body.rows[row].cells[column + 1].replaceChildren(...parts.map(([text, kind]) => element("span", text, kind)));
+  }
+}
+
+function line(first, cells) {
+  const row = element("tr");
+  row.append(first, ...cells);
+  return row;
+}
+
+const headed = (text, scope, kind) => Object.assign(element("th", text, kind), { scope });
+const result = new Figures(at("result"));
+
 function showPlans() {
-  const rows = [
-    ["Total spend", curves.money, (p) => [figure(p.total), ""]],
+  result.show([
+    ["Total spend", curves.money, (p) => [figure(p.total)]],
     ["Sales expected", curves.unit, (p) => [figure(p.sales), span(p.low, p.high)]],
     ["Gain over today", curves.unit, (p) => [figure(p.gain, true), p === plans.today ? "" : span(p.gain_low, p.gain_high, true)]],
     ["Sales per unit spent", "", (p) => [figure(p.roi), span(p.roi_low, p.roi_high)]],
     ...(state.margin === null ? [] : [["Profit", curves.money, (p) => [figure(p.profit), span(p.profit_low, p.profit_high)]]]),
-  ];
-  at("result").tBodies[0].replaceChildren(...rows.map(([text, unit, cell]) => {
-    const row = element("tr");
-    const head = element("th", text);
-    head.scope = "row";
-    if (unit) head.append(element("span", unit, "ends"));
-    row.append(head, ...["today", "mine", "best"].map((kind) => {
-      const made = element("td", undefined, "number");
-      if (plans[kind]) {
-        const [value, ends] = cell(plans[kind]);
-        made.append(element("span", value, "figure"));
-        if (ends) made.append(element("span", ends, "ends"));
-      }
-      return made;
-    }));
-    return row;
-  }));
+  ]);
   at("best-problem").textContent = bestProblem ? `There is no best plan for this: ${bestProblem}` : "";
   at("take").disabled = !plans.best;
   cards.forEach((card) => {
@@ -538,6 +551,7 @@ function sentence() {
   return `Your plan: ${figure(p.sales)}${within(curves.unit)} expected${ends}, ${gain}.${better}`;
 }
 
+let noted = "";
 function showNotes() {
   const said = new Set();
   const part = (title, sentences) => {
@@ -549,6 +563,9 @@ function showNotes() {
     return [element("h3", title), items];
   };
   const of = (plan) => (plan ? [...plan.extrapolates.map((e) => e.sentence), ...plan.binding.map((b) => b.sentence), ...plan.notes] : []);
+  const says = JSON.stringify([curves.notes, of(plans.mine), of(plans.best)]);
+  if (says === noted) return;
+  noted = says;
   at("notes").replaceChildren(...part("Curves", curves.notes), ...part("Your plan", of(plans.mine)), ...part("Best plan", of(plans.best)));
 }
 

@@ -129,6 +129,7 @@ export class Chart {
       parts.push(drawn("path", { class: kind, d: `M${line.filter(([, y]) => y !== null).map(([x, y]) => place(x, y)).join("L")}` }));
     }
     this.back.replaceChildren(...parts);
+    this.marked = "";
     this.cross.setAttribute("y1", top);
     this.cross.setAttribute("y2", bottom);
     this.mark(this.marks);
@@ -137,7 +138,9 @@ export class Chart {
   // Where today's, the user's and the best plan's amount lie; beyond the edge a mark stays at the edge.
   mark(marks) {
     this.marks = marks;
-    if (!this.data || !this.width) return;
+    const places = JSON.stringify(marks);
+    if (!this.data || !this.width || places === this.marked) return;
+    this.marked = places;
     const made = [];
     for (const kind of ["today", "best", "mine"]) {
       const spent = marks[kind];

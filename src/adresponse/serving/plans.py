@@ -41,18 +41,24 @@ LONGEST_NAME = 256
 POINTS, MOST_POINTS = 60, 500
 WIDER = 1.25  # a curve is drawn so much further than the range seen, to show that it is not known there
 KEPT = 16  # outlooks and texts that are kept for the next time, the oldest dropped first
-AT_ONCE = 2  # plans made at once; numpy lets others run meanwhile
+AT_ONCE = 2  # of each kind; numpy lets others run meanwhile
+GIVEN = b'"spend"'  # in the body of a plan that is to be scored
 NONE = "RESOURCE_DOES_NOT_EXIST"
 T = TypeVar("T")
 K = TypeVar("K")
 
 
 class Plans:
-    """Answers ``/curves`` and ``/plan`` in threads, so that predictions are answered meanwhile."""
+    """Answers ``/curves`` and ``/plan`` in threads, so that predictions are answered meanwhile.
+
+    A given plan is scored in milliseconds and a slider waits for it, so it has threads of its own: curves and best plans take
+    far longer, and it would wait behind them.
+    """
 
     def __init__(self) -> None:
         self._kept: tuple[Served, Planner] | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._working_out = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="plan")
+        self._scoring = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="score")
 
     async def curves(self, served: Served, query: bytes) -> bytes:
         """The body that answers ``GET /curves``.
@@ -63,7 +69,7 @@ class Plans:
             If the query is not understood, or the model cannot be planned.
         """
         asked = asked_of(query)
-        return await self._in_thread(lambda: self._planner(served).curves(asked))
+        return await _in(self._working_out, lambda: self._planner(served).curves(asked))
 
     async def plan(self, served: Served, body: bytes) -> bytes:
         """The body that answers ``POST /plan``.
@@ -73,12 +79,8 @@ class Plans:
         RequestError
             If the wish is not understood or cannot be met, or the model cannot be planned.
         """
-        return await self._in_thread(lambda: self._planner(served).plan(_read(body)))
-
-    async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="plan")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        threads = self._scoring if GIVEN in body else self._working_out
+        return await _in(threads, lambda: self._planner(served).plan(_read(body)))
 
     def _planner(self, served: Served) -> Planner:
         kept = self._kept
@@ -125,9 +127,7 @@ class Planner:
         horizon, spend, wish = wish_of(given)
         return _body(
             _refusing(
-                lambda: words.plain(
-                    best_plan(self._outlook(horizon), wish) if spend is None else score(self._outlook(horizon), spend, wish)
-                )
+                lambda: best_plan(self._outlook(horizon), wish) if spend is None else score(self._outlook(horizon), spend, wish)
             )
         )
 
@@ -267,6 +267,10 @@ def wish_of(given: Any) -> tuple[int, dict[str, float | Sequence[float]] | None,
     read = {name: _READ[name](name, value) for name, value in asked.items()}
     horizon, spend = read.pop("horizon", 1), read.pop("spend", None)
     return horizon, spend, _refusing(lambda: Wish(**read))
+
+
+async def _in(threads: ThreadPoolExecutor, work: Callable[[], bytes]) -> bytes:
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 def _read(body: bytes) -> Any:
