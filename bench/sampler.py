@@ -6,11 +6,11 @@
                             [--base-python PATH]
 
 The peer is ``MMM`` of pymc-marketing (``pymc_marketing.mmm.multidimensional``, which takes the place of the older class of
-that name) with its own priors and its own sampler: NUTS, 1000 draws after 1000 to tune, a chain for each core, at least 2 and
-at most 4 (``--chains 4`` asks for 4 in any case). ``--sampler numpyro`` takes another one, if it is installed there. Both get
-the same columns: week, channels, a trend from 0 to 1, sales; both two yearly waves, geometric carry-over over 13 weeks, and the
-same family of curves. They run in turn, each in a fresh process, on tables whose truth is known
-(``adresponse.mixing.simulated``).
+that name) with its own priors and its own sampler: NUTS, 1000 draws after 1000 to tune. It is told to use every core up to 4,
+since by itself it takes half of them; it then draws a chain for each, at least 2 (``--chains 4`` asks for 4 in any case).
+``--sampler numpyro`` takes another one, if it is installed there. Both get the same columns: week, channels, a trend from 0 to
+1, sales; both two yearly waves, geometric carry-over over 13 weeks, and the same family of curves. They run in turn, each in a
+fresh process, on tables whose truth is known (``adresponse.mixing.simulated``).
 
 A table of 5 channels and 208 weeks is fitted twice for the time: the peer compiles its model, and finds that done the second
 time. The tables for accuracy are drawn from the usual ranges. Seconds of a fit are without imports; those to the answer run
@@ -29,6 +29,7 @@ import contextlib
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -148,6 +149,12 @@ def held(pid: int) -> int:
     return 0
 
 
+def worked_below() -> float:
+    """Processor time of the children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @dataclass(frozen=True)
 class Run:
     """What one fit gave: totals of the channels with their intervals, predictions, seconds and megabytes."""
@@ -158,6 +165,7 @@ class Run:
     ahead: np.ndarray
     seconds: float
     whole: float
+    processor: float
     memory: float
     notes: dict[str, Any]
 
@@ -169,7 +177,7 @@ def run(way: str, python: str, asked: dict[str, Any], table: pd.DataFrame, work:
         (folder / "asked.json").write_text(json.dumps(asked))
         table.to_csv(folder / "table.csv", index=False)
         flags = ",".join(filter(None, (os.environ.get("PYTENSOR_FLAGS"), f"base_compiledir={work}")))
-        began, peak = time.perf_counter(), 0
+        began, worked, peak = time.perf_counter(), worked_below(), 0
         process = subprocess.Popen(
             [python, "-W", "ignore", str(Path(__file__).resolve()), way, place],
             env={**os.environ, "PYTENSOR_FLAGS": flags},
@@ -182,12 +190,12 @@ def run(way: str, python: str, asked: dict[str, Any], table: pd.DataFrame, work:
                 process.wait(EVERY)
                 break
             peak = max(peak, held(process.pid))
-        whole = time.perf_counter() - began
+        whole, worked = time.perf_counter() - began, worked_below() - worked
         if process.returncode:
             raise SystemExit(f"{way} did not fit: {(folder / 'log').read_text()[-2000:]}")
         got = json.loads((folder / "found.json").read_text())
     arrays = [np.array(got.pop(k)) for k in ("found", "low", "high", "ahead")]
-    return Run(*arrays, got.pop("seconds"), whole, max(peak, got.pop("peak")) / 1024, got)
+    return Run(*arrays, got.pop("seconds"), whole, worked, max(peak, got.pop("peak")) / 1024, got)
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,7 @@ def both(seed: int, saturation: str, given: argparse.Namespace, work: Path, **ra
         "channels": list(made.channels),
         "weeks": made.weeks,
         "saturation": saturation,
-        "settings": {"nuts_sampler": given.sampler, **({"chains": given.chains} if given.chains else {})},
+        "settings": {"nuts_sampler": given.sampler, "cores": min(4, os.cpu_count() or 1), "chains": given.chains},
         "seed": seed,
     }
     first, second = (
@@ -256,6 +264,7 @@ def compare(saturation: str, given: argparse.Namespace, work: Path) -> None:
     line("seconds of the fit, again", again.ours.seconds, again.peer.seconds)
     line("seconds to the answer, the first time", first.ours.whole, first.peer.whole)
     line("seconds to the answer, again", again.ours.whole, again.peer.whole)
+    line("  of the processor, all processes", again.ours.processor, again.peer.processor)
     line("memory, MB", again.ours.memory, again.peer.memory, ".0f")
     print(f"  peer: {doubts([first.peer, again.peer])}", flush=True)
     pairs = [both(seed, saturation, given, work) for seed in range(given.seed, given.seed + given.tables)]
