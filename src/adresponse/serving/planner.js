@@ -35,6 +35,7 @@ function figure(x, signed = false) {
 
 const tick = (x) => (Math.abs(x) >= 10000 ? COMPACT.format(x) : figure(x));
 const span = (low, high, signed) => (low === null || high === null || low === undefined ? "" : `${figure(low, signed)} to ${figure(high, signed)}`);
+const gains = (p) => (p.gain_low === p.gain_high ? "" : span(p.gain_low, p.gain_high, true)); // today's own plan gains 0 for sure
 const within = (unit) => (unit ? ` ${unit}` : "");
 const inUnit = (unit) => (unit ? ` in ${unit}` : "");
 const count = (n) => `${n} ${n === 1 ? "period" : "periods"}`;
@@ -525,7 +526,7 @@ function showPlans() {
   result.show([
     ["Total spend", curves.money, (p) => [figure(p.total)]],
     ["Sales expected", curves.unit, (p) => [figure(p.sales), span(p.low, p.high)]],
-    ["Gain over today", curves.unit, (p) => [figure(p.gain, true), p === plans.today ? "" : span(p.gain_low, p.gain_high, true)]],
+    ["Gain over today", curves.unit, (p) => [figure(p.gain, true), gains(p)]],
     ["Sales per unit spent", "", (p) => [figure(p.roi), span(p.roi_low, p.roi_high)]],
     ...(state.margin === null ? [] : [["Profit", curves.money, (p) => [figure(p.profit), span(p.profit_low, p.profit_high)]]]),
   ]);
@@ -536,19 +537,20 @@ function showPlans() {
     card.move();
   });
   at("dock").hidden = !plans.mine;
-  if (plans.mine) at("dock").textContent = `${figure(plans.mine.sales)}${within(curves.unit)} for ${figure(plans.mine.total)} (${figure(plans.mine.gain, true)})`;
+  if (plans.mine) at("dock").textContent = `${figure(plans.mine.sales)}${within(curves.unit)} expected for ${figure(plans.mine.total)}, ${compared(plans.mine)}`;
   showNotes();
   speak();
 }
+
+const compared = (p) => (p.gain === 0 ? "as many as today" : `${figure(Math.abs(p.gain))} ${p.gain > 0 ? "more" : "less"} than today`);
 
 function sentence() {
   const p = plans.mine;
   if (!p) return "";
   const ends = p.low === null ? "" : ` (${PERCENT.format(p.level)} interval ${span(p.low, p.high)})`;
-  const gain = p.gain === 0 ? "as many as today" : `${figure(Math.abs(p.gain))} ${p.gain > 0 ? "more" : "less"} than today`;
   const more = plans.best ? plans.best.sales - p.sales : 0;
   const better = plans.best && Math.abs(more) > 1e-9 * Math.abs(p.sales) ? ` The best plan expects ${figure(Math.abs(more))} ${more > 0 ? "more" : "less"}.` : "";
-  return `Your plan: ${figure(p.sales)}${within(curves.unit)} expected${ends}, ${gain}.${better}`;
+  return `Your plan: ${figure(p.sales)}${within(curves.unit)} expected${ends}, ${compared(p)}.${better}`;
 }
 
 let noted = "";
@@ -610,7 +612,7 @@ function drawScenarios() {
     const known = p && p.sales !== undefined;
     row.append(name, ...(curves.dated ? [cell(figure(s.horizon))] : []), ...names().map((n) => cell(figure(s.spend[n]))));
     row.append(cell(known ? figure(p.total) : "–"), cell(known ? figure(p.sales) : p?.message ?? "", known ? span(p.low, p.high) : ""));
-    row.append(cell(known ? figure(p.gain, true) : "", known ? span(p.gain_low, p.gain_high, true) : ""));
+    row.append(cell(known ? figure(p.gain, true) : "", known ? gains(p) : ""));
     if (profits) row.append(cell(known ? figure(p.profit) : "", known ? span(p.profit_low, p.profit_high) : ""));
     const acts = element("td", undefined, "acts");
     acts.append(act("Open", s, openScenario), act("Delete", s, deleteScenario));

@@ -3,7 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 230;
 const EDGE = { left: 52, right: 14, top: 12, bottom: 40 };
-const SHAPES = { today: "M0-6A6 6 0 1 1 0 6A6 6 0 1 1 0-6Z", mine: "M0-8L8 6H-8Z", best: "M-6-6H6V6H-6Z" };
+const SHAPES = { today: "M0-9A9 9 0 1 1 0 9A9 9 0 1 1 0-9Z", mine: "M0-8L8 6H-8Z", best: "M-6-6H6V6H-6Z" };
 let charts = 0;
 
 function drawn(name, attributes = {}, ...inside) {
