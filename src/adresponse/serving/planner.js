@@ -88,12 +88,18 @@ class Newest {
   }
 }
 
+// What runs once nothing has wanted it for a while; `hold` puts off what is wanted already.
 function later(wait, run) {
-  let timer;
-  return () => {
+  let timer = 0;
+  const want = () => {
     clearTimeout(timer);
-    timer = setTimeout(run, wait);
+    timer = setTimeout(() => {
+      timer = 0;
+      run();
+    }, wait);
   };
+  want.hold = () => { if (timer) want(); };
+  return want;
 }
 
 const told = () => ({ horizon: state.horizon, level: state.level, ...(state.margin === null ? {} : { margin: state.margin }), ...(state.tail ? { tail: true } : {}) });
@@ -162,6 +168,7 @@ const speak = later(PATIENCE.speech, () => { at("said").textContent = sentence()
 let frame = 0;
 function changed(byHand = true) {
   mine.want({ began: mine.next?.began || (byHand ? performance.now() : 0), spend: { ...state.spend }, asked: told() });
+  [wantBest, wantReturns].forEach((slow) => slow.hold()); // the server works on both for so long that the answer would be late
   frame ||= requestAnimationFrame(() => {
     frame = 0;
     cards.forEach((card) => card.move());
