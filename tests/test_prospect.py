@@ -57,6 +57,11 @@ def test_it_comes_back_as_it_was_stored(made: object) -> None:
     )
 
 
+def test_a_plan_for_several_markets_says_that_it_is_for_one() -> None:
+    assert "average one of the 2 markets" in best_plan(weekly().outlook(4), Wish()).notes[0]
+    assert not any("market" in note for note in best_plan(line().outlook(), Wish()).notes)
+
+
 def test_a_line_is_the_formula_and_its_robust_covariance() -> None:
     study, found = stored_example.three_channels(), line()
     outlook = found.outlook()

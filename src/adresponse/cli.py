@@ -328,7 +328,7 @@ def predict(table: str, output: str, manners: Manners, **given: Any) -> Told:
 @click.option("--tail", is_flag=True, help="Count the sales that the spend still brings after the horizon.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Level of the intervals.")
 @click.option("--score", metavar="FILE", help="A plan of your own: a column for each channel, one row or one a period.")
-@click.option("--out", metavar="FILE", help="Write the plan as a workbook (.xlsx) too.")
+@click.option("-o", "--out", metavar="FILE", help="Write the plan as a workbook (.xlsx) too.")
 @_with(MANNERS)
 @_telling
 def plan(model: str | None, bounds: tuple[str, ...], groups: tuple[str, ...], manners: Manners, **given: Any) -> Told:

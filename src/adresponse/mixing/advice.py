@@ -39,7 +39,7 @@ def advise(
         How far the model may be trusted.
     """
     return Recommendation(
-        headline=" ".join((_headline(plan), *caveats(evaluation, decision))),
+        headline=" ".join((_headline(plan, outlook.markets), *caveats(evaluation, decision))),
         sentences=(*_by_channel(table, mix), *_saturated(outlook)),
         limits=(*limits(table, evaluation, straight=False), _experiment(mix), *(v.sentence for v in mix.vague)),
     )
@@ -77,8 +77,10 @@ def _experiment(mix: MixFit) -> str:
     )
 
 
-def _headline(plan: Plan) -> str:
+def _headline(plan: Plan, markets: int) -> str:
     gain = f"{words.number(plan.gain, 3)} more sold over {words.count(plan.periods, 'period')}"
+    if markets > 1:
+        gain += " in an average market"
     if plan.gain_low is not None and plan.gain_high is not None:
         gain += f" (90 % interval {words.span(plan.gain_low, plan.gain_high)})"
         if plan.gain_low <= 0:

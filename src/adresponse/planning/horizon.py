@@ -61,6 +61,8 @@ class Outlook:
         Used where there are no draws.
     sold, money : str
         The two units in words, ``thousand units`` and ``thousand dollars``; empty where they are not known.
+    markets : int
+        Of how many markets all this is the average one; 0 where there are none.
 
     Raises
     ------
@@ -78,6 +80,7 @@ class Outlook:
     precision: Precision | None = None
     sold: str = ""
     money: str = ""
+    markets: int = 0
 
     def __post_init__(self) -> None:
         names = list(self.channels)

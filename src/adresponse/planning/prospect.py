@@ -110,6 +110,7 @@ class Prospect:
             precision=precision,
             sold=self.contract[target].unit,
             money=self.contract[channel].unit,
+            markets=len(self.curves.baseline.markets),
         )
 
     def dates(self, horizon: int) -> list[str]:
