@@ -146,6 +146,19 @@ def test_a_table_is_scored_with_its_other_columns(on: SparkSession, three: Store
     assert done.beyond["Radio"].highest == rows["Radio"].max()
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_names_are_taken_as_they_are(on: SparkSession, three: Stored, tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "100 % of [my] rows, ü #1"
+    folder.mkdir()
+    source, out = folder / f"spend {{a}} [1]{suffix}", folder / "scored [2] 50%.parquet"
+    rows = random_rows(20)
+    rows.to_csv(source, index=False) if suffix == ".csv" else rows.to_parquet(source)
+    assert spark.predict(three, source, out).rows == 20
+    np.testing.assert_array_equal(pd.read_parquet(out)["prediction"], expected(three, rows)["prediction"])
+    assert {p.name for p in folder.iterdir()} == {source.name, out.name}
+    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
+
+
 @pytest.mark.parametrize("on_error", ["fail", "skip"])
 def test_a_table_with_bad_rows(on: SparkSession, three: Stored, tmp_path: Path, on_error: Any) -> None:
     bad_frame(on).write.parquet(str(tmp_path / "spend.parquet"))

@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote
 
 from adresponse.engines.places import is_alive
 from adresponse.engines.scored import Beyond, Scored
@@ -436,6 +438,7 @@ def _read(session: SparkSession, source: str, features: Sequence[str]) -> DataFr
 
     suffix = Path(source).suffix.lower()
     if suffix in (".csv", ".tsv"):
+        source = _literal(source)
         separator = "\t" if suffix == ".tsv" else ","
         text = session.read.option("header", "true").option("sep", separator)
         found = text.option("inferSchema", "true").csv(source).schema
@@ -445,7 +448,12 @@ def _read(session: SparkSession, source: str, features: Sequence[str]) -> DataFr
         return text.schema(found).csv(source)
     if "/" not in source and not suffix and not Path(source).exists() and session.catalog.tableExists(source):
         return session.table(source)
-    return session.read.parquet(source)
+    return session.read.parquet(_literal(source))
+
+
+def _literal(source: str) -> str:
+    """The same, with a file's name taken as it is, where Hadoop would read a pattern in it."""
+    return re.sub(r"([\\\[\]{}*?])", r"\\\1", source) if Path(source).exists() else source
 
 
 @contextlib.contextmanager
@@ -466,7 +474,7 @@ def _beside(session: SparkSession, output: str, overwrite: bool) -> Iterator[str
             shutil.rmtree(left, ignore_errors=True)
     part = path.with_name(f".adresponse-{key}-{os.getpid()}.spark")
     try:
-        yield part.as_uri()
+        yield unquote(part.as_uri())  # Hadoop takes a path as it is written
         if path.is_dir():
             shutil.rmtree(path)
         elif path.exists():

@@ -273,7 +273,7 @@ _nested = msgspec.json.Decoder(list[list[float]]).decode
 
 
 def _table(numbers: bytes, height: int, width: int, picked: Sequence[int]) -> _Table | None:
-    """The columns picked of a table of JSON numbers in one list, or (many rows) in one a row; None where it is no such table."""
+    """The columns picked of a table of JSON numbers in one list, or (many rows) in one a row; None where it is none."""
     try:
         if height <= FEW:
             few = _flat(numbers)
