@@ -27,6 +27,7 @@ __all__ = ["MixRegressor", "mix_pipeline"]
 
 Vector = NDArray[np.float64]
 SHORTEST_WINDOW, LONGEST_WINDOW = 3, 28  # periods: a quarter of a year between them, 13 weeks
+LEAST_TREND = 1e-6  # share of mean sales: less counts as none
 TWO_WAVES, ONE_WAVE = 1.9, 0.9  # years of data for a second and a first Fourier pair; 104 weeks are 1.99 years
 
 
@@ -243,6 +244,19 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             centre=(*_floats(centre * self.sales_mean_ / means), *nothing),
         )
         pipeline.fit(X, sales)
+        if problem.pulled and dict(pipeline["design"].transformer_list)["base"].trend:
+            self._damp(pipeline, X, sales)
+
+    def _damp(self, pipeline: Pipeline, X: pd.DataFrame, sales: Vector) -> None:
+        """Pull the trend towards none, as a normal prior does whose spread is the trend that least squares found.
+
+        A trend that is large beside its error stays; one that may be chance is not carried on into the future in full
+        (Gardner and McKenzie 1985 damp trends for this; the form is adaptive ridge, Grandvalet 1998).
+        """
+        regress, at = pipeline["regress"], self.problem_.channels
+        weight = np.array(regress.weight)
+        weight[at] = self.found_.variance / max((regress.coef_[at] / self.sales_mean_) ** 2, LEAST_TREND**2)
+        pipeline.set_params(regress__weight=_floats(weight)).fit(X, sales)
 
 
 def _floats(values: Vector) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +13,18 @@ from numpy.typing import NDArray
 
 from adresponse.curves import Shape
 from adresponse.folding import Fold
+from adresponse.mixing import projection
+from adresponse.mixing.regressor import MixRegressor
 
-__all__ = ["SIMPLEST_FIRST", "ShapeScore", "compare_shapes", "simplest"]
+__all__ = ["SIMPLEST_FIRST", "ShapeScore", "compare_shapes", "ruled_out", "simplest"]
 
 Vector = NDArray[np.float64]
 SIMPLEST_FIRST: tuple[Shape, ...] = ("linear", "log", "power", "logistic", "hill")
 """By the number of parameters of a channel, then by age in the field."""
 STILL_PLAUSIBLE = 2.0
 """Standard errors from the best up to which a curve counts for intervals, as in a 95 % set of models (Hansen et al. 2011)."""
+NO_SUPPORT = 10.0
+"""Difference of Akaike's criterion from which on the rows support a curve not at all (Burnham and Anderson 2002, 2.6)."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,15 @@ class ShapeScore:
     rmse : float
         Root of the mean squared error over all rows predicted, in the target's unit.
     worse : float
-        Mean squared error above that of the best curve, in its share.
+        Mean squared error above that of the best curve, in its share; below 0 where that of one ruled out is less.
     error : float
         Standard error of ``worse``, from the rows predicted by both; 0 for the best.
     chosen : bool
         The simplest within one standard error of the best.
     plausible : bool
         Within two standard errors of the best: the folds cannot tell it from the best.
+    ruled_out : bool
+        All rows together rule it out, whatever the folds say.
     """
 
     shape: Shape
@@ -48,10 +54,23 @@ class ShapeScore:
     error: float
     chosen: bool = False
     plausible: bool = True
+    ruled_out: bool = False
+
+
+def ruled_out(models: Mapping[Shape, MixRegressor]) -> set[Shape]:
+    """Curves that all rows together rule out: Akaike's criterion is worse than the best one by more than ``NO_SUPPORT``."""
+    dilution = min(models.values(), key=lambda m: m.found_.noise).found_.dilution
+    each = {shape: projection.information(m.problem_, m.found_, dilution) for shape, m in models.items()}
+    return {shape for shape, value in each.items() if value > min(each.values()) + NO_SUPPORT}
 
 
 def compare_shapes(
-    make: Callable[[Shape], Any], X: pd.DataFrame, y: Vector, folds: Sequence[Fold], shapes: Sequence[Shape] = SIMPLEST_FIRST
+    make: Callable[[Shape], Any],
+    X: pd.DataFrame,
+    y: Vector,
+    folds: Sequence[Fold],
+    out: Collection[Shape] = (),
+    shapes: Sequence[Shape] = SIMPLEST_FIRST,
 ) -> tuple[ShapeScore, ...]:
     """Cross-validate a regressor for each curve, and choose (see ``simplest``).
 
@@ -63,14 +82,16 @@ def compare_shapes(
     y : ndarray of shape (n_rows,)
         In the target's unit.
     folds : sequence of (rows to fit, rows to predict)
+    out : collection of Shape
+        Ruled out by all rows together (see ``ruled_out``).
     shapes : sequence of Shape
         The simplest first.
     """
     errors = {shape: [_squared(make(shape), X, y, fold) for fold in folds] for shape in shapes}
-    return simplest(errors)
+    return simplest(errors, out)
 
 
-def simplest(errors: dict[Shape, list[Vector]]) -> tuple[ShapeScore, ...]:
+def simplest(errors: dict[Shape, list[Vector]], out: Collection[Shape] = ()) -> tuple[ShapeScore, ...]:
     """Choose the first curve whose mean squared error is within one standard error of the best (Breiman et al. 1984, 3.4.3).
 
     The standard error is that of the difference between the two, row by row, since both predicted the same rows. Rows of a
@@ -81,18 +102,23 @@ def simplest(errors: dict[Shape, list[Vector]]) -> tuple[ShapeScore, ...]:
     ----------
     errors : dict of Shape to list of ndarray
         Squared errors of the rows of each fold, the simplest curve first.
+    out : collection of Shape
+        Those that may not be chosen.
     """
     joined = {shape: np.concatenate(e) for shape, e in errors.items()}
-    best = min(joined, key=lambda shape: float(joined[shape].mean()))
+    best = min((s for s in joined if s not in out), key=lambda shape: float(joined[shape].mean()))
     least = max(float(joined[best].mean()), np.finfo(float).tiny)
     scores = []
     for shape, own in joined.items():
         difference = own - joined[best]
         by_fold = np.array([float(a.mean() - b.mean()) for a, b in zip(errors[shape], errors[best], strict=True)])
         spread = max(_error(difference), _error(by_fold))
-        scores.append(ShapeScore(shape, math.sqrt(own.mean()), float(difference.mean()) / least, spread / least))
-    first = next(s.shape for s in scores if s.worse <= s.error)
-    return tuple(replace(s, chosen=s.shape == first, plausible=s.worse <= STILL_PLAUSIBLE * s.error) for s in scores)
+        worse = float(difference.mean()) / least
+        scores.append(ShapeScore(shape, math.sqrt(own.mean()), worse, spread / least, ruled_out=shape in out))
+    first = next(s.shape for s in scores if s.worse <= s.error and not s.ruled_out)
+    return tuple(
+        replace(s, chosen=s.shape == first, plausible=s.worse <= STILL_PLAUSIBLE * s.error and not s.ruled_out) for s in scores
+    )
 
 
 def _squared(model: Any, X: pd.DataFrame, y: Vector, fold: Fold) -> Vector:
