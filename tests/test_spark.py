@@ -303,6 +303,12 @@ def test_other_columns_of_a_text_file_keep_their_text(on: SparkSession, three: S
     assert pd.read_csv(part, dtype=str)["shop"].tolist() == ["007", "010"]
 
 
+def test_a_text_file_without_commas_is_refused(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    (tmp_path / "spend.csv").write_text("TV;Radio;Newspaper\n100,5;2,0;3,5\n")
+    with pytest.raises(TableError, match="no commas between its values"):
+        spark.predict(three, tmp_path / "spend.csv", tmp_path / "scored.csv")
+
+
 # --- curves
 
 

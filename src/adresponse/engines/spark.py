@@ -442,6 +442,10 @@ def _read(session: SparkSession, source: str, features: Sequence[str]) -> DataFr
         separator = "\t" if suffix == ".tsv" else ","
         text = session.read.option("header", "true").option("sep", separator)
         found = text.option("inferSchema", "true").csv(source).schema
+        if len(found) == 1 and re.search("[;|\t]", found[0].name):
+            raise TableError(
+                f"{source} has no commas between its values, as Spark's CSV needs; give Parquet, or leave out --engine spark."
+            )
         for column in found:
             if column.name not in features:  # 007 is no 7
                 column.dataType = StringType()
