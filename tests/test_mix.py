@@ -23,7 +23,7 @@ from adresponse.mixing.fit import MixFit, MixSpec, fit_mix
 from adresponse.mixing.regressor import MixRegressor, mix_pipeline
 from adresponse.mixing.saturating import Saturation
 from adresponse.mixing.season import Surroundings
-from adresponse.mixing.shapes import simplest
+from adresponse.mixing.shapes import ruled_out, simplest
 from adresponse.mixing.signed import SignedRegression
 from adresponse.mixing.simulated import Ranges, SimulatedTable, simulate
 from adresponse.periods import Calendar
@@ -563,6 +563,51 @@ def test_the_simplest_within_one_standard_error_is_chosen() -> None:
     assert scores["hill"].worse == 0
     assert scores["linear"].worse == pytest.approx(8.5 / 4 - 1)
     assert scores["log"].rmse == pytest.approx(np.sqrt(4.025))
+
+
+def test_a_curve_that_all_rows_rule_out_is_not_chosen_though_the_folds_allow_it() -> None:
+    errors: dict[Shape, list[Vector]] = {"linear": [np.full(4, 4.0)], "log": [np.full(4, 4.2)], "hill": [np.full(4, 4.1)]}
+    scores = {s.shape: s for s in simplest(errors, {"linear"})}
+    assert [s for s in scores if scores[s].chosen] == ["hill"]
+    assert scores["linear"].worse < 0
+    assert (scores["linear"].ruled_out, scores["linear"].plausible) == (True, False)
+    assert [s.shape for s in simplest(errors) if s.chosen] == ["linear"]
+
+
+def test_the_rows_rule_out_what_cannot_be_so_and_nothing_else() -> None:
+    rng = np.random.default_rng(10)
+    tv = rng.uniform(0, 300, size=200)
+    frame, bent = pd.DataFrame({"tv": tv}), 5 + 4 * np.log1p(tv / 20)
+    shapes: tuple[Shape, ...] = ("linear", "log")
+    for noise, out in ((0.3, {"linear"}), (20.0, set())):
+        sales = bent + noise * rng.normal(size=200)
+        assert ruled_out({s: MixRegressor(("tv",), shape=s).fit(frame, sales) for s in shapes}) == out
+
+
+def test_information_is_akaikes() -> None:
+    made = replace(problem("linear", "none"), signs=(0, 0, 0))
+    fewer = replace(made, lags=made.lags[:2], signs=(0, 0))
+    ours = [projection.information(p, projection.search(p), 1.0) for p in (made, fewer)]
+    design = np.hstack([projection.responses(made, np.zeros(0))[0], made.base])
+    oracle = [sm.OLS(made.sales, design).fit().aic, sm.OLS(made.sales, np.delete(design, 2, axis=1)).fit().aic]
+    assert ours[0] - ours[1] == pytest.approx(oracle[0] - oracle[1], rel=1e-6)  # statsmodels adds a constant of its own
+
+
+def test_a_trend_that_may_be_chance_is_pulled_in_and_a_clear_one_is_not() -> None:
+    rng = np.random.default_rng(11)
+    spend, noise = rng.gamma(1.0, 100, size=104), rng.normal(size=104)
+    time = np.arange(104) / 103
+    error = 5 / np.sqrt(104 * time.var())  # of the trend, if nothing else moved with time
+    for rise in (error, 40 * error):
+        frame, sales = weekly(list(spend)), 200 + rise * time + 0.1 * spend + 5 * noise
+        model = MixRegressor(("tv",), date="week", season=0).fit(frame, sales)
+        left = sales - model.pipeline_["regress"].coef_[0] * model.pipeline_["design"].transform(frame)[:, 0]
+        found, free = model.pipeline_["regress"].coef_[1], np.polyfit(time, left, 1)[0]
+        # a normal prior with the spread of the estimate keeps b^2 / (b^2 + error^2) of it; the noise variance is known to 14 %
+        assert found / free == pytest.approx(free**2 / (free**2 + error**2), rel=0.2)
+    straight = MixRegressor(("tv",), date="week", season=0, shape="linear", carry_over="none").fit(frame, sales)
+    oracle = sm.OLS(sales, np.column_stack([np.ones(104), spend, time])).fit().params
+    assert straight.pipeline_["regress"].coef_[1] == pytest.approx(oracle[2], rel=1e-9)
 
 
 REFUSED = [
