@@ -2,8 +2,7 @@
 
     python -m venv peer && peer/bin/pip install pymc-marketing
     python bench/sampler.py --peer-python peer/bin/python [--saturations hill,logistic] [--tables 6] [--seed 1]
-                            [--sampler pymc] [--chains 4] [--ours-python PATH]
-                            [--base-python PATH]
+                            [--sampler pymc] [--chains 4] [--ours-python PATH] [--base-python PATH]
 
 The peer is ``MMM`` of pymc-marketing (``pymc_marketing.mmm.multidimensional``, which takes the place of the older class of
 that name) with its own priors and its own sampler: NUTS, 1000 draws after 1000 to tune. It is told to use every core up to 4,
@@ -267,7 +266,11 @@ def compare(saturation: str, given: argparse.Namespace, work: Path) -> None:
     line("  of the processor, all processes", again.ours.processor, again.peer.processor)
     line("memory, MB", again.ours.memory, again.peer.memory, ".0f")
     print(f"  peer: {doubts([first.peer, again.peer])}", flush=True)
-    pairs = [both(seed, saturation, given, work) for seed in range(given.seed, given.seed + given.tables)]
+    pairs = []
+    for seed in range(given.seed, given.seed + given.tables):
+        pair = both(seed, saturation, given, work)
+        print(f"  seed {seed}: {pair.ours.seconds:.1f} and {pair.peer.seconds:.0f} s", file=sys.stderr, flush=True)
+        pairs.append(pair)
     channels = sum(len(p.truth) for p in pairs)
     print(f"{saturation}, seeds {given.seed} to {given.seed + given.tables - 1}, {channels} channels")
     names = ("median relative error of a total", "coverage of its 90 % interval", "median width over the truth")
