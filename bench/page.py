@@ -109,13 +109,19 @@ def curved(folder: Path, seed: int, channels: int) -> Path:
     import adresponse
     from adresponse.mixing.simulated import Ranges, simulate
 
-    made = simulate(seed, Ranges(channels=(channels, channels)))
+    simulated = simulate(seed, Ranges(channels=(channels, channels)))
     table = folder / "weekly.csv"
-    made.frame.iloc[: made.weeks].to_csv(table, index=False)
+    simulated.frame.iloc[: simulated.weeks].to_csv(table, index=False)
     with contextlib.chdir(folder):
-        wanted = {"target": "sales", "channels": list(made.channels), "date": "week", "shape": "hill"}
-        result = adresponse.run(str(table), name="bench", verify=False, **wanted)
+        result = adresponse.run(
+            str(table), name="bench", verify=False, target="sales", channels=list(simulated.channels), date="week", shape="hill"
+        )
         return Path(download_artifacts(f"models:/bench/{result.version}", dst_path=str(folder / "model")))
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 @contextlib.contextmanager
@@ -251,9 +257,10 @@ def main() -> None:
     os.environ |= CALM
     with tempfile.TemporaryDirectory(prefix="adresponse-bench-") as place, sync_playwright() as playwright:
         work = Path(place)
-        models = {"curves": asked.folder.resolve() if asked.folder else curved(work, asked.seed, asked.channels)}
+        folder = asked.folder.resolve() if asked.folder else curved(made(work / "curves"), asked.seed, asked.channels)
+        models = {"curves": folder}
         if asked.straight:
-            models["straight lines"] = trained(work)
+            models["straight lines"] = trained(made(work / "straight"))
         browser = playwright.chromium.launch(executable_path=str(asked.chromium), args=FLAGS)
         print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, Chromium {browser.version}")
         strays: list[str] = []
@@ -261,8 +268,8 @@ def main() -> None:
             port = free_port()
             with started(ours_command(str(folder), port), port, work / "serve.log"):
                 for size, options in SIZES.items():
-                    title = f"{name}, {size}; load average {os.getloadavg()[0]:.2f}"
-                    show(title, measure(browser, f"http://127.0.0.1:{port}", options, asked, strays))
+                    before, seen = os.getloadavg()[0], measure(browser, f"http://127.0.0.1:{port}", options, asked, strays)
+                    show(f"{name}, {size}; load average {before:.1f}, then {os.getloadavg()[0]:.1f}", seen)
         browser.close()
         print(f"\nrequests that left the origin: {len(strays)} (0 asked for)", *strays, sep="\n  ")
 
