@@ -94,7 +94,7 @@ def _headline(plan: Plan, markets: int) -> str:
         return f"Today's split is the best that the curves find within what was seen: {words.number(plan.sales, 4)} sold."
     return (
         f"Of the same money, less on {words.listing(less)} and more on {words.listing(more)} would go with {gain}; "
-        "see `adresponse plan`."
+        "see adresponse plan."
     )
 
 

@@ -21,6 +21,9 @@ HEAD = PatternFill("solid", fgColor="FFE4EAF1")
 RULE = Border(bottom=Side(style="thin", color="FF8896A5"))
 SUM = Border(top=Side(style="thin", color="FF8896A5"))
 NARROW, WIDE, TEXT = 11, 26, 100  # characters
+LINE = 15  # points; a row that wraps is given its height, since not every program works it out
+BOLD = Font(name="Calibri", size=11, bold=True)
+TITLE = Font(name="Calibri", size=14, bold=True)
 GOALS = {
     "total": "The most sales for a total",
     "profit": "The highest profit",
@@ -69,7 +72,7 @@ def plan_sheet(
 
 def _plan(page: Any, plan: Plan, title: str, sold: str, money: str) -> None:
     page.title = "Plan"
-    _text(page, 1, 1, title, Font(bold=True, size=14))
+    _text(page, 1, 1, title, TITLE)
     _text(page, 2, 1, plan.sentence)
     heads = [
         "Channel",
@@ -96,9 +99,9 @@ def _plan(page: Any, plan: Plan, title: str, sold: str, money: str) -> None:
     _table(page, 4, heads, [*rows, last], alike=[(1, 2, 3, 5, 6), (4,), (7,), (8, 9, 10), (11, 12, 13)], percent=(4,))
     for column in range(1, len(heads) + 1):
         cell = page.cell(5 + len(rows), column)
-        cell.font, cell.border = Font(bold=True), SUM
+        cell.font, cell.border = BOLD, SUM
     page.freeze_panes = "B5"
-    _widths(page, heads, first=max(len(plain(c.channel)) for c in plan.channels))
+    _widths(page, 4, heads, first=max(len(plain(c.channel)) for c in plan.channels))
     page.column_dimensions[get_column_letter(len(heads))].width = WIDE
     _lines(page, 7 + len(rows), [b.sentence for b in plan.binding] + [e.sentence for e in plan.extrapolates])
 
@@ -125,7 +128,7 @@ def _brings(page: Any, plan: Plan, sold: str, money: str) -> None:
         rows += [["Margin", plan.margin, None, None], ["Profit", plan.profit, plan.profit_low, plan.profit_high]]
     _table(page, 1, heads, rows)
     page.freeze_panes = "A2"
-    _widths(page, heads, first=max(len(str(r[0])) for r in rows))
+    _widths(page, 1, heads, first=max(len(str(r[0])) for r in rows))
 
 
 def _scenarios(page: Any, plan: Plan, others: Mapping[str, Plan], sold: str, money: str) -> None:
@@ -141,7 +144,7 @@ def _scenarios(page: Any, plan: Plan, others: Mapping[str, Plan], sold: str, mon
     spent = (1, *range(9, 9 + len(channels)))
     _table(page, 1, heads, rows, alike=[spent, (2, 3, 4), (5, 6, 7), (8,)])
     page.freeze_panes = "B2"
-    _widths(page, heads, first=max(len(plain(r[0])) for r in rows))
+    _widths(page, 1, heads, first=max(len(plain(r[0])) for r in rows))
 
 
 def _assumptions(page: Any, plan: Plan) -> None:
@@ -176,13 +179,15 @@ def _table(
     """A head and rows; the columns of each set in ``alike`` have one number format, other numbers one of their own."""
     formats = {column: _format([row[c] for row in rows for c in same if c < len(row)]) for same in alike for column in same}
     for column, head in enumerate(heads, 1):
-        cell = _text(page, top, column, head, Font(bold=True))
+        cell = _text(page, top, column, head, BOLD)
         cell.fill, cell.border = HEAD, RULE
-        cell.alignment = Alignment(wrap_text=True, vertical="top", horizontal="left" if column == 1 else "right")
+        words_below = any(isinstance(v, str) for row in rows for v in row[column - 1 : column])
+        side = "left" if words_below else "right"
+        cell.alignment = Alignment(wrap_text=True, vertical="top", horizontal=side, indent=int(words_below and column > 1))
     for down, row in enumerate(rows, top + 1):
         for across, value in enumerate(row):
             if isinstance(value, str):
-                _text(page, down, across + 1, value)
+                _text(page, down, across + 1, value).alignment = Alignment(horizontal="left", indent=int(across > 0))
             elif value is not None and math.isfinite(value):
                 cell = page.cell(down, across + 1, float(value))
                 cell.number_format = "0.0%" if across in percent else formats.get(across, _format([value]))
@@ -199,8 +204,11 @@ def _text(page: Any, row: int, column: int, text: str, font: Font | None = None)
 
 
 def _lines(page: Any, top: int, lines: Sequence[str] | Iterator[str]) -> None:
+    """Lines of text, wrapped on a page of nothing else."""
     for row, line in enumerate(lines, top):
         _text(page, row, 1, line).alignment = Alignment(wrap_text=top == 1, vertical="top")
+        if top == 1:
+            page.row_dimensions[row].height = LINE * math.ceil(len(line) / (1.15 * TEXT))
 
 
 def _format(values: Sequence[Any]) -> str:
@@ -208,10 +216,16 @@ def _format(values: Sequence[Any]) -> str:
     return "#,##0" + ("." + "0" * decimals if decimals else "")
 
 
-def _widths(page: Any, heads: Sequence[str], first: int) -> None:
+def _widths(page: Any, top: int, heads: Sequence[str], first: int) -> None:
     page.column_dimensions["A"].width = min(max(first, NARROW) + 2, 2 * WIDE)
+    lines = 1
     for column, head in enumerate(heads[1:], 2):
-        page.column_dimensions[get_column_letter(column)].width = min(max(NARROW, len(plain(head)) * 0.7), WIDE) + 2
+        text = plain(head)
+        longest = max(map(len, text.split()), default=0)
+        width = min(max(NARROW, longest + 2, len(text) * 0.7), WIDE) + 2
+        page.column_dimensions[get_column_letter(column)].width = width
+        lines = max(lines, 1 if len(text) < width else math.ceil(1.25 * len(text) / width))
+    page.row_dimensions[top].height = LINE * lines
 
 
 def _with(head: str, unit: str) -> str:
