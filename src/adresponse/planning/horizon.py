@@ -18,6 +18,7 @@ from adresponse.errors import ModelError
 __all__ = ["Estimate", "Forecast", "Outlook", "Precision"]
 
 Vector = NDArray[np.float64]
+KEPT = 256  # estimates for the next time: a plan asks for each several times, and from one plan to the next few amounts change
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,6 +260,7 @@ class Forecast:
     tail: bool
     curves: tuple[_Channel, ...]
     base: Estimate
+    _told: dict[tuple[int, float], Estimate] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, outlook: Outlook, tail: bool) -> Forecast:
@@ -283,7 +285,12 @@ class Forecast:
         curve = self.curves[channel]
         if isinstance(amount, Sequence):
             return self._estimate(channel, curve.along_series(amount, self._before(channel), self.tail)[0])
-        return self._estimate(channel, curve.response(amount)[:, 0])
+        found = self._told.get((channel, amount))
+        if found is None:
+            if len(self._told) >= KEPT:
+                self._told.clear()
+            found = self._told[channel, amount] = self._estimate(channel, curve.response(amount)[:, 0])
+        return found
 
     def marginal(self, channel: int, amount: float | Sequence[float]) -> Estimate:
         """What one more unit of money, added evenly, brings on a channel."""

@@ -344,8 +344,8 @@ def _notes(outlook: Outlook, wish: Wish, plan: Plan, limits: Limits | None) -> I
         )
     if plan.after > 0 and not plan.tail:
         yield (
-            f"After the horizon this spend still brings {_with(plan.after, outlook.sold)}, which is not counted "
-            "(tail counts it)."
+            f"After the horizon this spend still brings {_with(plan.after, outlook.sold)}, which is counted only where sales "
+            "after the horizon are asked for."
         )
     yield "Curves are fitted to what went together; that spend causes sales, only an experiment shows."
 
