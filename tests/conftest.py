@@ -8,9 +8,11 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import parts
 from adresponse import store
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -46,6 +48,13 @@ def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(path.parent):  # MLflow keeps a store's files in the current folder
         store.prepare(store.resolve(None, path.parent)).open()
     return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium."""
+    with parts.start_chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -11,10 +11,20 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-__all__ = ["free_port", "start_postgres"]
+__all__ = ["free_port", "start_chromium", "start_postgres"]
+
+CHROMIUM = Path("/usr/bin/chromium")
+OFFLINE = (
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+)
 
 
 def free_port() -> int:
@@ -22,6 +32,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def start_chromium() -> Iterator[Any]:
+    """The system's Chromium, driven by playwright."""
+    sync = pytest.importorskip("playwright.sync_api", reason="missing part: playwright")
+    if not CHROMIUM.exists():
+        pytest.skip("missing part: Chromium")
+    with sync.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu", *OFFLINE])
+        yield opened
+        opened.close()
 
 
 @contextmanager

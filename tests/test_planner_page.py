@@ -18,23 +18,9 @@ import served_example
 import stored_example
 from plans_example import NAMES, hills, kept
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 WIDE, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
 ODD = ('<img src=x onerror="alert(1)">', "=1+1 & 'co'", "Ünï — 电视")
 WAIT = 20_000  # milliseconds, on a busy machine
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("missing part: Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

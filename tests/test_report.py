@@ -6,7 +6,6 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +21,6 @@ from adresponse.report.page import SECTIONS
 from adresponse.study import Study
 from adresponse.tune import GridPoint
 
-CHROMIUM = Path("/usr/bin/chromium")
 VOID = {"meta", "link", "br"}
 TRACKED = Tracked(
     run_id="8c2f0e6b",
@@ -91,19 +89,6 @@ def three() -> Study:
 @pytest.fixture(scope="module")
 def pages(one: Study, three: Study) -> dict[str, str]:
     return {"one": rendered(one), "three": rendered(three)}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync = pytest.importorskip("playwright.sync_api", reason="missing part: playwright")
-    if not CHROMIUM.exists():
-        pytest.skip("missing part: chromium")
-    with sync.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
-        yield chromium
-        chromium.close()
 
 
 # ---- figures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from adresponse.report.watch_page import Watched, watch_page
 from adresponse.schema import Contract
 from adresponse.watching.verdict import Champion, watch
 
-CHROMIUM = Path("/usr/bin/chromium")
 WATCHED = Watched("spend_2024.csv", "2026-03-02T08:30:00Z", "a1b2", (("Fit a challenger", "adresponse retrain new.csv"),))
 HARD = "Télé & <b>video</b>"
 CONTRACT = Contract.build(
@@ -132,19 +130,6 @@ def test_what_to_do_next_and_where_it_rests(pages: dict[str, str]) -> None:
     assert "adresponse retrain new.csv" in pages["retrain"]
     assert "run a1b2" in pages["retrain"]
     assert "2 March 2026, 08:30 UTC" in pages["retrain"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync = pytest.importorskip("playwright.sync_api", reason="missing part: playwright")
-    if not CHROMIUM.exists():
-        pytest.skip("missing part: chromium")
-    with sync.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
