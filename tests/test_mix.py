@@ -23,7 +23,7 @@ from adresponse.mixing.fit import MixFit, MixSpec, fit_mix
 from adresponse.mixing.regressor import MixRegressor, mix_pipeline
 from adresponse.mixing.saturating import Saturation
 from adresponse.mixing.season import Surroundings
-from adresponse.mixing.shapes import ruled_out, simplest
+from adresponse.mixing.shapes import information_behind, simplest
 from adresponse.mixing.signed import SignedRegression
 from adresponse.mixing.simulated import Ranges, SimulatedTable, simulate
 from adresponse.periods import Calendar
@@ -565,23 +565,26 @@ def test_the_simplest_within_one_standard_error_is_chosen() -> None:
     assert scores["log"].rmse == pytest.approx(np.sqrt(4.025))
 
 
-def test_a_curve_that_all_rows_rule_out_is_not_chosen_though_the_folds_allow_it() -> None:
+def test_a_curve_that_all_rows_speak_against_is_not_chosen_though_the_folds_allow_it() -> None:
     errors: dict[Shape, list[Vector]] = {"linear": [np.full(4, 4.0)], "log": [np.full(4, 4.2)], "hill": [np.full(4, 4.1)]}
-    scores = {s.shape: s for s in simplest(errors, {"linear"})}
-    assert [s for s in scores if scores[s].chosen] == ["hill"]
-    assert scores["linear"].worse < 0
-    assert (scores["linear"].ruled_out, scores["linear"].plausible) == (True, False)
+    for behind, plausible in ((3.0, True), (11.0, False)):
+        scores = {s.shape: s for s in simplest(errors, {"linear": behind, "log": 0.0, "hill": 2.0})}
+        assert [s for s in scores if scores[s].chosen] == ["hill"]
+        assert scores["linear"].worse < 0
+        assert scores["linear"].plausible is plausible
     assert [s.shape for s in simplest(errors) if s.chosen] == ["linear"]
 
 
-def test_the_rows_rule_out_what_cannot_be_so_and_nothing_else() -> None:
+def test_all_rows_speak_against_what_cannot_be_so_and_not_where_they_cannot_tell() -> None:
     rng = np.random.default_rng(10)
     tv = rng.uniform(0, 300, size=200)
     frame, bent = pd.DataFrame({"tv": tv}), 5 + 4 * np.log1p(tv / 20)
     shapes: tuple[Shape, ...] = ("linear", "log")
-    for noise, out in ((0.3, {"linear"}), (20.0, set())):
+    for noise, low, high in ((0.3, 10, np.inf), (20.0, 0, 2)):
         sales = bent + noise * rng.normal(size=200)
-        assert ruled_out({s: MixRegressor(("tv",), shape=s).fit(frame, sales) for s in shapes}) == out
+        found = information_behind({s: MixRegressor(("tv",), shape=s).fit(frame, sales) for s in shapes})
+        assert low <= found["linear"] <= high
+        assert min(found.values()) == 0
 
 
 def test_information_is_akaikes() -> None:

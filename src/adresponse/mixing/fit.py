@@ -20,7 +20,7 @@ from adresponse.folding import Fold, Folding
 from adresponse.mixing import projection
 from adresponse.mixing.projection import Parameter
 from adresponse.mixing.regressor import MixRegressor
-from adresponse.mixing.shapes import ShapeScore, compare_shapes
+from adresponse.mixing.shapes import SIMPLEST_FIRST, ShapeScore, compare_shapes, information_behind
 from adresponse.periods import Calendar
 
 __all__ = ["ChannelAnswer", "MixDraws", "MixFit", "MixSpec", "Vague", "curves_of", "drawn_curves", "fit_mix"]
@@ -329,13 +329,14 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
     if idle := [c for c in spec.channels if c in X.columns and X[c].max() <= 0]:
         raise ModelError(f"Nothing was ever spent on {idle[0]!r}; leave it out of the channels.")
     scores: tuple[ShapeScore, ...] = ()
+    wanted = SIMPLEST_FIRST if spec.shape == "auto" else (spec.shape,)
+    each = {shape: spec.regressor(shape).fit(X, sales) for shape in wanted}
     if spec.shape == "auto":
-        scores = compare_shapes(lambda s: spec.regressor(s, starts=1), X, sales, _folds(X, spec))
+        scores = compare_shapes(lambda s: spec.regressor(s, starts=1), X, sales, _folds(X, spec), information_behind(each))
         spec = replace(spec, shape=next(s.shape for s in scores if s.chosen))
     assert spec.shape != "auto"  # noqa: S101  a shape was chosen
-    model = spec.regressor(spec.shape).fit(X, sales)
-    others = [s.shape for s in scores if spec.across and s.plausible and not s.chosen]
-    models = [model, *(spec.regressor(shape).fit(X, sales) for shape in others)]
+    model = each[spec.shape]
+    models = [model, *(each[s.shape] for s in scores if spec.across and s.plausible and not s.chosen)]
     design = dict(model.pipeline_["design"].transformer_list)
     carry, regress = design["media"]["carry"], model.pipeline_["regress"]
     n = len(spec.channels)

@@ -40,6 +40,7 @@ __all__ = [
     "base_of",
     "diluted",
     "draw",
+    "information",
     "nonlinear",
     "objective",
     "responses",
@@ -202,6 +203,8 @@ class Found:
         Correlation of residuals with those of the period before, at least 0.
     dilution : float
         By how much less the rows tell for it (see ``diluted``).
+    degrees : float
+        Rows less the parameters that the data, not the priors, decide.
     """
 
     theta: Vector
@@ -210,6 +213,7 @@ class Found:
     modes: tuple[Mode, ...]
     memory: float = 0.0
     dilution: float = 1.0
+    degrees: float = 1.0
 
     @property
     def noise(self) -> float:
@@ -325,14 +329,25 @@ def search(problem: Problem, starts: int = 3, seed: int = 42, rounds: int = 5) -
         normal, shares = _shares(problem, z, variance)
         decided = size - float(np.trace(np.linalg.inv(curvature)))
         memory, dilution = diluted(problem, theta, shares, variance)
-        new = dilution * _variance(problem, z, normal, shares, max(decided, 0.0))
+        degrees = _degrees(problem, normal, max(decided, 0.0))
+        new = dilution * _variance(problem, z, shares, degrees)
         settled = abs(new / variance - 1) < SETTLED
         variance = new
         if settled:
             break
     modes = _modes(problem, [theta, *(o[0] for o in optima), *_swapped(problem, theta)], variance)
     z = problem.rest(responses(problem, modes[0].theta)[0])
-    return Found(modes[0].theta, _shares(problem, z, variance)[1], variance, modes, memory, dilution)
+    return Found(modes[0].theta, _shares(problem, z, variance)[1], variance, modes, memory, dilution, degrees)
+
+
+def information(problem: Problem, found: Found, dilution: float) -> float:
+    """Akaike's information criterion: -2 log likelihood, and 2 for each parameter that the data decide.
+
+    ``dilution`` says by how much less the rows tell for the memory of their noise. It is one for all models compared: what a
+    wrong curve leaves lasts as well, and would pass for noise.
+    """
+    rows = len(problem.sales)
+    return rows / dilution * math.log(found.noise**2 * found.degrees / rows) + 2 * (rows - found.degrees)
 
 
 def _swapped(problem: Problem, theta: Vector) -> list[Vector]:
@@ -546,10 +561,13 @@ def _first_variance(problem: Problem) -> float:
     return float(max(((problem.left - z @ shares) ** 2).sum() / degrees, LEAST_VARIANCE))
 
 
-def _variance(problem: Problem, z: Vector, normal: Vector, shares: Vector, decided: float) -> float:
-    residual = problem.left - z @ shares
+def _degrees(problem: Problem, normal: Vector, decided: float) -> float:
     linear = problem.channels - float(problem.share[1] @ np.diag(np.linalg.inv(normal)))
-    degrees = float(max(problem.spare - linear - decided, 1.0))
+    return float(max(problem.spare - linear - decided, 1.0))
+
+
+def _variance(problem: Problem, z: Vector, shares: Vector, degrees: float) -> float:
+    residual = problem.left - z @ shares
     return max(float(residual @ residual) / degrees, LEAST_VARIANCE)
 
 
@@ -557,8 +575,9 @@ def _straight(problem: Problem, variance: float) -> Found:
     z = problem.rest(responses(problem, np.zeros(0))[0])
     normal, shares = _shares(problem, z, variance)
     memory, dilution = diluted(problem, np.zeros(0), shares, variance)
-    variance = dilution * _variance(problem, z, normal, shares, 0.0)
-    return Found(np.zeros(0), shares, variance, (Mode(np.zeros(0), 0.0, np.zeros((0, 0))),), memory, dilution)
+    degrees = _degrees(problem, normal, 0.0)
+    variance = dilution * _variance(problem, z, shares, degrees)
+    return Found(np.zeros(0), shares, variance, (Mode(np.zeros(0), 0.0, np.zeros((0, 0))),), memory, dilution, degrees)
 
 
 def _descend(problem: Problem, start: Vector, variance: float) -> tuple[Vector, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,15 +16,16 @@ from adresponse.folding import Fold
 from adresponse.mixing import projection
 from adresponse.mixing.regressor import MixRegressor
 
-__all__ = ["SIMPLEST_FIRST", "ShapeScore", "compare_shapes", "ruled_out", "simplest"]
+__all__ = ["SIMPLEST_FIRST", "ShapeScore", "compare_shapes", "information_behind", "simplest"]
 
 Vector = NDArray[np.float64]
 SIMPLEST_FIRST: tuple[Shape, ...] = ("linear", "log", "power", "logistic", "hill")
 """By the number of parameters of a channel, then by age in the field."""
 STILL_PLAUSIBLE = 2.0
 """Standard errors from the best up to which a curve counts for intervals, as in a 95 % set of models (Hansen et al. 2011)."""
-NO_SUPPORT = 10.0
-"""Difference of Akaike's criterion from which on the rows support a curve not at all (Burnham and Anderson 2002, 2.6)."""
+SUPPORTED, RULED_OUT = 2.0, 10.0
+"""Differences of Akaike's criterion up to which all rows support a curve as well, and from which on they do not support it at
+all (Burnham and Anderson 2002, 2.6)."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,15 @@ class ShapeScore:
     rmse : float
         Root of the mean squared error over all rows predicted, in the target's unit.
     worse : float
-        Mean squared error above that of the best curve, in its share; below 0 where that of one ruled out is less.
+        Mean squared error above that of the best curve, in its share; below 0 where that of one not supported is less.
     error : float
         Standard error of ``worse``, from the rows predicted by both; 0 for the best.
     chosen : bool
-        The simplest within one standard error of the best.
+        The simplest within one standard error of the best, of those that all rows together support.
     plausible : bool
-        Within two standard errors of the best: the folds cannot tell it from the best.
-    ruled_out : bool
-        All rows together rule it out, whatever the folds say.
+        Within two standard errors of the best, so that the folds cannot tell it from the best, and not ruled out by all rows.
+    behind : float
+        By how much Akaike's criterion, on all rows, is worse than that of the best.
     """
 
     shape: Shape
@@ -54,14 +55,14 @@ class ShapeScore:
     error: float
     chosen: bool = False
     plausible: bool = True
-    ruled_out: bool = False
+    behind: float = 0.0
 
 
-def ruled_out(models: Mapping[Shape, MixRegressor]) -> set[Shape]:
-    """Curves that all rows together rule out: Akaike's criterion is worse than the best one by more than ``NO_SUPPORT``."""
+def information_behind(models: Mapping[Shape, MixRegressor]) -> dict[Shape, float]:
+    """By how much Akaike's criterion, of models fitted on the same rows, is worse than that of the best."""
     dilution = min(models.values(), key=lambda m: m.found_.noise).found_.dilution
     each = {shape: projection.information(m.problem_, m.found_, dilution) for shape, m in models.items()}
-    return {shape for shape, value in each.items() if value > min(each.values()) + NO_SUPPORT}
+    return {shape: value - min(each.values()) for shape, value in each.items()}
 
 
 def compare_shapes(
@@ -69,7 +70,7 @@ def compare_shapes(
     X: pd.DataFrame,
     y: Vector,
     folds: Sequence[Fold],
-    out: Collection[Shape] = (),
+    behind: Mapping[Shape, float] | None = None,
     shapes: Sequence[Shape] = SIMPLEST_FIRST,
 ) -> tuple[ShapeScore, ...]:
     """Cross-validate a regressor for each curve, and choose (see ``simplest``).
@@ -82,16 +83,16 @@ def compare_shapes(
     y : ndarray of shape (n_rows,)
         In the target's unit.
     folds : sequence of (rows to fit, rows to predict)
-    out : collection of Shape
-        Ruled out by all rows together (see ``ruled_out``).
+    behind : mapping of Shape to float, optional
+        See ``information_behind``.
     shapes : sequence of Shape
         The simplest first.
     """
     errors = {shape: [_squared(make(shape), X, y, fold) for fold in folds] for shape in shapes}
-    return simplest(errors, out)
+    return simplest(errors, behind)
 
 
-def simplest(errors: dict[Shape, list[Vector]], out: Collection[Shape] = ()) -> tuple[ShapeScore, ...]:
+def simplest(errors: dict[Shape, list[Vector]], behind: Mapping[Shape, float] | None = None) -> tuple[ShapeScore, ...]:
     """Choose the first curve whose mean squared error is within one standard error of the best (Breiman et al. 1984, 3.4.3).
 
     The standard error is that of the difference between the two, row by row, since both predicted the same rows. Rows of a
@@ -102,11 +103,12 @@ def simplest(errors: dict[Shape, list[Vector]], out: Collection[Shape] = ()) -> 
     ----------
     errors : dict of Shape to list of ndarray
         Squared errors of the rows of each fold, the simplest curve first.
-    out : collection of Shape
-        Those that may not be chosen.
+    behind : mapping of Shape to float, optional
+        What all rows say (see ``information_behind``); without it every curve counts as supported.
     """
     joined = {shape: np.concatenate(e) for shape, e in errors.items()}
-    best = min((s for s in joined if s not in out), key=lambda shape: float(joined[shape].mean()))
+    behind = behind or dict.fromkeys(joined, 0.0)
+    best = min((s for s in joined if behind[s] <= SUPPORTED), key=lambda shape: float(joined[shape].mean()))
     least = max(float(joined[best].mean()), np.finfo(float).tiny)
     scores = []
     for shape, own in joined.items():
@@ -114,11 +116,13 @@ def simplest(errors: dict[Shape, list[Vector]], out: Collection[Shape] = ()) -> 
         by_fold = np.array([float(a.mean() - b.mean()) for a, b in zip(errors[shape], errors[best], strict=True)])
         spread = max(_error(difference), _error(by_fold))
         worse = float(difference.mean()) / least
-        scores.append(ShapeScore(shape, math.sqrt(own.mean()), worse, spread / least, ruled_out=shape in out))
-    first = next(s.shape for s in scores if s.worse <= s.error and not s.ruled_out)
-    return tuple(
-        replace(s, chosen=s.shape == first, plausible=s.worse <= STILL_PLAUSIBLE * s.error and not s.ruled_out) for s in scores
-    )
+        scores.append(ShapeScore(shape, math.sqrt(own.mean()), worse, spread / least, behind=behind[shape]))
+    first = next(s.shape for s in scores if s.worse <= s.error and s.behind <= SUPPORTED)
+    return tuple(replace(s, chosen=s.shape == first, plausible=_plausible(s)) for s in scores)
+
+
+def _plausible(score: ShapeScore) -> bool:
+    return score.worse <= STILL_PLAUSIBLE * score.error and score.behind <= RULED_OUT
 
 
 def _squared(model: Any, X: pd.DataFrame, y: Vector, fold: Fold) -> Vector:
