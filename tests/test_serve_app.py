@@ -209,6 +209,31 @@ def test_an_odd_index_of_a_frame_is_not_read() -> None:
     assert say(ONE, file.getvalue(), PARQUET).body == say(ONE, {"inputs": [5, 7]}).body
 
 
+def test_files_of_other_layouts_in_turn_are_each_read_as_they_are() -> None:
+    here = app(formula("TV", "Web"))
+    rows = pd.DataFrame({"TV": [5.0, 7.0], "Web": [2.0, 3.0]})
+    frames = [
+        rows,
+        rows[["Web", "TV"]],
+        rows.astype({"TV": "int64"}),
+        rows.set_index("Web"),  # then Web is the frame's index, and missing
+        rows.set_index("Web", drop=False),
+        rows.assign(Sales=1.0),
+        rows.assign(nothing=1.0),
+        rows.replace({"TV": {7.0: None}}).astype(float),
+    ]
+    bodies = []
+    for frame in frames:
+        file = io.BytesIO()
+        frame.to_parquet(file)
+        bodies.append(file.getvalue())
+    alone = [say(app(formula("TV", "Web")), body, PARQUET) for body in bodies]
+    assert [said.status for said in alone].count(200) >= 5
+    for order in (bodies, bodies[::-1], [b for body in bodies for b in (bodies[0], body)]):
+        for body in order:
+            assert say(here, body, PARQUET).body == alone[bodies.index(body)].body
+
+
 def test_a_parquet_file_that_unpacks_to_too_much_is_refused() -> None:
     small = app(formula("TV"), max_body=20_000)
     assert say(small, table([5.0] * 50_000, PARQUET), PARQUET).status == 413
