@@ -59,8 +59,8 @@ class MixSpec:
     draws : int
         Draws for intervals.
     across : bool
-        Whether after ``auto`` they come in equal parts from every curve that the folds cannot tell from the best, and not
-        from the one chosen alone.
+        Whether after ``auto`` they come in equal parts from every plausible curve (see ``ShapeScore``), and not from the one
+        chosen alone.
     starts, folds, seed : int
         Starts of the search, folds of ``auto``, and the seed of both and of the draws.
     """

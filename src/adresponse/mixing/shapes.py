@@ -99,6 +99,8 @@ def simplest(errors: dict[Shape, list[Vector]], behind: Mapping[Shape, float] | 
     fold share their fit and follow each other in time, so the error counts folds as well: the larger of the error over rows
     and over folds.
 
+    Folds tell little where rows are few, so only curves that all rows together support are chosen from.
+
     Parameters
     ----------
     errors : dict of Shape to list of ndarray
