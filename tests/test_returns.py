@@ -93,6 +93,19 @@ def test_where_there_is_no_saturation_it_says_why(response: Response, said: str)
     assert said in found.sentence
 
 
+def test_what_was_spent_before_lends_a_steep_curve_no_best_unit() -> None:
+    """A Hill curve with a slope below 1 rises without limit at none; that something is carried in does not change this."""
+    steep = Response("TV", "hill", 40, 0.7, 200, (0.6, 0.4))
+    before = {"TV": (30.0,)}
+    assert "without limit per unit" in returns(outlook(steep, before=before), "TV").saturation.sentence
+    gentle = replace(steep, slope=1.2)
+    for steep_draws, told in ((1, True), (5, False)):
+        draws = [[steep]] * steep_draws + [[replace(gentle, coefficient=200.0 + i)] for i in range(20 - steep_draws)]
+        found = returns(outlook(gentle, before=before, draws=draws), "TV").saturation
+        assert (found.spend is not None, found.low is not None) == (told, told)
+        assert ("do not tell where TV saturates" in found.sentence) != told
+
+
 @pytest.mark.parametrize(
     ("coefficient", "spend", "said"),
     [

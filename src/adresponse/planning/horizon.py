@@ -208,6 +208,12 @@ class _Channel:
             slopes = np.where(added > 0, self._by_shape(saturation_slope, works) * added, 0.0)
         return np.asarray(self._by_shape(saturate, works).sum(axis=1)), np.asarray(slopes.sum(axis=1))
 
+    @property
+    def limitless(self) -> NDArray[np.bool_]:
+        """Whether a first unit brings without limit where nothing is at work yet; shape (1 + n_draws,)."""
+        none = np.zeros((len(self.shapes), 1))
+        return np.asarray(np.isinf(self._by_shape(saturation_slope, none))[:, 0] & (self.coefficient != 0))
+
     def _working(self, amounts: ArrayLike, rows: slice) -> Vector:
         spent = np.atleast_1d(np.asarray(amounts, dtype=float))
         return np.asarray(spent[None, :, None] * self.rate[rows, None, :] + self.carried[rows, None, :])

@@ -18,6 +18,7 @@ __all__ = ["ResponseCurve", "Returns", "Threshold", "curve", "returns"]
 
 Vector = NDArray[np.float64]
 SATURATED = 0.1  # share of its highest to which the marginal return has fallen at the saturation point
+UNTOLD = 0.1  # share of draws without a best unit from which on a saturation point is not told
 FURTHEST = 100.0  # ranges seen within which a saturation point is looked for
 POINTS = 301
 NEAREST = 1e-4  # share of the longest spend looked at, from which points lie closer and closer
@@ -280,15 +281,22 @@ def _saturation(forecast: Forecast, i: int, level: float) -> Threshold:
     channel, shape = outlook.channels[i], outlook.responses[i].shape
     _, slopes = _above_none(forecast, i, np.concatenate([[0.0], spend]), level)
     highest = slopes.max(axis=1, keepdims=True)
+    limitless = forecast.curves[i].limitless
     if shape == "linear":
         return Threshold(None, None, None, f"{channel} is a straight line, which has no saturation.")
-    if not np.all(np.isfinite(highest[0])):
+    if limitless[0]:
         said = f"{channel} brings without limit per unit where next to nothing is spent, so no share of its best unit is told."
+        return Threshold(None, None, None, said)
+    if limitless.mean() > UNTOLD:
+        said = (
+            f"The data do not tell where {channel} saturates: some curves that they allow bring without limit per unit where "
+            "next to nothing is spent."
+        )
         return Threshold(None, None, None, said)
     if highest[0, 0] <= 0:
         return Threshold(None, None, None, f"{channel} brings nothing, so it has no saturation.")
     target = SATURATED * float(highest[0, 0])
-    rows = np.where(np.isfinite(highest), slopes[:, 1:] - SATURATED * highest, math.nan)
+    rows = (slopes[:, 1:] - SATURATED * highest)[~np.broadcast_to(limitless, len(slopes))]
     found = _threshold(outlook, rows, spend, lambda x: forecast.marginal(i, x).value - target, level)
     if found.spend is None:
         return replace(found, sentence=f"{channel} is far from saturated, even at {words.number(float(spend[-1]))}.")
