@@ -40,6 +40,7 @@ WARM_UP = 0.5  # seconds before a case is timed
 START_SECONDS = 120
 CALM = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }

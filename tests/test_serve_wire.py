@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import io
 import json
 import re
 import socket
@@ -14,13 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adresponse.errors import AdresponseError
 from adresponse.rows import check, check_few
-from adresponse.serving.requests import CSV, FEW, JSON, LONG, Reader, _csv_columns
+from adresponse.serving.requests import CSV, FEW, JSON, LONG, PARQUET, Reader, _csv_columns
 from served_example import Served, closed_model, serving
 from serving_example import app, ask, formula
 
@@ -152,6 +155,33 @@ def test_only_what_is_plainly_right_is_answered_at_once() -> None:
         assert here.at_once(given, body) is None
 
     asyncio.run(asked())
+
+
+@pytest.mark.parametrize("height", [1, MANY])
+def test_requests_leave_no_cycles(height: int) -> None:
+    """What only the garbage collector frees would pile up, since its rounds are seldom in a server."""
+    rows = pd.DataFrame({"TV": [5.0] * height, "Radio": [2.0] * height})
+    file = io.BytesIO()
+    rows.to_parquet(file)
+    asked = [(text.encode(), JSON) for text in bodies(rows.to_numpy().tolist()).values()]
+    asked += [(rows.to_csv(index=False).encode(), CSV), (file.getvalue(), PARQUET)]
+    here = app(formula("TV", "Radio"), log="errors")
+
+    async def all_of_them() -> None:
+        for body, kind in asked:
+            assert (await ask(here, body, kind)).status == 200  # makes the host and the kind known
+            assert here.at_once([(b"host", b"localhost"), (b"content-type", kind.encode())], body) is not None
+        gc.collect()
+        gc.disable()
+        try:
+            for body, kind in asked:
+                for _ in range(20):
+                    here.at_once([(b"host", b"localhost"), (b"content-type", kind.encode())], body)
+                assert gc.collect() == 0, kind
+        finally:
+            gc.enable()
+
+    asyncio.run(all_of_them())
 
 
 # --- read quickly, read with care

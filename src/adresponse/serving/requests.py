@@ -223,7 +223,7 @@ class Reader:
         try:
             file = ParquetFile(pa.BufferReader(body), pre_buffer=False)
             meta = file.metadata
-            layout = self._laid_out(file)
+            layout = self._laid_out(file.schema_arrow)  # file.schema would be a cycle, which waits for the collector
             unpacked = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
             if unpacked > UNPACKED * self._max_body or meta.num_rows * max(len(layout.names), 1) > self._max_body // 2:
                 raise RequestError(
@@ -240,27 +240,24 @@ class Reader:
         given: dict[str, Any] = dict.fromkeys(layout.names, ()) | {n: _arrow_values(table.column(n)) for n in layout.wanted}
         return self._careful(given, None)
 
-    def _laid_out(self, file: Any) -> _Layout:
+    def _laid_out(self, schema: Any) -> _Layout:
         """What a Parquet file holds; that of the last one is kept, since a client's files are alike."""
-        schema, notes = file.metadata.schema, file.metadata.metadata
-        if self._layout is None or notes != self._layout.notes or not schema.equals(self._layout.schema):
+        if self._layout is None or not schema.equals(self._layout.schema, check_metadata=True):
             import pyarrow as pa
 
-            fields = file.schema_arrow
-            index = _index_columns(fields)
-            names = [n for n in fields.names if n not in index]
-            numbers = {field.name for field in fields if field.type == pa.float64()} - index
+            index = _index_columns(schema)
+            names = [n for n in schema.names if n not in index]
+            numbers = {field.name for field in schema if field.type == pa.float64()} - index
             plain = self._numbers and set(self.names) <= numbers and set(names) <= {c.name for c in self.contract.columns}
-            self._layout = _Layout(schema, notes, names, [n for n in names if n in self.names], plain)
+            self._layout = _Layout(schema, names, [n for n in names if n in self.names], plain)
         return self._layout
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """A Parquet file's schema with its notes, its columns, those read, and whether these are plain numbers and all known."""
+    """A Parquet file's schema, its columns, those read, and whether these are plain numbers and all known."""
 
     schema: Any
-    notes: Any
     names: list[str]
     wanted: list[str]
     plain: bool
