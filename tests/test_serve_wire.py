@@ -175,9 +175,10 @@ def test_requests_leave_no_cycles(height: int) -> None:
         gc.disable()
         try:
             for body, kind in asked:
-                for _ in range(20):
+                for _ in range(200):
                     here.at_once([(b"host", b"localhost"), (b"content-type", kind.encode())], body)
-                assert gc.collect() == 0, kind
+                # a cycle is two objects at least; what other tests' threads leave meanwhile is a few in all
+                assert gc.collect() < 200, kind
         finally:
             gc.enable()
 
