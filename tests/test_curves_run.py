@@ -162,6 +162,19 @@ def test_curves_need_no_dates() -> None:
     assert "Response curve of TV" in page
 
 
+def test_the_report_shows_why_a_curve_was_chosen() -> None:
+    study = adresponse.fit(weekly(), target="revenue €", channels=CHANNELS, date="week of", shape="auto", carry_over="none")
+    assert study.mix is not None
+    compared = study.mix.shape_found["compared"]
+    (chosen,) = (c for c in compared if c["chosen"])
+    assert chosen["behind"] <= 2
+    assert min(c["behind"] for c in compared) == 0
+    page = report.page(study, report.figures(study), Tracked("r", "1", "e", "m", "s", "2026-01-01T00:00:00Z", ()))
+    head = page[page.index("Curves compared over the same folds") :]
+    assert "Behind on all rows (AIC)" in head
+    assert "of those that all rows together support" in head
+
+
 @pytest.mark.parametrize(
     ("lifts", "said"),
     [

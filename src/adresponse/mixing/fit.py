@@ -303,7 +303,7 @@ class MixFit:
                 r.channel: {"half": r.half, "slope": r.slope, "coefficient": r.coefficient, "weights": list(r.weights)}
                 for r in self.responses
             },
-            "compared": [{"shape": s.shape, "rmse": s.rmse, "chosen": s.chosen} for s in self.scores],
+            "compared": [{"shape": s.shape, "rmse": s.rmse, "behind": s.behind, "chosen": s.chosen} for s in self.scores],
             "not_told": [{"channel": v.channel, "parameter": v.parameter} for v in self.vague],
         }
 

@@ -521,8 +521,8 @@ def _planned(study: Study, plan: Plan) -> Table:
 def _shapes(mix: MixFit) -> Table:
     return _table(
         "Curves compared over the same folds",
-        ("Curve", "#RMSE", "#Worse than the best", "#Standard error"),
-        ((s.shape, number(s.rmse, 4), percent(s.worse), percent(s.error)) for s in mix.scores),
+        ("Curve", "#RMSE", "#Worse than the best", "#Standard error", "#Behind on all rows (AIC)"),
+        ((s.shape, number(s.rmse, 4), percent(s.worse), percent(s.error), number(s.behind, 2)) for s in mix.scores),
         marked=(i for i, s in enumerate(mix.scores) if s.chosen),
     )
 
