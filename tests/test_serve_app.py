@@ -173,6 +173,7 @@ def test_what_is_no_number_has_one_sentence_in_every_form(values: list[Any]) -> 
         ("TV,TV\n1,2\n", CSV, 400, TWICE),
         ("TV\n1\n2,3\n", CSV, 400, "Row 2 has 2 values for 1 column"),
         ('TV\n"1\n', CSV, 400, "is not CSV"),  # a quote that does not end
+        ('""TV\n1\n', CSV, 400, "is not CSV"),  # text after a quoted name
         ("TV\n1_000\n", CSV, 400, "'1_000' is not a number"),  # which float() would take
         ("TV\n٣\n", CSV, 400, "is not a number"),  # which float() would take too
         (b"TV\n\xff\n", CSV, 400, "is not UTF-8"),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adresponse.errors import StoreError
 from adresponse.serving.options import Options
+from adresponse.serving.requests import PARQUET
 from adresponse.serving.supervise import Followed, Found, run
 from adresponse.serving.worker import Task
 from served_example import (
@@ -197,14 +200,34 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path, slow: Path) -> None:
         until(lambda: not any(map(alive, family)), "nobody is left")
 
 
+def parquet(spends: list[Any]) -> tuple[bytes, str]:
+    """A body with one column, and its content type."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = io.BytesIO()
+    pq.write_table(pa.table({"TV": spends}), file)
+    return file.getvalue(), PARQUET
+
+
 def test_a_worker_loads_no_heavy_library(tmp_path: Path) -> None:
     folder = closed_model(tmp_path / "model", 2.0)
     with serving(tmp_path / "home", folder=folder, workers=1) as server:
         assert server.ask(10.0)[0] == 200
-        maps = Path(f"/proc/{server.process.pid}/maps").read_text()
-    assert "/msgspec/" in maps
-    for library in ("numpy", "pandas", "sklearn", "scipy", "mlflow", "pyarrow", "sqlalchemy"):
-        assert f"/{library}/" not in maps
+        before = Path(f"/proc/{server.process.pid}/maps").read_text()
+        spends: list[list[Any]] = [[10.0] * 100, [10] * 100, [10.0, None]]
+        for (body, kind), status in zip(map(parquet, spends), (200, 200, 400), strict=True):
+            connection = connect(server.url)
+            connection.request("POST", "/invocations", body, {"Content-Type": kind})
+            assert connection.getresponse().status == status
+            connection.close()
+        after = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "/msgspec/" in before
+    for library in ("numpy", "pyarrow"):
+        assert f"/{library}/" not in before
+        assert f"/{library}/" in after
+    for library in ("pandas", "sklearn", "scipy", "mlflow", "sqlalchemy"):
+        assert f"/{library}/" not in after
 
 
 def test_the_token_is_in_no_command_line_and_no_environment(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ FEW = 32  # rows up to which Python's floats are about as quick as numpy's array
 BEGINNING = 40  # bytes within which a body names its form, if it begins with it
 LONG = 2048  # bytes from which a table's numbers are read in one piece rather than row by row
 HEADERS_KEPT = 64  # different header lines of CSV that are remembered
+NOT_A_TIME = -(2**63)  # what numpy's moments hold where there is none
 UNPACKED = 32  # how many times larger than the largest body a Parquet file may become
 DIGITS = b"0123456789 \t\r\n"  # what a list of row numbers holds beside its commas
 NUMERALS = b"0123456789.eE+- \t\r"  # what a line of numbers holds beside its commas
@@ -204,7 +205,7 @@ class Reader:
     def _order(self, head: bytes) -> list[int]:
         """Width of a table and where the features stand in it, by its header line; empty where that needs a careful look."""
         try:
-            names = next(csv.reader([head.decode("utf-8-sig")]), [])
+            names = next(csv.reader([head.decode("utf-8-sig")], strict=True), [])
         except (UnicodeDecodeError, csv.Error):
             return []
         known = {c.name for c in self.contract.columns}
@@ -236,7 +237,9 @@ class Reader:
                 400, "BAD_REQUEST", "The body is no Parquet file that can be read; send one that is whole."
             ) from error
         if layout.plain and meta.num_rows:
-            return self._checked(None, [table.column(name).to_numpy() for name in self.names], None)
+            read = [table.column(name) for name in self.names]
+            if not any(column.null_count for column in read):
+                return self._checked(None, list(map(_arrow_numbers, read)), None)
         given: dict[str, Any] = dict.fromkeys(layout.names, ()) | {n: _arrow_values(table.column(n)) for n in layout.wanted}
         return self._careful(given, None)
 
@@ -705,11 +708,27 @@ def _index_columns(schema: Any) -> set[str]:
         return set()
 
 
+def _arrow_array(column: Any) -> Any:
+    """The values of a column in one piece."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _arrow_numbers(column: Any) -> Any:
+    """Numbers, none of them null, as numpy holds them; Arrow's own ``to_numpy`` would load pandas."""
+    import numpy as np
+
+    return np.from_dlpack(_arrow_array(column))
+
+
 def _arrow_values(column: Any) -> Any:
     """A Parquet column as numbers or moments where it has these, else as Python's values."""
+    import numpy as np
     import pyarrow as pa
 
     kind = column.type
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or (pa.types.is_timestamp(kind) and kind.tz is None):
-        return column.to_numpy()
+    if pa.types.is_timestamp(kind) and kind.tz is None:
+        ticks = _arrow_array(column).view(pa.int64())
+        return np.from_dlpack(ticks.fill_null(NOT_A_TIME) if ticks.null_count else ticks).view(f"datetime64[{kind.unit}]")
+    if (pa.types.is_floating(kind) or pa.types.is_integer(kind)) and not column.null_count:
+        return _arrow_numbers(column)
     return column.to_pylist()
