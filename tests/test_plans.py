@@ -41,18 +41,23 @@ def curves(server: App, query: str = "", method: str = "GET") -> Said:
 
 
 WISHES = [
-    ({}, Wish(), 1),
-    ({"horizon": 13}, Wish(), 13),
+    ({}, Wish(), 13),  # as many as `adresponse plan` plans
+    ({"horizon": 1}, Wish(), 1),
+    ({"horizon": 4}, Wish(), 4),
     ({"total": 120, "horizon": 1}, Wish(total=120), 1),
-    ({"target_sales": 340}, Wish(target_sales=340), 1),
-    ({"margin": 2, "cap": 100, "level": 0.5}, Wish(margin=2, cap=100, level=0.5), 1),
-    ({"target_roi": 1.0, "tail": True}, Wish(target_roi=1.0, tail=True), 1),
-    ({"target_marginal_roi": 0.7}, Wish(target_marginal_roi=0.7), 1),
-    ({"total": 400, "beyond": True, "margin": None}, Wish(total=400, beyond=True), 1),
-    ({"total": 120, "bounds": {"TV": [10, 30], "Print": [None, None]}}, Wish(total=120, bounds={"TV": (10, 30)}), 1),
-    ({"total": 120, "locks": ["Print"]}, Wish(total=120, locks=("Print",)), 1),
+    ({"horizon": 1, "target_sales": 340}, Wish(target_sales=340), 1),
+    ({"horizon": 1, "margin": 2, "cap": 100, "level": 0.5}, Wish(margin=2, cap=100, level=0.5), 1),
+    ({"horizon": 1, "target_roi": 1.0, "tail": True}, Wish(target_roi=1.0, tail=True), 1),
+    ({"horizon": 1, "target_marginal_roi": 0.7}, Wish(target_marginal_roi=0.7), 1),
+    ({"horizon": 1, "total": 400, "beyond": True, "margin": None}, Wish(total=400, beyond=True), 1),
     (
-        {"total": 120, "groups": [{"channels": ["TV", "Search"], "low": 80}]},
+        {"horizon": 1, "total": 120, "bounds": {"TV": [10, 30], "Print": [None, None]}},
+        Wish(total=120, bounds={"TV": (10, 30)}),
+        1,
+    ),
+    ({"horizon": 1, "total": 120, "locks": ["Print"]}, Wish(total=120, locks=("Print",)), 1),
+    (
+        {"horizon": 1, "total": 120, "groups": [{"channels": ["TV", "Search"], "low": 80}]},
         Wish(total=120, groups=(Together(("TV", "Search"), low=80),)),
         1,
     ),
@@ -69,12 +74,17 @@ def test_a_wish_is_granted_as_the_planning_grants_it(server: App, given: Any, wi
 
 
 @pytest.mark.parametrize(
-    ("spend", "horizon"),
-    [({"TV": 20, "Search": 40, "Print": 0}, 1), ({"TV": [20, 30], "Search": [0, 90], "Print": 10}, 2)],
-    ids=["even", "a list per period"],
+    ("spend", "named", "horizon"),
+    [
+        ({"TV": 20, "Search": 40, "Print": 0}, {"horizon": 1}, 1),
+        ({"TV": 20, "Search": 40, "Print": 0}, {}, 13),
+        ({"TV": [20, 30], "Search": [0, 90], "Print": 10}, {"horizon": 2}, 2),
+        ({"TV": [20, 30], "Search": [0, 90], "Print": 10}, {}, 2),
+    ],
+    ids=["even", "even, usual horizon", "a list per period", "as long as its lists"],
 )
-def test_a_plan_of_one_s_own_is_scored(server: App, spend: Any, horizon: int) -> None:
-    said = say(server, {"spend": spend, "horizon": horizon, "margin": 0.5})
+def test_a_plan_of_one_s_own_is_scored(server: App, spend: Any, named: dict[str, int], horizon: int) -> None:
+    said = say(server, {"spend": spend, **named, "margin": 0.5})
     assert said.json == words.plain(score(PROSPECT.outlook(horizon), spend, Wish(margin=0.5)))
 
 
@@ -178,7 +188,7 @@ REFUSED = [
     ('{"target_sales": 1e6}', "cannot be reached within these bounds"),
     ('{"spend": {"TV": 1}}', "no amount for Search and Print"),
     ('{"spend": {"TV": 1, "Search": 1, "Prin": 1}}', "Did you mean 'Print'?"),
-    ('{"spend": {"TV": [1, 2], "Search": 1, "Print": 1}}', "2 periods, but the horizon has 1"),
+    ('{"horizon": 1, "spend": {"TV": [1, 2], "Search": 1, "Print": 1}}', "2 periods, but the horizon has 1"),
     ('{"spend": {"TV": "1", "Search": 1, "Print": 1}}', "spend of 'TV' is text"),
     ('{"spend": 5}', "spend is a number; give an object"),
     ('{"spend": {"TV": 1, "Search": 1, "Print": 1}, "total": 3}', "so total cannot be asked for with it"),

@@ -276,7 +276,7 @@ def plan(
     ModelError
         If the model cannot be planned with.
     """
-    from adresponse.planning.prospect import HORIZON, Prospect
+    from adresponse.planning.prospect import Prospect
     from adresponse.planning.returns import returns
     from adresponse.planning.split import best_plan
     from adresponse.planning.split import score as scored
@@ -291,8 +291,7 @@ def plan(
     with opened(model) as found:
         prospect = Prospect.of(found.stored.folder)
         given = None if score is None else _amounts(score, prospect.contract.channels)
-        periods = horizon or (max(map(len, given.values())) if given and horizon is None else 0)
-        periods = periods if periods > 1 or horizon else (HORIZON if prospect.dated else 1)
+        periods = prospect.usual(given) if horizon is None else horizon
         outlook = prospect.outlook(periods)
         made = best_plan(outlook, wish) if given is None else scored(outlook, given, wish)
         stops = tuple(returns(outlook, channel, margin, level, tail) for channel in outlook.channels)

@@ -287,10 +287,9 @@ def study_of(
 def _outlook(table: AdTable, mix: MixFit) -> Outlook:
     """What is known of the next periods, or of the next row."""
     from adresponse.mixing.fit import curves_of, drawn_curves
-    from adresponse.planning.prospect import HORIZON, prospect_of
+    from adresponse.planning.prospect import prospect_of
 
-    prospect = prospect_of(table.contract, table.frame, curves_of(mix.model), draws=drawn_curves(mix))
-    return prospect.outlook(HORIZON if prospect.dated else 1)
+    return prospect_of(table.contract, table.frame, curves_of(mix.model), draws=drawn_curves(mix)).outlook()
 
 
 def _mix(

@@ -27,7 +27,7 @@ from adresponse.schema import Contract
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FILE", "HORIZON", "Prospect", "prospect_of", "straight"]
+__all__ = ["FILE", "Prospect", "prospect_of", "straight"]
 
 Vector = NDArray[np.float64]
 FILE = "prospect.json"
@@ -86,14 +86,20 @@ class Prospect:
         """Whether there are periods, so that a horizon can be asked for."""
         return self.curves.dated
 
-    def outlook(self, horizon: int = 1) -> Outlook:
-        """What is known of the next ``horizon`` periods (1 where there are no dates).
+    def usual(self, spend: Mapping[str, float | Sequence[float]] | None = None) -> int:
+        """The horizon where nobody says one: 13 periods (1 without dates), or as many as a plan names period by period."""
+        named = max((len(each) for each in (spend or {}).values() if isinstance(each, Sequence)), default=1)
+        return named if named > 1 else HORIZON if self.dated else 1
+
+    def outlook(self, horizon: int | None = None) -> Outlook:
+        """What is known of the next ``horizon`` periods; without one, of the usual ones.
 
         Raises
         ------
         ConfigError
             If the horizon is out of range.
         """
+        horizon = self.usual() if horizon is None else horizon
         if not 1 <= horizon <= (LONGEST if self.dated else 1):
             rule = f"give 1 to {LONGEST} periods" if self.dated else "the model has no dates, so a plan is for one row"
             raise ConfigError(f"horizon={horizon} cannot be planned; {rule}.")

@@ -142,7 +142,7 @@ def _planned(text: str, required: list[str], *statuses: int) -> dict[str, Any]:
 
 def _curves() -> dict[str, Any]:
     choices: dict[str, tuple[dict[str, Any], str]] = {
-        "horizon": (PERIODS, "Periods planned; 1 where there are no dates."),
+        "horizon": (PERIODS, "Periods planned. Without it 13, or 1 where there are no dates."),
         "points": ({"type": "integer", "minimum": 2, "maximum": MOST_POINTS}, "Of each curve."),
         "level": (SHARE, "Of the bands."),
         "margin": (PRICE, "Profit before marketing on one unit of sales; break-even is told with it alone."),

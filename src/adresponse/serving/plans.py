@@ -124,7 +124,8 @@ class Planner:
         """
         from adresponse.planning.split import best_plan, score
 
-        horizon, spend, wish = wish_of(given)
+        named, spend, wish = wish_of(given)
+        horizon = self.prospect.usual(spend) if named is None else named
         return _body(
             _refusing(
                 lambda: best_plan(self._outlook(horizon), wish) if spend is None else score(self._outlook(horizon), spend, wish)
@@ -140,13 +141,14 @@ class Planner:
 
     def _curves(
         self,
-        horizon: int = 1,
+        horizon: int | None = None,
         points: int = POINTS,
         level: float = 0.9,
         margin: float | None = None,
         tail: bool = False,
         returns: bool = True,
     ) -> dict[str, Any]:
+        horizon = self.prospect.usual() if horizon is None else horizon
         contract, outlook = self.prospect.contract, self._outlook(horizon)
         target, formula = contract[contract.target], self.served.stored.formula
         return {
@@ -246,8 +248,8 @@ def asked_of(query: bytes) -> dict[str, Any]:
     return asked
 
 
-def wish_of(given: Any) -> tuple[int, dict[str, float | Sequence[float]] | None, Wish]:
-    """The horizon, the plan to be scored (None: the best one is asked for) and the wish that a body names.
+def wish_of(given: Any) -> tuple[int | None, dict[str, float | Sequence[float]] | None, Wish]:
+    """The horizon (None: the usual one), the plan to be scored (None: the best is asked for) and the wish that a body names.
 
     Raises
     ------
@@ -265,7 +267,7 @@ def wish_of(given: Any) -> tuple[int, dict[str, float | Sequence[float]] | None,
     if "spend" in asked and (more := [name for name in asked if name not in (*SCORED, "spend")]):
         raise _bad(f"spend is a plan to be scored as it is, so {more[0]} cannot be asked for with it; leave one of them out.")
     read = {name: _READ[name](name, value) for name, value in asked.items()}
-    horizon, spend = read.pop("horizon", 1), read.pop("spend", None)
+    horizon, spend = read.pop("horizon", None), read.pop("spend", None)
     return horizon, spend, _refusing(lambda: Wish(**read))
 
 
