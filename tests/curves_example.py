@@ -24,6 +24,7 @@ from adresponse.curves import CarryOverKind, Response, Shape
 from adresponse.formula import Formula
 from adresponse.intervals import spread_of
 from adresponse.mixing.regressor import mix_pipeline
+from adresponse.mixing.season import WEEKDAYS
 from adresponse.planning.prospect import Prospect
 from adresponse.schema import Contract
 from adresponse.study import Study
@@ -81,11 +82,12 @@ def fitted(
     kind: CarryOverKind = "geometric",
     window: int = 5,
     season: int = 2,
+    weekdays: bool = False,
 ) -> Pipeline:
     """The pipeline with nonlinear parameters that we chose; least squares gives the rest."""
     pipeline = mix_pipeline(
         contract.channels, contract.controls, contract.date, contract.market, shape=shape, kind=kind, window=window,
-        season=season, trend=contract.date is not None, signs=0,
+        season=season, weekdays=weekdays, trend=contract.date is not None, signs=0,
     )  # fmt: skip
     chosen: dict[str, Any] = {"carry__decay": (0.6, 0.2), "carry__delay": (1.5, 0.5)}
     chosen |= {"saturate__half": (0.3, 0.5), "saturate__slope": (0.7, 1.0) if shape == "power" else (1.4, 0.8)}
@@ -109,7 +111,7 @@ def curves_of(pipeline: Pipeline, contract: Contract) -> Curves:
     markets = {m: found.get(f"market {m}", 0.0) for m in base.markets_}
     baseline = Baseline(
         float(pipeline["regress"].intercept_), found.get("trend", 0.0), season, {n: found[n] for n in contract.controls},
-        markets, base.calendar_, base.span_,
+        markets, base.calendar_, base.span_, (0.0, *(found[day] for day in WEEKDAYS[1:])) if base.weekdays else (),
     )  # fmt: skip
     kept = {m: tuple(tuple(map(float, row)) for row in rows) for m, rows in carry.history_.items()}
     history = History(carry.last_, tuple(map(float, carry.means_)), kept) if carry.reach > 1 else None

@@ -64,7 +64,7 @@ def test_numbers_and_pipeline_agree(step: str, markets: tuple[str, ...], shape: 
     """
     frame = table(50, step, markets, gaps=0.15)
     contract = contract_of(frame)
-    pipeline = fitted(frame, contract, shape, kind)
+    pipeline = fitted(frame, contract, shape, kind, weekdays=step == "day")
     formula = Formula.from_json(formula_with(pipeline, frame, contract).to_json())
     later = table(80, step, markets, gaps=0.3, seed=2)
     earlier = later.assign(when=later["when"] - pd.DateOffset(years=1))
@@ -165,6 +165,7 @@ def test_what_is_written_is_read_back_and_can_be_read() -> None:
     [
         (lambda v: v["curves"]["baseline"].update(intercept=math.nan), "a number that is not finite"),
         (lambda v: v["curves"]["history"]["spend"][""][0].__setitem__(0, math.inf), "a number that is not finite"),
+        (lambda v: v["curves"]["baseline"].update(weekdays=[0.0, 1.0]), "a level for each of the seven days of the week"),
         (lambda v: v["curves"]["responses"][0].update(shape="spline"), "'spline' is no shape known"),
         (lambda v: v["curves"]["responses"].clear(), "one response or control for each feature"),
         (lambda v: v["curves"].pop("history"), "cannot be read"),

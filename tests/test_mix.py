@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, Ridge
@@ -26,7 +29,7 @@ from adresponse.mixing.season import Surroundings
 from adresponse.mixing.shapes import information_behind, simplest
 from adresponse.mixing.signed import SignedRegression
 from adresponse.mixing.simulated import Ranges, SimulatedTable, simulate
-from adresponse.periods import Calendar
+from adresponse.periods import Calendar, weekday
 from examples import shipped
 
 Vector = NDArray[np.float64]
@@ -186,14 +189,61 @@ def test_a_wave_comes_back_after_a_year() -> None:
     )
 
 
+def daily(days: int) -> tuple[pd.DataFrame, Vector]:
+    """Days from a Wednesday on, and sales without noise: each weekday its own level, and 2 for each unit of spend."""
+    dates = pd.date_range("2024-01-03", periods=days, freq="D")
+    spend = np.random.default_rng(3).gamma(2.0, 10, days)
+    levels = np.array([0.0, 5.0, -3.0, 8.0, 20.0, 40.0, -15.0])[[d.weekday() for d in dates]]
+    return pd.DataFrame({"week": dates, "tv": spend}), 100 + levels + 2 * spend
+
+
+def test_days_of_the_week_have_levels_of_their_own_in_a_daily_table() -> None:
+    frame, sales = daily(70)
+    spec = MixSpec(("tv",), date="week", shape="linear", carry_over="none", trend=False)
+    fit = fit_mix(frame, sales, spec)
+    assert fit.base_names == ("Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    # least squares finds what has no noise; what is typical of a channel pulls it by less than 1e-6
+    np.testing.assert_allclose(fit.baseline.weekdays, [0, 5, -3, 8, 20, 40, -15], atol=1e-4)
+    later, expected = daily(100)
+    np.testing.assert_allclose(fit.model.predict(later), expected, rtol=1e-5)
+    np.testing.assert_allclose(fit.baseline.sales(100, later["week"]) + 2 * later["tv"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("days", "more"),
+    [(50, {}), (70, {"weekdays": False})],  # seven weeks and a day are too few to tell each day apart
+)
+def test_days_of_the_week_are_not_told_apart(days: int, more: dict[str, bool]) -> None:
+    frame, sales = daily(days)
+    assert fit_mix(frame, sales, MixSpec(("tv",), date="week", shape="linear", **more)).baseline.weekdays == ()  # type: ignore[arg-type]
+
+
+def test_a_week_without_weekends_has_no_weekdays() -> None:
+    frame, sales = daily(100)
+    working = frame["week"].dt.weekday < 5
+    assert fit_mix(frame[working], sales[working], MixSpec(("tv",), date="week")).baseline.weekdays == ()
+
+
+def test_weekdays_that_are_controls_too_do_no_harm() -> None:
+    frame, sales = daily(70)
+    frame["weekend"] = (frame["week"].dt.weekday >= 5).astype(float)
+    spec = MixSpec(("tv",), ("weekend",), date="week", shape="linear", carry_over="none", trend=False)
+    np.testing.assert_allclose(fit_mix(frame, sales, spec).fitted, sales, rtol=1e-5)
+
+
+@given(st.dates(date(1600, 1, 1), date(2500, 1, 1)))
+def test_a_weekday_is_that_of_the_calendar(day: date) -> None:
+    assert weekday([np.datetime64(day)]).tolist() == [day.weekday()]
+
+
 def test_a_baseline_needs_what_it_was_fitted_with() -> None:
     calendar = Calendar.of(np.array(["2024-01-01", "2024-01-08"], dtype="datetime64[s]"))
     base = Baseline(1.0, 2.0, (), {"price": 3.0}, {"Bonn": 0.0, "Ulm": 4.0}, calendar, 1)
     dates = np.array(["2024-01-08", "2024-01-08"], dtype="datetime64[s]")
     assert base.sales(2, dates, {"price": [1.0, 2.0]}, ["Ulm", "Bonn"]).tolist() == [1 + 2 + 3 + 4, 1 + 2 + 6]
-    for given in ({}, {"dates": dates}, {"dates": dates, "controls": {"price": [1.0, 2.0]}}):
+    for some in ({}, {"dates": dates}, {"dates": dates, "controls": {"price": [1.0, 2.0]}}):
         with pytest.raises(ModelError):
-            base.sales(2, **given)  # type: ignore[arg-type]
+            base.sales(2, **some)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="Market 'Köln' was not among the rows fitted"):
         base.sales(1, dates[:1], {"price": [1.0]}, ["Köln"])
 

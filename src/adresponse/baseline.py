@@ -1,4 +1,4 @@
-"""What would be sold without any spend: level, trend, season, controls and markets, as numbers. Needs numpy alone."""
+"""What would be sold without any spend: level, trend, season, weekdays, controls and markets, as numbers. Needs numpy alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ModelError, did_you_mean
-from .periods import Calendar, year_angle
+from .periods import Calendar, weekday, year_angle
 
 __all__ = ["Baseline"]
 
@@ -22,7 +22,7 @@ class Baseline:
 
         intercept + trend * period(d) / span
                   + season_1 * sin(angle(d)) + season_2 * cos(angle(d)) + season_3 * sin(2 angle(d)) + ...
-                  + controls_1 * c_1 + ... + markets[m]
+                  + weekdays[day(d)] + controls_1 * c_1 + ... + markets[m]
 
     Parameters
     ----------
@@ -40,6 +40,8 @@ class Baseline:
         Turns dates into periods; None without a date.
     span : int
         Periods from the first row fitted to the last.
+    weekdays : tuple of float
+        What Monday, ..., Sunday sell more than Monday does; empty where days of the week are not told apart.
     """
 
     intercept: float
@@ -49,6 +51,7 @@ class Baseline:
     markets: dict[str, float] = field(default_factory=dict)
     calendar: Calendar | None = None
     span: int = 1
+    weekdays: tuple[float, ...] = ()
 
     def sales(
         self,
@@ -84,6 +87,8 @@ class Baseline:
             for i, coefficient in enumerate(self.season):
                 turn = (i // 2 + 1) * angle
                 total = total + coefficient * (np.cos(turn) if i % 2 else np.sin(turn))
+            if self.weekdays:
+                total = total + np.array(self.weekdays)[weekday(dates)]
         for name, coefficient in self.controls.items():
             if controls is None or name not in controls:
                 raise ModelError(f"Column {name!r} is missing; the model has it as a control.")

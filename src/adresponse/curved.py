@@ -149,7 +149,7 @@ class Curves:
         """As plain values for JSON."""
         value = asdict(self)
         value["responses"] = [{**asdict(r), "weights": list(r.weights)} for r in self.responses]
-        value["baseline"]["season"] = list(self.baseline.season)
+        value["baseline"] |= {"season": list(self.baseline.season), "weekdays": list(self.baseline.weekdays)}
         if self.history is not None:
             kept = {market: [list(row) for row in rows] for market, rows in self.history.spend.items()}
             value["history"] |= {"means": list(self.history.means), "spend": kept}
@@ -160,7 +160,8 @@ class Curves:
         """What ``to_dict`` gave."""
         base = dict(given["baseline"])
         calendar = base.pop("calendar")
-        baseline = Baseline(**{**base, "season": tuple(base["season"])}, calendar=Calendar(**calendar) if calendar else None)
+        parts = {name: tuple(base.get(name, ())) for name in ("season", "weekdays")}
+        baseline = Baseline(**{**base, **parts}, calendar=Calendar(**calendar) if calendar else None)
         responses = tuple(Response(**{**r, "weights": tuple(r["weights"])}) for r in given["responses"])
         kept = given["history"]
         history = kept and History(

@@ -394,8 +394,8 @@ class Formula:
 
 _READS_CURVES = (
     "prediction = baseline + sum of coefficient * shape(sum of weights * spend of this and earlier periods) over responses, "
-    "in order; baseline = intercept + trend * period / span + season * (sin, cos, sin 2, cos 2, ...) of the year + controls + "
-    "market; spend of earlier periods comes from the rows asked, else from history, else it is the mean"
+    "in order; baseline = intercept + trend * period / span + season * (sin, cos, sin 2, cos 2, ...) of the year + weekday + "
+    "controls + market; spend of earlier periods comes from the rows asked, else from history, else it is the mean"
 )
 
 
@@ -406,6 +406,8 @@ def _curves(given: Mapping[str, Any], contract: Contract) -> Curves:
     found = Curves.from_dict(given)
     if tuple(r.channel for r in found.responses) != contract.channels or tuple(found.baseline.controls) != contract.controls:
         raise ModelError("formula.json does not have one response or control for each feature of its contract, in its order.")
+    if len(found.baseline.weekdays) not in (0, 7):
+        raise ModelError("formula.json does not have a level for each of the seven days of the week.")
     if (found.dated and contract.date is None) or (found.placed and contract.market is None):
         raise ModelError("formula.json needs a date or a market that its contract does not have.")
     return found

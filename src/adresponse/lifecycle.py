@@ -315,6 +315,7 @@ def _mix(
         carry_over=settings.carry_over,
         trend=settings.trend,
         season=settings.season,
+        weekdays=settings.weekdays,
         known=settings.lifts,
         folds=settings.folds,
         seed=settings.seed,

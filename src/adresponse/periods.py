@@ -1,4 +1,4 @@
-"""Which period is a date, how far apart are two, and where in the year does it lie? Needs numpy alone."""
+"""Which period is a date, how far apart are two, and where in the year and the week does it lie? Needs numpy alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import ModelError
 
-__all__ = ["Calendar"]
+__all__ = ["Calendar", "weekday", "year_angle"]
 
 Periods = NDArray[np.int64]
 Vector = NDArray[np.float64]
@@ -71,6 +71,11 @@ class Calendar:
         return str((origin + np.timedelta64(period * self.step, "s")).astype("datetime64[s]"))
 
     @property
+    def daily(self) -> bool:
+        """Whether a period is a day."""
+        return self.unit == "second" and self.step == DAY
+
+    @property
     def periods_a_year(self) -> float:
         """How many periods a year has: 52.18 weeks, 12 months."""
         return 12 / self.step if self.unit == "month" else YEAR / self.step
@@ -79,6 +84,11 @@ class Calendar:
 def year_angle(dates: ArrayLike) -> Vector:
     """Where in the year: ``2 pi`` times the years since 1970, so that sine and cosine come back each year."""
     return np.asarray(2 * np.pi * (_seconds(dates).astype(np.int64) / YEAR))
+
+
+def weekday(dates: ArrayLike) -> Periods:
+    """The day of the week, 0 for Monday to 6 for Sunday; shape as ``dates``."""
+    return (np.asarray(dates).astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970 began on a Thursday
 
 
 def _seconds(dates: ArrayLike) -> NDArray[np.datetime64]:

@@ -42,6 +42,7 @@ CONFIG_TEMPLATE = """\
 # carry_over: geometric          # with a date, what spend leaves for later periods: none, geometric, delayed, weibull
 # trend: true                    # with a shape and a date: a trend
 # season: 2                      # and as many waves of the year; without it what the length of the table allows
+# weekdays: true                 # and in a daily table of eight weeks and more, a level for each day of the week
 # lifts: {tv: [1.4, 0.3]}        # what experiments found: sales for one unit of spend, and the standard error
 
 # challengers: [sklearn.ensemble.HistGradientBoostingRegressor]   # any scikit-learn regressor, by import path
@@ -95,6 +96,7 @@ class Settings(BaseModel):
     carry_over: Literal["none", "geometric", "delayed", "weibull"] | None = None
     trend: bool = True
     season: int | None = Field(default=None, ge=0, le=10)
+    weekdays: bool = True
     lifts: dict[str, tuple[float, float]] = Field(default_factory=dict)
     challengers: tuple[str, ...] = ()
     gate: tuple[str, ...] = ("all finite", "beats baseline")

@@ -52,6 +52,8 @@ class MixSpec:
         Whether there is a trend, where there is a date.
     season : int, optional
         Fourier pairs of the year; by default what the length of the table allows.
+    weekdays : bool
+        Whether days of the week have levels of their own, in a daily table of at least eight weeks.
     free : tuple of str
         Channels whose coefficient may be negative.
     known : dict of str to (float, float)
@@ -75,6 +77,7 @@ class MixSpec:
     normalise: bool = True
     trend: bool = True
     season: int | None = None
+    weekdays: bool = True
     free: tuple[str, ...] = ()
     known: dict[str, tuple[float, float]] = field(default_factory=dict)
     draws: int = 200
@@ -113,6 +116,7 @@ class MixSpec:
             normalise=self.normalise,
             trend=self.trend,
             season=self.season,
+            weekdays=self.weekdays,
             free=self.free,
             known=self.known,
             starts=starts or self.starts,
@@ -400,6 +404,7 @@ def _baseline(model: MixRegressor, coefficients: Vector | None = None) -> Baseli
         intercept=next(numbers),
         trend=next(numbers) if dated and base.trend else 0.0,
         season=tuple(next(numbers) for _ in range(2 * base.season if dated else 0)),
+        weekdays=(0.0, *(next(numbers) for _ in range(6))) if base.weekdays else (),
         controls={name: next(numbers) for name in base.controls},
         markets={name: next(numbers) if i else 0.0 for i, name in enumerate(base.markets_)},
         calendar=base.calendar_,

@@ -21,12 +21,13 @@ from adresponse.mixing.projection import Problem
 from adresponse.mixing.saturating import Saturation
 from adresponse.mixing.season import Surroundings
 from adresponse.mixing.signed import SignedRegression
-from adresponse.periods import Calendar
+from adresponse.periods import Calendar, weekday
 
 __all__ = ["MixRegressor", "mix_pipeline"]
 
 Vector = NDArray[np.float64]
 SHORTEST_WINDOW, LONGEST_WINDOW = 3, 28  # periods: a quarter of a year between them, 13 weeks
+WEEKS = 8  # of a daily table, from which on each day of the week gets a level of its own
 LEAST_TREND = 1e-6  # share of mean sales: less counts as none
 TWO_WAVES, ONE_WAVE = 1.9, 0.9  # years of data for a second and a first Fourier pair; 104 weeks are 1.99 years
 
@@ -43,6 +44,7 @@ def mix_pipeline(
     normalise: bool = True,
     trend: bool = True,
     season: int = 2,
+    weekdays: bool = False,
     signs: Sequence[int] | int = 1,
 ) -> Pipeline:
     """The model with its nonlinear parameters open: to be set, or searched with ``GridSearchCV``.
@@ -57,7 +59,7 @@ def mix_pipeline(
             ("saturate", Saturation(shape)),
         ]
     )
-    base = Surroundings(tuple(controls), date, market, trend, season)
+    base = Surroundings(tuple(controls), date, market, trend, season, weekdays)
     return Pipeline([("design", FeatureUnion([("media", media), ("base", base)])), ("regress", SignedRegression(signs))])
 
 
@@ -84,6 +86,8 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Whether there is a trend, where there is a date.
     season : int, optional
         Fourier pairs of the year; by default 2 for two years of data, 1 for one, else 0.
+    weekdays : bool
+        Whether days of the week have levels of their own, in a daily table that has each of them eight times.
     free : sequence of str
         Channels whose coefficient may be negative.
     known : mapping of str to (float, float), optional
@@ -118,6 +122,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         normalise: bool = True,
         trend: bool = True,
         season: int | None = None,
+        weekdays: bool = True,
         free: Sequence[str] = (),
         known: Mapping[str, tuple[float, float]] | None = None,
         starts: int = 3,
@@ -133,6 +138,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.normalise = normalise
         self.trend = trend
         self.season = season
+        self.weekdays = weekdays
         self.free = free
         self.known = known
         self.starts = starts
@@ -217,6 +223,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             normalise=self.normalise,
             trend=self.trend and calendar is not None,
             season=season if self.season is None else self.season,
+            weekdays=self.weekdays and calendar is not None and calendar.daily and _has_weeks(X[self.date]),
         )
 
     def _shares_known(self) -> tuple[tuple[float, float] | None, ...]:
@@ -257,6 +264,11 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         weight = np.array(regress.weight)
         weight[at] = self.found_.variance / max((regress.coef_[at] / self.sales_mean_) ** 2, LEAST_TREND**2)
         pipeline.set_params(regress__weight=_floats(weight)).fit(X, sales)
+
+
+def _has_weeks(dates: Any) -> bool:
+    """Whether each day of the week comes often enough to have a level of its own."""
+    return bool(np.bincount(weekday(np.unique(dates)), minlength=7).min() >= WEEKS)
 
 
 def _floats(values: Vector) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Which columns explain sales without spend: trend, season, controls and markets?"""
+"""Which columns explain sales without spend: trend, season, weekdays, controls and markets?"""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from adresponse.errors import ModelError, did_you_mean
-from adresponse.periods import Calendar, year_angle
+from adresponse.periods import Calendar, weekday, year_angle
 
-__all__ = ["Surroundings"]
+__all__ = ["WEEKDAYS", "Surroundings"]
 
 Vector = NDArray[np.float64]
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Columns of the design beside the channels: trend, Fourier pairs of the year, controls, a column for each market.
+    """Columns of the design beside the channels: trend, Fourier pairs of the year, weekdays, controls, one for each market.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether sales may rise or fall in a straight line over time.
     season : int
         Fourier pairs: 1 for a yearly wave, 2 for one of half a year as well (Harvey and Shephard 1993).
+    weekdays : bool
+        Whether each day of the week but Monday gets a column of its own.
 
     Attributes
     ----------
@@ -50,12 +53,14 @@ class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         market: str | None = None,
         trend: bool = True,
         season: int = 2,
+        weekdays: bool = False,
     ) -> None:
         self.controls = controls
         self.date = date
         self.market = market
         self.trend = trend
         self.season = season
+        self.weekdays = weekdays
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
         """Learn the calendar and the markets."""
@@ -82,6 +87,9 @@ class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             angle = year_angle(X[self.date])
             for turn in range(1, self.season + 1):
                 columns += [np.sin(turn * angle), np.cos(turn * angle)]
+            if self.weekdays:
+                day = weekday(X[self.date])
+                columns += [(day == number).astype(float) for number in range(1, len(WEEKDAYS))]
         columns += [X[name].to_numpy(dtype=float) for name in self.controls]
         if self.market is not None:
             markets = X[self.market].to_numpy().astype(str)
@@ -93,10 +101,11 @@ class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.column_stack(columns) if columns else np.empty((len(X), 0))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """``trend``, ``sin 1``, ``cos 1``, ..., the controls, ``market NAME``."""
+        """``trend``, ``sin 1``, ``cos 1``, ..., ``Tuesday``, ..., the controls, ``market NAME``."""
         names: list[str] = []
         if self.date is not None:
             names += ["trend"] * self.trend
             names += [f"{wave} {turn}" for turn in range(1, self.season + 1) for wave in ("sin", "cos")]
+            names += WEEKDAYS[1:] * self.weekdays
         names += [*self.controls, *(f"market {name}" for name in self.markets_[1:])]
         return np.array(names, dtype=object)

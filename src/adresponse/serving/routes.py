@@ -134,7 +134,8 @@ def _market(context: Context) -> dict[str, Any] | None:
 def _curved(formula: Formula, curves: Curves) -> str:
     """What a model of curves adds up, in words; ``formula.json`` has all its numbers."""
     base = curves.baseline
-    has = {"trend": base.trend, "season": base.season, "market": any(base.markets.values()), **dict.fromkeys(base.controls, 1)}
+    has = {"trend": base.trend, "season": base.season, "weekday": base.weekdays, "market": any(base.markets.values())}
+    has |= dict.fromkeys(base.controls, 1)
     parts = [f"base ({', '.join(['level', *(name for name, there in has.items() if there)])})"]
     for r in curves.responses:
         carried = f", carried over {len(r.weights)} periods" if len(r.weights) > 1 else ""
