@@ -153,6 +153,29 @@ WATCH = """() => {
 }"""
 
 
+def test_the_best_plan_waits_until_the_slider_rests(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        asked: list[dict[str, Any]] = []
+        page.on("request", lambda r: asked.append(r.post_data_json) if r.url.endswith("/plan") else None)
+        page.get_by_role("slider", name="TV: amount").evaluate(DRAGGED)
+        total = sum(amounts(page).values())
+        shows(page, "Total spend", "best", shown(total))
+        own = [index for index, wish in enumerate(asked) if "spend" in wish]
+        assert asked[own[-1] + 1]["total"] == pytest.approx(total, rel=1e-6)  # a field shows nine digits
+        assert own == list(range(len(own)))  # a timer of 10 ms that is late still comes before one of 120 ms
+
+
+# twenty moves of a slider, as a drag makes them
+DRAGGED = """async (slider) => {
+  for (let move = 1; move <= 20; move += 1) {
+    slider.value = Number(slider.value) + Number(slider.max) / 100;
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+    await new Promise((done) => { setTimeout(done, 10); });
+  }
+}"""
+
+
 def test_the_best_plan_is_taken_with_one_click(browser: Any, hilly: str) -> None:
     with page_of(browser, hilly) as page:
         settled(page)
