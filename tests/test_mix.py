@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_validate
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+import adresponse
 from adresponse.baseline import Baseline
 from adresponse.curves import CARRY_OVERS, SHAPES, CarryOverKind, Shape, carry_over, carry_over_weights, saturate
 from adresponse.errors import ConfigError, ModelError
@@ -680,3 +681,30 @@ def test_what_cannot_be_fitted_is_refused(given: dict[str, object], kind: type[E
     frame = pd.DataFrame({"tv": [1.0, 2, 3, 4, 5, 6, 7, 8], "idle": 0.0})
     with pytest.raises(kind, match=sentence):
         fit_mix(frame, frame["tv"], MixSpec(**({"channels": ("tv",)} | given)))  # type: ignore[arg-type]
+
+
+def panel_with(opens: int) -> pd.DataFrame:
+    """A hundred weeks of two markets, and of a third from a week on."""
+    rng = np.random.default_rng(4)
+    weeks = pd.date_range("2022-01-03", periods=100, freq="W-MON")
+    frames = []
+    for market, level, first in (("Bonn", 50, 0), ("Köln", 80, 0), ("Ulm", 200, opens)):
+        spend = rng.gamma(2.0, 20.0, 100)
+        sales = level + 30 * np.log1p(spend / 30) + rng.normal(0, 1, 100)
+        frames.append(pd.DataFrame({"week": weeks, "city": market, "tv": spend, "sales": sales}).iloc[first:])
+    return pd.concat(frames).sort_values(["week", "city"], ignore_index=True)
+
+
+@pytest.mark.parametrize("opens", [60, 78])
+def test_a_market_that_opens_late_is_fitted(opens: int) -> None:
+    study = adresponse.fit(
+        panel_with(opens), target="sales", channels=["tv"], date="week", market="city", shape="log", carry_over="none"
+    )
+    assert study.mix is not None
+    # the levels differ by 150 from Bonn's; the noise of two rows and more is 1
+    assert study.mix.baseline.markets["Ulm"] == pytest.approx(150, abs=4)
+
+
+def test_a_market_that_opens_after_what_is_fitted_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Market 'Ulm' has rows among the 42 held out, and none among the 168 fitted"):
+        adresponse.fit(panel_with(90), target="sales", channels=["tv"], date="week", market="city", shape="log")

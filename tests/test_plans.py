@@ -144,7 +144,7 @@ def test_notes_say_what_an_amount_is_not(tmp_path: Path) -> None:
     next(c for c in given["contract"]["columns"] if c["name"] == "Search")["unit"] = "clicks"
     given["curves"]["baseline"]["markets"] = {"North": 0.0, "South": 10.0}
     found = curves(planning_app(kept(Prospect.from_json(json.dumps(given)), tmp_path / "model"))).json
-    assert "All figures are for an average one of the 2 markets." in found["notes"]
+    assert "All amounts are for an average one of the 2 markets, today's too." in found["notes"]
     assert any("different units" in note for note in found["notes"])
     assert found["base"][0] == pytest.approx(np.asarray(PROSPECT.outlook().base)[0] + 5)  # the mean of 0 and 10
 

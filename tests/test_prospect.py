@@ -13,7 +13,7 @@ from adresponse.curves import Response
 from adresponse.errors import ConfigError, ModelError
 from adresponse.models import formula_of
 from adresponse.periods import Calendar
-from adresponse.planning.prospect import Prospect, prospect_of, straight
+from adresponse.planning.prospect import RECENT, Prospect, prospect_of, straight
 from adresponse.planning.split import best_plan
 from adresponse.planning.wishes import Wish
 from adresponse.schema import Contract
@@ -55,6 +55,19 @@ def test_it_comes_back_as_it_was_stored(made: object) -> None:
         found.before,
         found.covariance,
     )
+
+
+def test_a_market_that_has_closed_is_in_no_plan() -> None:
+    open_ones = weekly().outlook(2)
+    weeks = pd.date_range("2024-01-01", periods=60, freq="W-MON")
+    rows = [(week, m) for at, week in enumerate(weeks) for m in ("North", "South") if m == "South" or at < 60 - RECENT]
+    frame = pd.DataFrame(rows, columns=["week", "region"]).assign(tv=10.0, search=5.0, price=2.0, sales=1.0)
+    found = prospect_of(WEEKLY, frame, weekly().curves)
+    assert found.closed == Prospect.from_json(found.to_json()).closed == ("North",)
+    outlook = found.outlook(2)
+    # South sells 10 more than North, so 5 more than the mean of both
+    np.testing.assert_allclose(np.asarray(outlook.base), np.asarray(open_ones.base) + 5, rtol=1e-12)
+    assert best_plan(outlook, Wish()).notes[0] == "Left out, since there are no rows of late: North."
 
 
 def test_a_plan_for_several_markets_says_that_it_is_for_one() -> None:

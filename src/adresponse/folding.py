@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold, RepeatedKFold, TimeSeriesSplit
 
+from adresponse.errors import ConfigError
+
 __all__ = ["Fold", "Folding", "first_of_last", "share_tested"]
 
 Rows = NDArray[np.int64]
+LEAST_SCORED = 2  # folds, so that scores have a spread
 Fold = tuple[Rows, Rows]
 """Positions to fit on, and positions to predict."""
 
@@ -31,12 +34,16 @@ class Folding:
         Seed of the random splits.
     periods : ndarray of int of shape (n_rows,), optional
         The period of each row, counted upwards in time. Rows of one period (its markets) stay together.
+    markets : ndarray of shape (n_rows,), optional
+        The market of each row, where a model knows only those that it was fitted on. Rows of one that is not among the rows
+        to fit are not predicted, since it opened later and has no level yet; a fold without any other rows is left out.
     """
 
     folds: int = 5
     repeats: int = 4
     seed: int = 42
     periods: Rows | None = None
+    markets: NDArray[Any] | None = None
 
     @property
     def in_time(self) -> bool:
@@ -45,7 +52,8 @@ class Folding:
 
     def at(self, rows: Rows) -> Folding:
         """The same for a part of the rows."""
-        return self if self.periods is None else replace(self, periods=self.periods[rows])
+        kept = {name: values[rows] for name in ("periods", "markets") if (values := getattr(self, name)) is not None}
+        return replace(self, **kept)
 
     def scoring(self, rows: int) -> list[Fold]:
         """All rounds; in time each fold comes after those that it is predicted from.
@@ -55,20 +63,35 @@ class Folding:
         if self.periods is not None:
             times = np.unique(self.periods)
             split = TimeSeriesSplit(n_splits=self.folds, test_size=max(len(times) // (2 * self.folds), 1))
-            return [_rows_of(self.periods, times[a], times[b]) for a, b in split.split(times)]
+            return self._known([_rows_of(self.periods, times[a], times[b]) for a, b in split.split(times)], LEAST_SCORED)
         split = RepeatedKFold(n_splits=self.folds, n_repeats=self.repeats, random_state=self.seed)
-        return list(split.split(np.arange(rows)))
+        return self._known(list(split.split(np.arange(rows))), LEAST_SCORED)
 
     def partition(self, rows: int) -> list[Fold]:
-        """One round in which every row is predicted once; in time a fold is an unbroken stretch of it."""
+        """One round in which every row is predicted once (see ``markets``); in time a fold is an unbroken stretch of it."""
         if self.periods is not None:
             times = np.unique(self.periods)
-            return [_rows_of(self.periods, times[a], times[b]) for a, b in KFold(min(self.folds, len(times))).split(times)]
-        return list(KFold(min(self.folds, rows), shuffle=True, random_state=self.seed).split(np.arange(rows)))
+            stretches = KFold(min(self.folds, len(times))).split(times)
+            return self._known([_rows_of(self.periods, times[a], times[b]) for a, b in stretches])
+        return self._known(list(KFold(min(self.folds, rows), shuffle=True, random_state=self.seed).split(np.arange(rows))))
 
     def searching(self, rows: int) -> list[Fold]:
         """The folds of a grid search: one round of ``scoring`` in time, else ``partition``."""
         return self.scoring(rows) if self.in_time else self.partition(rows)
+
+    def _known(self, folds: list[Fold], least: int = 1) -> list[Fold]:
+        """The folds without rows of markets that are not fitted; at least so many of them."""
+        markets = self.markets
+        if markets is None:
+            return folds
+        kept = [(fit, predict[np.isin(markets[predict], markets[fit])]) for fit, predict in folds]
+        kept = [(fit, predict) for fit, predict in kept if len(predict)]
+        if len(kept) < least:
+            raise ConfigError(
+                f"Cross-validation can predict {len(kept)} of {len(folds)} folds, since the markets of the others open later; "
+                "leave out markets that open late, or give more rows of them."
+            )
+        return kept
 
 
 def _rows_of(periods: Rows, fit: Rows, predict: Rows) -> Fold:

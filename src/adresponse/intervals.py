@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_predict
 
 from adresponse.folding import Folding
 from adresponse.formula import Spread
@@ -22,8 +21,10 @@ KEPT_SCORES = 2_000  # enough for any level that is asked for; more would only m
 
 def calibrate(estimator: Any, X: pd.DataFrame, y: pd.Series[float], folding: Folding) -> Spread:
     """The spread of an estimator's errors on rows that it has not seen, by cross-validation over the rows given."""
-    predicted = cross_val_predict(clone(estimator), X, y, cv=folding.partition(len(X)))
-    return spread_of(np.asarray(predicted, dtype=float).reshape(len(X)), y.to_numpy())
+    folds = folding.partition(len(X))
+    fitted = [clone(estimator).fit(X.iloc[fit], y.iloc[fit]) for fit, _ in folds]
+    predicted = [np.ravel(model.predict(X.iloc[rows])) for model, (_, rows) in zip(fitted, folds, strict=True)]
+    return spread_of(np.concatenate(predicted).astype(float), y.to_numpy()[np.concatenate([rows for _, rows in folds])])
 
 
 def spread_of(predicted: Vector, observed: Vector) -> Spread:

@@ -229,6 +229,8 @@ def study_of(
     progress("Tuning and comparing")
     challengers = _challengers(settings)
     train, test = sides if sides is not None else _split(table, settings)
+    if settings.shape is not None:
+        _refuse_unknown_markets(table, train, test)
     folding = _folding(table, settings, train)
     mix, asked = _mix(table, train, settings, progress)
     leaderboard, chosen = _compare(table, train, challengers, folding, asked)
@@ -365,7 +367,29 @@ def _folding(table: AdTable, settings: Settings, train: NDArray[np.int64]) -> Fo
 
     once = len(train) > REPEAT_ONCE_ROWS or settings.shape is not None
     repeats = 1 if once else settings.repeats
-    return Folding(settings.folds, repeats, settings.seed, _periods(table)).at(train)
+    markets = None if settings.shape is None else _markets(table)
+    return Folding(settings.folds, repeats, settings.seed, _periods(table), markets).at(train)
+
+
+def _markets(table: AdTable) -> NDArray[Any] | None:
+    """The market of each row; None where there is none."""
+    name = table.contract.market
+    return None if name is None else table.frame[name].to_numpy().astype(str)
+
+
+def _refuse_unknown_markets(table: AdTable, train: NDArray[np.int64], test: NDArray[np.int64]) -> None:
+    """Refuse a market of which no row is fitted; it would have no level of its own."""
+    import numpy as np
+
+    markets = _markets(table)
+    if markets is None:
+        return
+    unknown = np.setdiff1d(markets[test], markets[train])
+    if len(unknown):
+        raise ConfigError(
+            f"Market {str(unknown[0])!r} has rows among the {len(test)} held out, and none among the {len(train)} fitted, so "
+            "nothing is known of its level; hold out less, or leave it out."
+        )
 
 
 def _periods(table: AdTable) -> NDArray[np.int64] | None:

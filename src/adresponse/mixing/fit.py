@@ -379,7 +379,8 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
 
 def _folds(X: pd.DataFrame, spec: MixSpec) -> list[Fold]:
     periods = None if spec.date is None else Calendar.of(X[spec.date]).period(X[spec.date])
-    return Folding(spec.folds, repeats=1, seed=spec.seed, periods=periods).searching(len(X))
+    markets = None if spec.market is None else X[spec.market].to_numpy().astype(str)
+    return Folding(spec.folds, repeats=1, seed=spec.seed, periods=periods, markets=markets).searching(len(X))
 
 
 def _responses(model: MixRegressor, shape: Shape) -> tuple[Response, ...]:

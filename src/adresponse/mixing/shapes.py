@@ -129,9 +129,6 @@ def _plausible(score: ShapeScore) -> bool:
 
 def _squared(model: Any, X: pd.DataFrame, y: Vector, fold: Fold) -> Vector:
     fitted, predicted = fold
-    if model.market is not None:  # one that opened later has no level yet
-        known = set(X[model.market].iloc[fitted])
-        predicted = predicted[X[model.market].iloc[predicted].isin(known).to_numpy()]
     model.fit(X.iloc[fitted], y[fitted])
     return np.asarray((y[predicted] - model.predict(X.iloc[predicted])) ** 2)
 

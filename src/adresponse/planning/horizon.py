@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from adresponse import words
 from adresponse.curves import Response, Shape, saturate, saturation_slope
 from adresponse.errors import ModelError
 
@@ -64,6 +65,8 @@ class Outlook:
         The two units in words, ``thousand units`` and ``thousand dollars``; empty where they are not known.
     markets : int
         Of how many markets all this is the average one; 0 where there are none.
+    closed : tuple of str
+        Markets that are left out, since they have no rows of late.
 
     Raises
     ------
@@ -82,6 +85,7 @@ class Outlook:
     sold: str = ""
     money: str = ""
     markets: int = 0
+    closed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = list(self.channels)
@@ -94,6 +98,13 @@ class Outlook:
             raise ModelError("A draw has other channels than the fit; draw them from the same model.")
         if self.precision is not None and np.shape(self.precision.covariance) != (1 + len(names),) * 2:
             raise ModelError(f"The covariance needs {1 + len(names)} rows and columns: the base, then each channel.")
+
+    @property
+    def of_markets(self) -> tuple[str, ...]:
+        """Of which markets all amounts are, in sentences; none where there is one market or none."""
+        average = f"All amounts are for an average one of the {self.markets} markets, today's too."
+        shut = f"Left out, since there are no rows of late: {words.listing(self.closed)}."
+        return (average,) * (self.markets > 1) + (shut,) * bool(self.closed)
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -67,6 +67,8 @@ class Prospect:
     points : dict of str to tuple of (float, float)
         For each channel some rows fitted: spend at work in a period, and sales less what everything else is thought to
         bring; what a response curve is drawn through.
+    closed : tuple of str
+        Markets without a row in the periods that give ``today``: plans leave them out.
     """
 
     contract: Contract
@@ -80,6 +82,7 @@ class Prospect:
     degrees: int = 0
     draws: tuple[Curves, ...] = ()
     points: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    closed: tuple[str, ...] = ()
 
     @property
     def dated(self) -> bool:
@@ -116,7 +119,8 @@ class Prospect:
             precision=precision,
             sold=self.contract[target].unit,
             money=self.contract[channel].unit,
-            markets=len(self.curves.baseline.markets),
+            markets=len(self._open),
+            closed=self.closed,
         )
 
     def dates(self, horizon: int) -> list[str]:
@@ -124,11 +128,15 @@ class Prospect:
         calendar = self.curves.baseline.calendar
         return [] if calendar is None else [calendar.date(self.last + 1 + i) for i in range(horizon)]
 
+    @property
+    def _open(self) -> tuple[str, ...]:
+        return tuple(name for name in self.curves.baseline.markets if name not in self.closed)
+
     def _base(self, baseline: Baseline, horizon: int) -> Vector:
-        """Base sales of the next periods, the mean over the markets where there are some."""
+        """Base sales of the next periods, the mean over the markets that are open, where there are some."""
         controls = {name: np.full(horizon, self.controls[name]) for name in baseline.controls}
         dates = np.array(self.dates(horizon), dtype="datetime64[s]") if baseline.calendar is not None else None
-        places: list[Any] = [np.full(horizon, name) for name in baseline.markets]
+        places: list[Any] = [np.full(horizon, name) for name in self._open]
         each = [baseline.sales(horizon, dates, controls, markets) for markets in places or [None]]
         return np.asarray(np.mean(each, axis=0))
 
@@ -149,6 +157,7 @@ class Prospect:
             "degrees": self.degrees,
             "draws": [{**draw.to_dict(), "history": None} for draw in self.draws],
             "points": self.points,
+            "closed": self.closed,
         }
         return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -201,6 +210,7 @@ class Prospect:
             int(given["degrees"]),
             tuple(map(Curves.from_dict, given["draws"])),
             {str(k): tuple((float(x), float(y)) for x, y in v) for k, v in given["points"].items()},
+            tuple(map(str, given.get("closed", ()))),
         )
 
 
@@ -244,6 +254,7 @@ def prospect_of(
         degrees=degrees,
         draws=tuple(draws),
         points=_points(contract, frame, curves),
+        closed=tuple(name for name in curves.baseline.markets if name not in set(recent[contract.market].astype(str))),
     )
 
 

@@ -418,8 +418,7 @@ def _notes(prospect: Prospect, outlook: Outlook, tail: bool) -> list[str]:
         )
     if len(units) > 1:
         notes.append("The channels have different units, so their sum is no amount of money.")
-    if outlook.markets > 1:
-        notes.append(f"All figures are for an average one of the {outlook.markets} markets.")
+    notes += outlook.of_markets
     if any(len(r.weights) > 1 for r in outlook.responses):
         counted = "is counted" if tail else "is not counted"
         notes.append(
