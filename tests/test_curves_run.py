@@ -114,6 +114,8 @@ def test_a_plan_is_found_scored_and_written(made: Made) -> None:
         (("--target-sales", "1e9"), "cannot be reached"),
         (("--bounds", "radio=1:2"), "radio"),
         (("--score", "nothing.csv"), "not there"),
+        (("--score", "new plan.csv", "--total", "0"), "A plan is scored as it is, so total cannot be asked for with it"),
+        (("--score", "new plan.csv", "--margin", "2", "--lock", "print"), "so locks cannot be asked for with it"),
         (("--out", "plan.csv"), "ends in .xlsx"),
         (("--horizon", "900"), "cannot be planned"),
     ],

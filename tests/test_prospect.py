@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ import stored_example
 from adresponse.baseline import Baseline
 from adresponse.curved import Curves, History
 from adresponse.curves import Response
+from adresponse.deployment import _amounts
 from adresponse.errors import ConfigError, ModelError
 from adresponse.models import formula_of
 from adresponse.periods import Calendar
@@ -119,3 +122,33 @@ def test_a_model_without_closed_form_has_none() -> None:
     assert study.prospect(formula) is None
     with pytest.raises(ModelError, match="cannot be planned"):
         straight(formula)
+
+
+def plan_file(folder: Path, text: str) -> Path:
+    path = folder / "my plan.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_plan_by_period_is_taken_in_the_order_of_its_dates(tmp_path: Path) -> None:
+    # the 60 weeks of the table end with that of 2025-02-17
+    newest_first = plan_file(tmp_path, "week,tv,search\n2025-03-10,3,6\n2025-03-03,2,5\n2025-02-24,1,4\n")
+    assert _amounts(newest_first, weekly()) == {"tv": [1, 2, 3], "search": [4, 5, 6]}
+    undated = plan_file(tmp_path, "tv,search\n3,6\n2,5\n")
+    assert _amounts(undated, weekly()) == {"tv": [3, 2], "search": [6, 5]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("week,tv\n2024-02-26,1\n2024-03-04,2\n", "row 1 is 2024-02-26, where 2025-02-24 is due"),
+        ("week,tv\n2025-02-24,1\n2025-03-10,2\n", "row 2 is 2025-03-10, where 2025-03-03 is due"),
+        ("week,tv\n2025-02-24,1\n2025-02-24,2\n", "row 2 is 2025-02-24, where 2025-03-03 is due"),
+        ("week,tv\n2025-02-24,1\n,2\n", "column 'week', row 2 is no date"),
+        ("week,tv\n", "has no rows"),
+        ("week,tv\n2025-02-24,1\n2025-03-03,many\n", "column 'tv', row 2 is no amount"),
+    ],
+)
+def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        _amounts(plan_file(tmp_path, text), weekly())

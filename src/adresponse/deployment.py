@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,9 @@ from adresponse.errors import ConfigError, DifferenceError, StoreError
 if TYPE_CHECKING:
     from adresponse.engines.scored import Scored
     from adresponse.planning.planned import Plan
+    from adresponse.planning.prospect import Prospect
     from adresponse.planning.returns import Returns
-    from adresponse.planning.wishes import Together
+    from adresponse.planning.wishes import Together, Wish
     from adresponse.pyfunc import ResponseModel
     from adresponse.reading.raw import Raw
     from adresponse.registry import Located
@@ -265,7 +266,9 @@ def plan(
     horizon : int, optional
         Periods to plan; 13 where the model has dates.
     score : path or mapping, optional
-        A plan of one's own: a table with a column for each channel and one row, or one for each period; or the amounts.
+        A plan of one's own: a table with a column for each channel and one row, or one for each period; or the amounts. Dates
+        of a table are those of the next periods, in any order. Nothing can be wished for with it but a margin, a level and
+        the tail.
     out : path, optional
         Where to write the plan as a workbook (xlsx).
 
@@ -287,10 +290,12 @@ def plan(
         target_marginal_roi=target_marginal_roi, bounds=bounds or {}, locks=tuple(lock), groups=tuple(groups), beyond=beyond,
         level=level, tail=tail,
     )  # fmt: skip
+    if score is not None:
+        _refuse_wishes(wish)
     place = _workbook(out)
     with opened(model) as found:
         prospect = Prospect.of(found.stored.folder)
-        given = None if score is None else _amounts(score, prospect.contract.channels)
+        given = None if score is None else _amounts(score, prospect)
         periods = prospect.usual(given) if horizon is None else horizon
         outlook = prospect.outlook(periods)
         made = best_plan(outlook, wish) if given is None else scored(outlook, given, wish)
@@ -328,18 +333,52 @@ def _write_bytes(path: Path, content: bytes) -> None:
         raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}; name another file.") from None
 
 
-def _amounts(given: str | Path | Mapping[str, Any], channels: Sequence[str]) -> dict[str, list[float]]:
+def _refuse_wishes(wish: Wish) -> None:
+    """Refuse what would change a plan that is to be scored as it is."""
+    from adresponse.planning.wishes import Wish
+
+    none = Wish(margin=wish.margin, level=wish.level, tail=wish.tail)
+    if others := [f.name for f in fields(wish) if getattr(wish, f.name) != getattr(none, f.name)]:
+        raise ConfigError(f"A plan is scored as it is, so {others[0]} cannot be asked for with it; leave one of the two out.")
+
+
+def _amounts(given: str | Path | Mapping[str, Any], prospect: Prospect) -> dict[str, list[float]]:
     """A plan of one's own, each channel's amounts by period; a channel that it does not name gets nothing."""
     if isinstance(given, Mapping):
         return {str(k): list(map(float, v if isinstance(v, Sequence) else (v,))) for k, v in given.items()}
     from adresponse.table import read_all
 
-    raw = read_all(given)
+    channels = prospect.contract.channels
+    raw = read_all(given, date=prospect.contract.date)
     named = [name for name in channels if name in raw.frame]
     if not named:
         have = ", ".join(raw.kinds)
         raise ConfigError(f"{raw.label} has no column of a channel; it has {have}, and the channels are {', '.join(channels)}.")
-    return {name: _column(raw, name) for name in named}
+    if raw.frame.empty:
+        raise ConfigError(f"{raw.label} has no rows; give one with the amounts of the whole plan, or one for each period.")
+    columns = {name: _column(raw, name) for name in named}
+    order = _in_time(raw, prospect)
+    return {name: [column[row] for row in order] for name, column in columns.items()}
+
+
+def _in_time(raw: Raw, prospect: Prospect) -> list[int]:
+    """The rows of a plan by period, where it says its dates: those of the next periods, each once."""
+    name, calendar, rows = prospect.contract.date, prospect.curves.baseline.calendar, len(raw.frame)
+    if rows == 1 or calendar is None or name not in raw.frame:
+        return list(range(rows))
+    dates = raw.frame[name]
+    if dates.isna().any():
+        row = int(dates.index[dates.isna()][0])
+        raise ConfigError(f"{raw.label}: column {name!r}, row {row} is no date; give one, or leave the column out.")
+    periods = calendar.period(dates.to_numpy())
+    order = sorted(range(rows), key=periods.__getitem__)
+    for row, due, date in zip(order, range(rows), prospect.dates(rows), strict=True):
+        if periods[row] != prospect.last + 1 + due:
+            raise ConfigError(
+                f"{raw.label}: column {name!r}, row {row + 1} is {dates.iloc[row]:%Y-%m-%d}, where {date[:10]} is due; "
+                "give the next periods, each once, or leave the column out."
+            )
+    return order
 
 
 def _column(raw: Raw, name: str) -> list[float]:
