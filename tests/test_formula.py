@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adresponse.errors import ModelError, RowsError
-from adresponse.formula import Formula, Spread, Term
+from adresponse.formula import Beyond, Formula, Spread, Term
 from adresponse.models import formula_of, linear
 from adresponse.schema import Contract
 
@@ -122,5 +122,8 @@ def test_a_prediction_beyond_every_double_is_refused_by_row() -> None:
 
 
 def test_values_beyond_the_range_fitted_are_told_by_column() -> None:
-    assert FORMULA.beyond([np.array([0.0, 100.0]), np.array([1.0, 5.0])]) == {}
-    assert FORMULA.beyond([np.array([50.0, 101.0]), np.array([0.5, 5.0])]) == {"TV": (50.0, 101.0), "Price": (0.5, 5.0)}
+    assert FORMULA.beyond([np.array([0.0, 100.0]), np.array([1.0, 5.0])]) == []
+    assert FORMULA.beyond([np.array([50.0, 101.0]), np.array([0.5, 5.0])]) == [
+        Beyond("TV", "50 to 101", "the range fitted, 0 to 100"),
+        Beyond("Price", "0.5 to 5", "the range fitted, 1 to 5"),
+    ]

@@ -175,3 +175,26 @@ def test_names_with_marks_of_json_are_written_right() -> None:
 def test_rows_that_belong_together_go_into_one_request(together: bool, requests: int) -> None:
     columns: dict[str, list[Any]] = {"TV": [1.0] * 2_500, "when": ["2024-03-04"] * 2_500}
     assert len(list(_bodies(columns, None, together))) == requests
+
+
+@pytest.mark.parametrize(
+    ("date", "warned"),
+    [
+        ("0001-01-01", True),
+        ("2022-12-26", True),
+        ("2023-01-02", False),
+        ("2025-04-07", False),
+        ("2025-04-14", True),
+        ("9999-12-31", True),
+    ],
+)
+def test_a_date_that_no_row_fitted_speaks_for_is_told(server: App, weeks: Stored, date: str, warned: bool) -> None:
+    # 60 weeks from 2023-01-02 on were fitted, so period 59 is the last, and 118 is as far after it as it is after the first
+    baseline = weeks.formula.curves.baseline  # type: ignore[union-attr]
+    assert (baseline.span, baseline.calendar.origin[:10]) == (59, "2023-01-02")  # type: ignore[union-attr]
+    told = said(server, {"inputs": ROW | {"when": date}})
+    assert told.status == 200
+    spoken = "when beyond the dates that the rows fitted speak for, 2023-01-02 to 2025-04-07"
+    assert (spoken in told.headers.get("x-adresponse-warning", "")) == warned
+    strict = create_app(Holder(Served(weeks, "7", "sales"), ready=True), Options(log="errors", beyond="refuse"))
+    assert (said(strict, {"inputs": ROW | {"when": date}}).status == 422) == warned

@@ -99,6 +99,20 @@ class Baseline:
             total = total + np.array([self._market(str(m)) for m in np.asarray(markets)])
         return total
 
+    def beyond(self, dates: ArrayLike) -> tuple[str, str] | None:
+        """The dates given, first to last, and those that the rows fitted speak for; None where all are among these.
+
+        They begin with the first row fitted, and end as long after the last one: a trend is carried on by its own length.
+        """
+        if self.calendar is None:
+            return None
+        days = np.asarray(dates).astype("datetime64[D]")
+        periods = self.calendar.period(dates)
+        if periods.min() >= 0 and periods.max() <= 2 * self.span:
+            return None
+        first, last = self.calendar.date(0)[:10], self.calendar.date(2 * self.span)[:10]
+        return f"{days.min()} to {days.max()}", f"the dates that the rows fitted speak for, {first} to {last}"
+
     def _market(self, name: str) -> float:
         if name not in self.markets:
             raise ModelError(f"Market {name!r} was not among the rows fitted.{did_you_mean(name, self.markets)}")

@@ -30,7 +30,7 @@ from .schema import Contract
 if TYPE_CHECKING:
     from .curved import Curves
 
-__all__ = ["BASE", "SCHEMA_VERSION", "Formula", "Spread", "Term", "contribution_name"]
+__all__ = ["BASE", "SCHEMA_VERSION", "Beyond", "Formula", "Spread", "Term", "contribution_name"]
 
 SCHEMA = "adresponse/formula"
 SCHEMA_VERSION = 2
@@ -121,6 +121,15 @@ class Term:
     scale: float
     shift: float
     coefficient: float
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """A column with values outside of what was fitted: the values given, and what they are beyond, in words."""
+
+    column: str
+    given: str
+    bounds: str
 
 
 @dataclass(frozen=True)
@@ -308,13 +317,20 @@ class Formula:
         added = (BASE, *map(contribution_name, self.contract.channels)) if contributions else ()
         return ("prediction", *(("lower", "upper") if level is not None else ()), *added)
 
-    def beyond(self, columns: Sequence[Vector | Sequence[float]]) -> dict[str, tuple[float, float]]:
-        """The features with values outside the range fitted, and the lowest and highest value given."""
-        found = {}
+    def beyond(self, columns: Sequence[Vector | Sequence[float]]) -> list[Beyond]:
+        """The features with values outside the range fitted; and the date, where one lies before the first row fitted, or
+        later after the last one than that is after the first.
+        """
+        found = []
         for (name, (low, high)), x in zip(self.ranges.items(), columns[: len(self.ranges)], strict=True):
             least, most = (min(x), max(x)) if isinstance(x, Sequence) else (float(x.min()), float(x.max()))
             if least < low or most > high:
-                found[name] = (least, most)
+                found.append(Beyond(name, f"{least:g} to {most:g}", f"the range fitted, {low:g} to {high:g}"))
+        if self.curves is not None and self.reads.date is not None:
+            import numpy as np
+
+            given = self.curves.baseline.beyond(self._apart([np.asarray(x) for x in columns])[1])
+            found += [Beyond(self.reads.date, *given)] if given else []
         return found
 
     def to_json(self) -> str:

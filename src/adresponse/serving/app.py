@@ -407,24 +407,19 @@ class App:
         return b'{"predictions": [' + predictions_body(answers) + b"]}"
 
     def _beyond(self, x: Exchange, formula: Formula, asked: Asked) -> Headers:
-        """A warning header for values outside the ranges fitted, or a refusal."""
+        """A warning header for values outside of what was fitted, or a refusal."""
         found = formula.beyond(asked.values())
         if not found:
             return ()
         if self.options.beyond == "refuse":
-            name, (low, high) = next(iter(found.items()))
-            least, most = formula.ranges[name]
+            first = found[0]
             raise RequestError(
                 422,
                 "INVALID_PARAMETER_VALUE",
-                f"Column {name!r} has values from {low:g} to {high:g}, beyond the range fitted, {least:g} to {most:g}; "
-                "give values within it.",
+                f"Column {first.column!r} has values from {first.given}, beyond {first.bounds}; give values within it.",
                 reason="beyond",
             )
-        said = (
-            f"{name} beyond the range fitted, {low:g} to {high:g}" for name in found for low, high in [formula.ranges[name]]
-        )
-        x.beyond = "; ".join(said)
+        x.beyond = "; ".join(f"{each.column} beyond {each.bounds}" for each in found)
         return ((b"x-adresponse-warning", _ascii(x.beyond)[:WARNING_LENGTH]),)
 
     def _too_late(self, x: Exchange) -> RequestError:
