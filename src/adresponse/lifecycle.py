@@ -48,9 +48,9 @@ class Run:
     """What a run made and found; ``to_dict`` is what ``adresponse run --json`` prints.
 
     ``metrics`` holds mae, rmse, mape and r2 of the rows that ``metrics_basis`` names; ``coefficients`` are in the
-    table's units, the intercept first, and empty where the chosen model is not linear. Of response curves ``contributions``
-    says what each channel brought over the rows fitted (90 % intervals), and ``shape`` which curve and carry-over it is;
-    both are empty where none were asked for.
+    table's units, the intercept first, and empty where the chosen model is not linear. ``contributions`` says what each
+    channel brought over the rows fitted (90 % intervals), and ``shape`` which curve and carry-over it is; both are empty
+    where the model is neither a line nor curves.
     """
 
     run_id: str
@@ -252,7 +252,16 @@ def study_of(
     estimator = clone(chosen).fit(X.iloc[train], y.iloc[train]) if mix is None else mix.model
     spread = calibrate(chosen, X.iloc[train], y.iloc[train], folding)
     evaluation = evaluate(
-        estimator, spread, X, y, train=train, test=test, contract=table.contract, folding=folding, thrifty=mix is not None
+        estimator,
+        spread,
+        X,
+        y,
+        train=train,
+        test=test,
+        contract=table.contract,
+        folding=folding,
+        thrifty=mix is not None,
+        curves=mix is not None,
     )
     linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
     decision = decide(evaluation, settings.gate)
@@ -585,8 +594,8 @@ def _told(made: Published, opened: Store) -> Run:
         metrics=scores,
         metrics_basis=study.evaluation.basis,
         coefficients=tuple({n: getattr(c, n) for n in shown} for c in study.linear.coefficients) if study.linear else (),
-        contributions=study.mix.contributions_by_channel if study.mix else {},
-        shape=study.mix.shape_found if study.mix else {},
+        contributions=study.contributions,
+        shape=study.shape,
         report=str(made.report),
         findings=study.findings,
         champion=made.champion,

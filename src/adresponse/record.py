@@ -254,7 +254,7 @@ def files(
     if contest is not None:
         values["contest"] = contest
     if study.mix is not None:
-        values |= {"contributions": study.mix.contributions_by_channel, "shape": study.mix.shape_found, "plan": study.plan}
+        values |= {"contributions": study.contributions, "shape": study.shape, "plan": study.plan}
     tables: dict[str, Iterable[Any]] = {
         "coefficients": linear,
         "leaderboard": study.leaderboard.rows,

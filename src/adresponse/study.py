@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
 from adresponse.formula import Formula, Spread
 from adresponse.gate import GateDecision
-from adresponse.mixing.fit import MixFit, curves_of, drawn_curves
+from adresponse.mixing.fit import ChannelAnswer, MixFit, curves_of, drawn_curves
 from adresponse.models import LinearFit, covariance_of
 from adresponse.planning.planned import Plan
 from adresponse.planning.prospect import Prospect, prospect_of, straight
@@ -82,6 +83,41 @@ class Study:
         contract = self.table.contract
         more = [name for name in (contract.date, contract.market) if name is not None and self.mix is not None]
         return self.table.frame[[*contract.features, *more]]
+
+    @property
+    def contributions(self) -> dict[str, dict[str, float]]:
+        """What each channel brought over the rows fitted, with intervals of 90 %, as plain values.
+
+        Of a straight line it is the slope times the spend, with the slope's HC3 error; empty where there is neither line nor
+        curves. The names are those of ``ChannelAnswer``.
+        """
+        if self.mix is not None:
+            return self.mix.contributions_by_channel
+        if self.linear is None:
+            return {}
+        X, reach = self.table.X.iloc[self.train], float(t.ppf(0.95, self.linear.df))
+        fitted = float(np.sum(self.estimator.predict(X)))
+        found = {}
+        for slope in self.linear.coefficients:
+            if slope.name in self.table.contract.channels:
+                spend = float(X[slope.name].sum())
+                ends = slope.estimate, slope.estimate - reach * slope.se_hc3, slope.estimate + reach * slope.se_hc3
+                figures = [v * spend for v in ends] + [slope.estimate * spend / fitted, *ends, *ends]
+                answer = ChannelAnswer(slope.name, spend, *figures)
+                found[slope.name] = {name: v for name, v in vars(answer).items() if name != "channel"}
+        return found
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """Which curve and carry-over it is, and each channel's parameters, as plain values; empty without line and curves."""
+        if self.mix is not None:
+            return self.mix.shape_found
+        if self.linear is None:
+            return {}
+        slopes = {c.name: c.estimate for c in self.linear.coefficients}
+        each = {"half": 1.0, "slope": 1.0, "weights": [1.0]}  # which a straight line does without
+        channels = {name: {**each, "coefficient": slopes[name]} for name in self.table.contract.channels}
+        return {"shape": "linear", "carry_over": "none", "channels": channels, "compared": [], "not_told": []}
 
     def predict_interval(self, X: pd.DataFrame, level: float) -> tuple[Vector, Vector, Vector]:
         """Predicted, lower and upper sales for new rows, each of shape (n_rows,), in the target's unit."""
