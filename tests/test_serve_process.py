@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adresponse.errors import StoreError
+from adresponse.serving import supervise
 from adresponse.serving.options import Options
 from adresponse.serving.requests import PARQUET
 from adresponse.serving.supervise import Followed, Found, run
@@ -133,6 +136,42 @@ def test_an_unfit_version_is_refused_once_and_the_old_one_stays(registry: FileRe
         registry.move("2")
         until(lambda: server.ask(10.0) == (200, "2", 30.0), "the next version", 5)
         assert server.said.count(f"Version {version} is not served") == 1
+
+
+def test_a_version_whose_files_were_away_is_taken_once_they_are_back(registry: FileRegistry) -> None:
+    manifest = registry.home / "2" / "manifest.json"
+    aside = manifest.rename(registry.home / "aside.json")
+    with serving(registry.home, workers=2) as server:
+        registry.move("2")
+        until(lambda: "no manifest.json" in server.said, "the refusal")
+        until(lambda: len(list(registry.home.glob("adresponse-serve-*/models/3"))) == 1, "a second try, as vain")
+        assert server.ask(10.0) == (200, "1", 20.0)
+        aside.rename(manifest)
+        until(lambda: server.ask(10.0) == (200, "2", 30.0), "the version, once its files are back")
+        until(lambda: "version 2 is fit now" in server.said, "that it answers")
+        assert json.loads(server.text("/ready"))["ready"] is True
+        assert "trouble" not in server.text("/ready")
+    assert server.said.count("is not served") == server.said.count("is to answer from now on") == 1
+
+
+def test_a_version_that_stays_unfit_is_tried_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=lambda: now))
+    refused = supervise._Refused("2")
+    tries = []
+    for _ in range(24 * 3600):  # a day, second by second, each try refused at once
+        if now == 0 or refused.is_due():
+            tries.append(now)
+            refused.note()
+        now += 1
+    assert tries[:6] == [0, 1, 3, 8, 23, 83]
+    assert set(np.diff(tries[6:])) == {300}
+
+
+def test_a_try_that_is_under_way_is_not_made_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=lambda: 1e6))
+    refused = supervise._Refused("2")
+    assert [refused.is_due() for _ in range(3)] == [True, False, False]
 
 
 def test_a_registry_that_is_down_is_said_once_and_outwaited(registry: FileRegistry) -> None:

@@ -2,13 +2,15 @@
 
 The parent owns the listening socket, so that connections wait while a worker is replaced. It alone may use MLflow: it
 looks where the alias points, copies the model into a folder, and writes where that is into ``current.json``, which the
-workers watch (``reload.py``). A model that a worker refuses is not pointed at any longer.
+workers watch (``reload.py``). A model that a worker refuses is not pointed at any longer; while the alias names it, it is
+fetched again from time to time, since what was wrong may have been the store of its files and not the model.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import queue
 import selectors
@@ -35,6 +37,7 @@ __all__ = ["Fetch", "Find", "Followed", "Found", "Worker", "run"]
 
 COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # where Prometheus's client looks for the folder
 TICK_SECONDS = 0.25
+AGAIN = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)  # before a version that was refused is fetched again
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a worker that ends soon after each
 LASTING_SECONDS = 30.0  # a worker that answered for so long has not failed at once
 TRIES = 4  # starts of workers of which none was ever ready
@@ -280,6 +283,11 @@ class _Source:
             say("The registry answers again.")
         return moved
 
+    def forget(self, version: str) -> None:
+        """Fetch a version again at the next look, if the alias names it still."""
+        if self.seen is not None and self.seen.version == version:
+            self.seen = None
+
     def _complain(self, error: Exception) -> None:
         said = str(error) if isinstance(error, AdresponseError) else f"{type(error).__name__}: {error}"
         if said != self.down:
@@ -305,6 +313,26 @@ class _Failures:
 
 
 @dataclass
+class _Refused:
+    """A version that a worker did not take, how often, and when it is to be fetched again."""
+
+    version: str
+    count: int = 0
+    next_try: float = 0.0
+
+    def note(self) -> None:
+        self.next_try = time.monotonic() + AGAIN[min(self.count, len(AGAIN) - 1)]
+        self.count += 1
+
+    def is_due(self) -> bool:
+        """Whether it is to be fetched now; says so once for each refusal."""
+        if time.monotonic() < self.next_try:
+            return False
+        self.next_try = math.inf
+        return True
+
+
+@dataclass
 class _Supervisor:
     source: _Source
     listening: socket.socket
@@ -316,6 +344,7 @@ class _Supervisor:
     loading: list[Worker]  # processes that have not been told to begin
     workers: list[Worker] = field(default_factory=list)
     failures: _Failures = field(default_factory=_Failures)
+    refused: _Refused | None = None  # what the alias names, where it is not what answers
     answered: bool = False  # some worker was ready once
     signals: int = 0
     leftover: dict[Path, float] = field(default_factory=dict)  # folders that nobody needs after that time
@@ -335,6 +364,7 @@ class _Supervisor:
                     self._start_missing()
                     self._hear(TICK_SECONDS)
                     self._move()
+                    self._try_again()
                     self._sweep()
                 return self._drain()
             finally:
@@ -406,9 +436,19 @@ class _Supervisor:
             announce(worker.ready, self.url)
         elif what == "serving" and (self.good is None or all(w.number == self.pointed.number for w in self.workers)):
             self.good = self.pointed
+            if self.refused and self.refused.version == self.good.version and not self.good.trouble:
+                say(f"{self.good.name} version {self.good.version} is fit now, and answers.")
+                self.refused = None
         elif what == "refused" and number == self.pointed.number and self.good and self.good.folder != self.pointed.folder:
-            say(f"{worker.refusal} Version {self.good.version} answers on.")
-            self._point(replace(self.good, trouble=worker.refusal))
+            self._keep(self.good, worker.refusal)
+
+    def _keep(self, good: Pointed, refusal: str) -> None:
+        """Let the last good one answer on; what was refused is said once, and tried again later."""
+        if self.refused is None:
+            say(f"{refusal} Version {good.version} answers on; the other is looked at again.")
+            self.refused = _Refused(self.pointed.version)
+        self.refused.note()
+        self._point(replace(good, trouble=refusal))
 
     def _point(self, wanted: Pointed) -> None:
         self.pointed = replace(wanted, number=self.pointed.number + 1)
@@ -436,9 +476,16 @@ class _Supervisor:
     def _move(self) -> None:
         while self.good is not None and not self.moves.empty():
             moved = self.moves.get()
-            if self.pointed.folder != moved.folder:
+            if self.pointed.folder == moved.folder:
+                continue
+            if self.refused is None or self.refused.version != moved.version:
+                self.refused = None
                 say(f"{moved.name} version {moved.version} is to answer from now on; the workers try it.")
-                self._point(moved)
+            self._point(moved)
+
+    def _try_again(self) -> None:
+        if self.refused is not None and self.refused.is_due():
+            self.source.forget(self.refused.version)
 
     def _sweep(self) -> None:
         """Remove folders once each worker has turned to the one pointed at, and no request can need them."""
