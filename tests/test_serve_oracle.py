@@ -120,6 +120,26 @@ def test_json_answers_are_equal_to_the_byte(both: tuple[Any, Any, Formula], data
     assert (found.status, found.body) == (200, expected.content)
 
 
+@pytest.mark.parametrize("form", ["inputs", "instances"])
+@pytest.mark.parametrize("rows", [2, FEW + 1])
+@pytest.mark.parametrize(
+    ("target", "status"), [([1.0], 400), ([], 400), ([1.0] * 40, 400), ("as many", 200), (1.0, 200), (None, 200)]
+)
+def test_a_column_that_is_not_read_has_as_many_values_as_the_others(
+    both: tuple[Any, Any, Formula], form: str, rows: int, target: Any, status: int
+) -> None:
+    ours, theirs, made = both
+    columns = {name: [10.0] * rows for name in made.contract.features}
+    body = json.dumps({form: {**columns, "Sales": [1.0] * rows if target == "as many" else target}}).encode()
+    (expected,), (found,) = theirs_said(theirs, [(body, JSON)]), ours_said(ours, [(body, JSON)])
+    assert (found.status, expected.status_code) == (status, status), (found.body, expected.text)
+    if status == 200:
+        assert found.body == expected.content
+    else:
+        assert f"unequal numbers of values ({made.contract.features[0]!r} {rows}" in found.message
+        assert f"'Sales' {len(target)})" in found.message
+
+
 @pytest.mark.parametrize("rows", [1, FEW, 100])
 @pytest.mark.parametrize("kind", [CSV, PARQUET])
 def test_tables_are_answered_alike(both: tuple[Any, Any, Formula], kind: str, rows: int) -> None:

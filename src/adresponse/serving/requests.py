@@ -35,6 +35,7 @@ from adresponse.rows import (
     no_rows,
     refuse_bad_values,
     show,
+    unequal,
 )
 from adresponse.schema import Contract
 from adresponse.serving.answers import RequestError
@@ -652,9 +653,14 @@ def _instances(value: Any, wanted: Sequence[str], form: str) -> dict[str, Any]:
 
 
 def _columns(value: dict[str, Any]) -> dict[str, Any]:
-    """Columns by name; a single value beside lists holds for each row, and values alone are one row."""
-    heights = {len(v) for v in value.values() if isinstance(v, list)}
-    height = heights.pop() if len(heights) == 1 else 1
+    """Columns by name; a single value beside lists holds for each row, and values alone are one row.
+
+    Lists of unequal lengths are refused here, since one of them may be of a column that is not read.
+    """
+    heights = {name: len(v) for name, v in value.items() if isinstance(v, list)}
+    if len(set(heights.values())) > 1:
+        raise unequal(heights)
+    height = next(iter(heights.values()), 1)
     return {name: v if isinstance(v, list) else [v] * height for name, v in value.items()}
 
 
