@@ -10,6 +10,7 @@ import json
 import re
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 from adresponse.errors import AdresponseError
 from adresponse.rows import check, check_few
 from adresponse.serving.requests import CSV, FEW, JSON, LONG, PARQUET, Reader, _csv_columns
-from served_example import Served, closed_model, serving
+from served_example import PATIENCE, Served, closed_model, serving
 from serving_example import app, ask, formula
 
 MANY = 200  # rows, of which the body has more than LONG bytes
@@ -125,6 +126,81 @@ def test_requests_answered_at_once_are_counted_and_logged(server: Served) -> Non
     before = counted()
     answers(server.url, request(SPLIT, JSON_TYPE, "X-Request-Id: counted-1"))
     assert counted() == before + MANY
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server that gives a request half a second."""
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("missing part: /proc, which tells of processes")
+    place = tmp_path_factory.mktemp("hasty")
+    with serving(place / "home", folder=closed_model(place / "model", 2.0), timeout=0.5) as made:
+        yield made
+
+
+AT_ONCE = request(b'{"instances": [10.0]}', JSON_TYPE)  # answered at once from the second on
+BY_A_TASK = request(b"", path="/ping", method="GET")
+HALF = b"GET /ping HT"
+
+
+def to_the_end(connection: socket.socket, drip: bytes = b"") -> bytes:
+    """All that comes until the server closes a connection, to which a byte is sent from time to time."""
+    read = b""
+    end = time.monotonic() + PATIENCE
+    connection.settimeout(0.05)
+    while time.monotonic() < end:
+        try:
+            if not (part := connection.recv(65536)):
+                return read
+            read += part
+        except TimeoutError:
+            with contextlib.suppress(OSError):
+                connection.sendall(drip)
+        except ConnectionResetError:  # a byte met a closed door
+            return read
+    raise AssertionError(f"still open after {read!r}")
+
+
+@pytest.mark.parametrize(
+    ("sent", "drip", "statuses"),
+    [
+        (b"", b"", []),
+        (HALF, b"", [408]),
+        (HALF + b"TP/1.1\r\nX-Ever: longer", b"T", [408]),  # it never stands still
+        (b"", b"\r\n", []),  # nor is it ever begun
+        (AT_ONCE * 2 + HALF, b"", [200, 200, 408]),
+        (BY_A_TASK + HALF, b"", [200, 408]),
+        (AT_ONCE * 2, b"\r\n", [200, 200]),
+        (BY_A_TASK, b"\r\n", [200]),
+    ],
+)
+def test_a_connection_that_owes_a_whole_head_is_closed(hasty: Served, sent: bytes, drip: bytes, statuses: list[int]) -> None:
+    parts = urlsplit(hasty.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        connection.sendall(sent)
+        said = to_the_end(connection, drip)
+    assert [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", said)] == statuses
+    if 408 in statuses:
+        told = json.loads(said.rpartition(b"\r\n\r\n")[2])
+        assert told["error_code"] == "DEADLINE_EXCEEDED"
+        assert "head of the request did not arrive within 0.5 seconds" in told["message"]
+
+
+@pytest.mark.parametrize("sent", [AT_ONCE, BY_A_TASK])
+def test_a_connection_that_rests_between_requests_is_kept(hasty: Served, sent: bytes) -> None:
+    parts = urlsplit(hasty.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as resting:
+        for _ in range(3):
+            resting.sendall(sent)
+            said = b""
+            while not said.endswith((b"]}", b"\r\n\r\n\n")):
+                part = resting.recv(65536)
+                assert part, "it was closed"
+                said += part
+            assert said.startswith(b"HTTP/1.1 200")
+            with socket.create_connection((parts.hostname, parts.port), timeout=10) as slow:
+                slow.sendall(HALF)
+                to_the_end(slow)  # opened later, closed meanwhile
 
 
 def test_only_what_is_plainly_right_is_answered_at_once() -> None:

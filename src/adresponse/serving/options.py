@@ -26,8 +26,8 @@ class Options:
     max_waiting : int
         Requests under way at once; one more is answered 503 with Retry-After.
     timeout : float
-        Seconds from the first byte of a request to its answer; then it is stopped and answered 504 (408 where the
-        body did not arrive).
+        Seconds from the first byte of a request to its answer; then it is stopped and answered 504 (408 where head or
+        body did not arrive whole). A new connection that sends nothing for so long is closed.
     drain : float
         Seconds that requests under way are given after SIGTERM.
     beyond : {"warn", "refuse"}

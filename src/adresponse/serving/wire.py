@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import select
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server as UvicornServer
+
+from adresponse.serving.answers import CODES, error_body
 
 __all__ = ["Server", "configuration"]
 
@@ -22,7 +24,8 @@ ACCEPT_ROUNDS = 1000
 CLOSE = (b"connection", b"close")
 OK = b"HTTP/1.1 200 OK\r\n"
 ANSWERED_AT_ONCE = b"/invocations"
-NO_REQUEST = {"error_code": "BAD_REQUEST", "message": "These bytes are no HTTP request."}
+TICKS_A_SECOND = 10  # of uvicorn's loop
+NO_REQUEST = "These bytes are no HTTP request."
 
 
 class Protocol(HttpToolsProtocol):
@@ -33,6 +36,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     held: list[bytes] | None = None  # the body so far of a request that may be answered at once
+    awaited: tuple[Any, float] | None = None  # the request whose head was missed, and since when
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; a request that is not whole by then goes uvicorn's way."""
@@ -70,6 +74,7 @@ class Protocol(HttpToolsProtocol):
             answer = self.app.at_once(self.headers, parts[0] if len(parts) == 1 else b"".join(parts))
             if answer is not None:
                 self.held = None
+                self.scope = None  # type: ignore[assignment]  # no head is under way
                 self.transport.write(self._start() + answer)
                 self.on_response_complete()
                 return
@@ -86,10 +91,39 @@ class Protocol(HttpToolsProtocol):
         """Status line and the server's own headers."""
         return b"".join([OK, *(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)])
 
+    def hurry(self, now: float, patience: float) -> None:
+        """Close the connection if it owes a whole head for so long; what is looked at costs a request nothing.
+
+        Parameters
+        ----------
+        now : float
+            Time of the loop, in seconds.
+        patience : float
+            Seconds from the first look that missed the head.
+        """
+        begun = self.scope is not None and "method" not in self.scope
+        answering = self.cycle is not None and not self.cycle.response_complete
+        idle = self.timeout_keep_alive_task is not None and not begun  # uvicorn closes it in time
+        if answering or idle or self.transport.is_closing():
+            self.awaited = None
+        elif self.awaited is None or self.awaited[0] is not self.scope:
+            self.awaited = self.scope, now
+        elif now - self.awaited[1] < patience:
+            pass
+        elif begun:
+            self._refuse(408, f"The head of the request did not arrive within {patience:g} seconds; send it again.")
+        else:
+            self.transport.close()
+
     def send_400_response(self, msg: str) -> None:
         """Answer 400 and close the connection."""
-        body = json.dumps(NO_REQUEST).encode()
-        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self._refuse(400, NO_REQUEST)
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer so and close the connection."""
+        body = error_body(CODES[status], message)
+        phrase = HTTPStatus(status).phrase
+        head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.held = None
         self.transport.write(head.encode() + b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n" + body)
         self.transport.close()
@@ -123,7 +157,29 @@ def configuration(app: Any, drain: float) -> Config:
 
 
 class Server(UvicornServer):
-    """uvicorn's server, which leaves signals to the worker and can be drained."""
+    """uvicorn's server, which leaves signals to the worker, waits for no head for ever, and can be drained.
+
+    Parameters
+    ----------
+    config : Config
+        See ``configuration``.
+    timeout : float
+        Seconds that a connection is given for the head of a request, from its opening or from the first byte.
+    """
+
+    def __init__(self, config: Config, timeout: float) -> None:
+        super().__init__(config)
+        self._timeout = timeout
+        self._ticks = min(max(1, int(timeout / 4 * TICKS_A_SECOND)), TICKS_A_SECOND)  # between two looks at the connections
+
+    async def on_tick(self, counter: int) -> bool:
+        """What uvicorn does from time to time, and a look at the connections."""
+        if counter % self._ticks == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Protocol):
+                    connection.hurry(now, self._timeout)
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -143,7 +143,7 @@ def _title(served: Served) -> str:
 def _server(app: Any, options: Options) -> Any:
     from adresponse.serving.wire import Server, configuration
 
-    return Server(configuration(app, options.drain))
+    return Server(configuration(app, options.drain), options.timeout)
 
 
 @contextlib.contextmanager
