@@ -22,6 +22,7 @@ import adresponse
 from adresponse import deployment, store
 from adresponse.cli import main
 from adresponse.errors import ConfigError, DifferenceError, StoreError, TamperedModelError
+from adresponse.verification import Answered
 from stored_example import one_channel, stored, three_channels
 
 SAID = "The local endpoint gave back every prediction and every score of the 40 held-out rows, within 1e-09 of the evaluation."
@@ -190,16 +191,17 @@ def test_the_champion_is_verified_and_the_result_kept(here: Path) -> None:
 
 
 @contextmanager
-def impostor(answer: Any, version: str = "1") -> Iterator[str]:
-    """A server that answers ``answer(rows)`` to every request."""
+def impostor(answer: Any, version: str = "1", status: int = 200) -> Iterator[str]:
+    """A server that answers ``answer(rows)`` to every request: predictions, or a body as it is sent."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps({"predictions": answer(asked["dataframe_split"]["data"])}).encode()
-            self.send_response(200)
+            found = answer(asked["dataframe_split"]["data"])
+            body = found if isinstance(found, bytes) else json.dumps({"predictions": found}).encode()
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.send_header("X-Model-Version", version)
@@ -247,6 +249,46 @@ def test_a_deployment_that_differs_ends_with_1_and_names_it(here: Path, answer: 
     tags = client(here).get_model_version("sales-response", "1").tags
     assert tags["adresponse.verified"] == "false"
     assert tags["adresponse.verified_deployment"] == url
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (lambda rows: as_model(rows)[:-1], 200, "it gave 39 predictions for 40 rows."),
+        (lambda rows: [{**v, "prediction": None} for v in as_model(rows)], 200, "it gave predictions that are no numbers."),
+        (lambda rows: b"<html>", 200, "it gave no predictions; is it a server of MLflow's scoring protocol?"),
+        (lambda rows: [v["prediction"] for v in as_model(rows)], 200, "it gave no interval;"),
+        (lambda rows: b'{"message": "Column \'Radio\' is missing."}', 400, "it refused (400): Column 'Radio' is missing."),
+    ],
+)
+def test_an_answer_of_another_form_is_a_difference_too(here: Path, answer: Any, status: int, said: str) -> None:
+    uri = "models:/sales-response/1"
+    assert adresponse.verify(uri).verification.passed  # tags as a good deployment leaves them
+    with impostor(answer, status=status) as url:
+        done = command("verify", uri, "--url", url)
+    assert done.exit_code == 1, done.stderr
+    assert f"{url} does not answer what was evaluated: asked 40 rows, {said}" in " ".join(done.stderr.split())
+    tags = client(here).get_model_version("sales-response", "1").tags
+    assert (tags["adresponse.verified"], tags["adresponse.verified_deployment"]) == ("false", url)
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 503])
+def test_a_deployment_that_lets_nobody_in_says_nothing_of_the_version(here: Path, status: int) -> None:
+    adresponse.verify("models:/sales-response/1")
+    with impostor(lambda rows: b"", status=status) as url:
+        done = command("verify", "--url", url)
+    assert done.exit_code == 2
+    assert f"refused ({status})" in done.stderr
+    assert client(here).get_model_version("sales-response", "1").tags["adresponse.verified"] == "true"
+
+
+def test_too_few_answers_of_another_target_are_a_difference(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adresponse import scoring
+
+    monkeypatch.setattr(scoring, "asker", lambda target, name: lambda rows: Answered(rows.predicted[:-1]))
+    found = deployment.verify(target="other", deployment="sales").verification
+    assert not found.passed
+    assert "predictions of 40 rows (expected within 1e-09, found not a finite number for each row)" in found.sentence
 
 
 def test_a_deployment_that_is_not_there_cannot_be_verified(here: Path) -> None:

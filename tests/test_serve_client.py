@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from adresponse.errors import ConfigError, DeploymentError, ModelError
+from adresponse.errors import ConfigError, DeploymentError, DifferenceError, ModelError
 from adresponse.serving import client, launch, listening
 from adresponse.serving.options import Options
 from parts import free_port
@@ -85,17 +85,38 @@ def test_an_interval_comes_back_with_its_ends() -> None:
 @pytest.mark.parametrize(
     ("status", "answer", "says"),
     [
-        (400, {"error_code": "BAD_REQUEST", "message": "Column 'TV' is missing."}, r"refused \(400\): Column 'TV' is missing"),
+        (401, {"message": "A token is needed."}, r"refused \(401\): A token is needed"),
+        (403, b"", r"refused \(403\): Forbidden"),
+        (408, b"", r"refused \(408\): Request Timeout"),
+        (429, b"", r"refused \(429\): Too Many Requests"),
         (502, b"<html>\nBad Gateway</html>", r"refused \(502\): <html> Bad Gateway</html>"),  # a gateway's page
         (503, b"", r"refused \(503\): Service Unavailable"),  # nothing said
+    ],
+)
+def test_a_deployment_that_cannot_be_asked_is_said_in_its_words(status: int, answer: Any, says: str) -> None:
+    with answering(lambda request: (status, answer)) as (url, _), pytest.raises(DeploymentError, match=says) as caught:
+        client.ask(url, {"TV": [1.0]})
+    assert type(caught.value) is DeploymentError
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "says"),
+    [
+        (400, {"error_code": "BAD_REQUEST", "message": "Column 'TV' is missing."}, r"refused \(400\): Column 'TV' is missing"),
         (200, b"welcome", "gave no predictions"),  # something else listens there
+        (200, [1], "gave no predictions"),
+        (200, b"[" * 100_000, "gave no predictions"),  # deeper than JSON is read
         (200, {"predictions": [1.0, 2.0]}, "gave 2 predictions for 1 rows"),
         (200, {"predictions": ["much"]}, "no numbers"),
+        (200, {"predictions": ["12.5"]}, "no numbers"),  # a text, though float() would take it
+        (200, {"predictions": [True]}, "no numbers"),
+        (200, {"predictions": [None]}, "no numbers"),
+        (200, {"predictions": [10**400]}, "no numbers"),  # beyond a double
         (200, b'{"predictions": [NaN]}', "no finite number for prediction, row 1"),
     ],
 )
-def test_what_a_deployment_refuses_is_said_in_its_words(status: int, answer: Any, says: str) -> None:
-    with answering(lambda request: (status, answer)) as (url, _), pytest.raises(DeploymentError, match=says):
+def test_what_is_no_answer_to_the_rows_is_a_difference(status: int, answer: Any, says: str) -> None:
+    with answering(lambda request: (status, answer)) as (url, _), pytest.raises(DifferenceError, match=says):
         client.ask(url, {"TV": [1.0]})
 
 
@@ -107,7 +128,7 @@ def test_what_a_deployment_refuses_is_said_in_its_words(status: int, answer: Any
     ],
 )
 def test_an_answer_without_the_interval_is_refused(predictions: list[Any], says: str) -> None:
-    with answering(lambda _: (200, {"predictions": predictions})) as (url, _), pytest.raises(DeploymentError, match=says):
+    with answering(lambda _: (200, {"predictions": predictions})) as (url, _), pytest.raises(DifferenceError, match=says):
         client.ask(url, {"TV": [1.0]}, 0.9)
 
 
@@ -115,7 +136,7 @@ def test_several_versions_in_one_answer_are_refused() -> None:
     versions = iter("34")
     with (
         answering(doubled, lambda: next(versions)) as (url, _),
-        pytest.raises(DeploymentError, match=r"several versions \(3, 4\)"),
+        pytest.raises(DifferenceError, match=r"several versions \(3, 4\)"),
     ):
         client.ask(url, {"TV": [1.0] * 1_500})
 

@@ -17,7 +17,7 @@ from sklearn.metrics import (
 from adresponse.errors import ModelError
 from adresponse.pyfunc import ResponseModel
 from adresponse.stored import open_stored
-from adresponse.verification import Answered, EvaluationRows, Verification, compare, refuse_disagreement
+from adresponse.verification import Answered, EvaluationRows, Verification, compare, complete, refuse_disagreement, unlike
 from stored_example import one_channel, stored
 
 
@@ -81,9 +81,21 @@ def test_each_difference_is_found(rows: EvaluationRows, change, checks: list[str
 def test_too_few_answers_and_answers_that_are_no_number_are_differences(rows: EvaluationRows) -> None:
     scores = dict.fromkeys(["mean_absolute_error", "root_mean_squared_error"], float("nan"))
     for wrong in (rows.predicted[:-1], np.where(rows.predicted > 10, np.nan, rows.predicted)):
+        assert not complete(rows, Answered(wrong))
         found = compare("The endpoint", "3", rows, Answered(wrong), scores)
         assert failed(found)[0] == "predictions of 40 rows"
         assert {"MAE", "RMSE"} <= set(failed(found))  # a NaN passes nothing
+
+
+def test_what_is_no_answer_is_a_failed_check_that_says_what_came_back(rows: EvaluationRows) -> None:
+    found = unlike("The endpoint", rows, "gave 39 predictions for 40 rows.")
+    assert not found.passed
+    assert [(c.name, c.found, c.passed) for c in found.checks] == [
+        ("answer to 40 rows", "gave 39 predictions for 40 rows", False)
+    ]
+    assert found.checks[0].expected == "40 predictions, each with both ends (90 %)"
+    assert found.sentence.endswith("does not answer what was evaluated: asked 40 rows, it gave 39 predictions for 40 rows.")
+    assert unlike("The endpoint", replace(rows, lower=None, upper=None), "gave none.").checks[0].expected == "40 predictions"
 
 
 def test_one_wrong_row_among_right_ones_is_found(rows: EvaluationRows) -> None:

@@ -773,7 +773,10 @@ def _ask_url(url: str, token: str) -> Ask:
     from adresponse.verification import Answered
 
     def ask(rows: EvaluationRows) -> Answered:
-        answer = client.ask(url, rows.columns(), _level(rows), token, together=rows.together)
+        try:
+            answer = client.ask(url, rows.columns(), _level(rows), token, together=rows.together)
+        except DifferenceError as error:
+            raise DifferenceError(str(error).removeprefix(f"{url} ")) from None
         lower, upper = (None if v is None else np.asarray(v) for v in (answer.lower, answer.upper))
         return Answered(np.asarray(answer.prediction), lower, upper, answer.version)
 
@@ -785,15 +788,27 @@ def _judged(
 ) -> tuple[Verification, str]:
     """The verification and the run that keeps it."""
     from adresponse import scoring
-    from adresponse.verification import EvaluationRows, compare
+    from adresponse.verification import EvaluationRows, compare, complete, unlike
 
     rows = EvaluationRows.read(stored.folder)
-    answered = ask(rows)
+    answered = _answered(ask, rows)
     tags = {"adresponse.model": stored.formula.about.get("name", ""), "adresponse.verified_version": version}
     with scoring.start(store, experiment_id, f"verify {version}", tags, parent) as trial:
-        result = compare(where, version, rows, answered, trial.scores(rows, answered.prediction))
+        if isinstance(answered, str):
+            result = unlike(where, rows, answered)
+        else:
+            scores = trial.scores(rows, answered.prediction) if complete(rows, answered) else {}
+            result = compare(where, version, rows, answered, scores)
         trial.log(result)
     return result, trial.run_id
+
+
+def _answered(ask: Ask, rows: EvaluationRows) -> Answered | str:
+    """The answers; where what came back is none, what the deployment did instead, as a sentence without its subject."""
+    try:
+        return ask(rows)
+    except DifferenceError as error:
+        return str(error)
 
 
 def _tag(store: Store, located: Located, result: Verification, where: str) -> None:

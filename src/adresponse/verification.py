@@ -28,8 +28,10 @@ __all__ = [
     "Vector",
     "Verification",
     "compare",
+    "complete",
     "evaluation_rows",
     "refuse_disagreement",
+    "unlike",
     "write_replay",
 ]
 
@@ -247,7 +249,7 @@ def compare(
         Check(
             f"{name} of {words.count(len(rows.X), 'row')}",
             f"within {TOLERANCE:g}",
-            f"{d:.1e}" if d else "no difference",
+            _size(d),
             d <= TOLERANCE,
         )
         for name, d in differences.items()
@@ -259,6 +261,37 @@ def compare(
     return Verification(
         deployment, len(rows.X), rows.basis, largest, tuple(checks), passed, _sentence(deployment, checks, rows)
     )
+
+
+def _size(difference: float) -> str:
+    if not np.isfinite(difference):
+        return "not a finite number for each row"
+    return f"{difference:.1e}" if difference else "no difference"
+
+
+def unlike(deployment: str, rows: EvaluationRows, found: str) -> Verification:
+    """A deployment that gave no answer to hold against the evaluation: a number is missing, or none, or the rows were refused.
+
+    Parameters
+    ----------
+    deployment : str
+        Where the answers should have come from, for people.
+    rows : EvaluationRows
+        What was asked.
+    found : str
+        What came back instead, as a sentence without its subject.
+    """
+    said = found.rstrip(".")
+    ends = "" if rows.lower is None else f", each with both ends ({words.percent(rows.level)})"
+    asked = words.count(len(rows.X), "row")
+    check = Check(f"answer to {asked}", f"{words.count(len(rows.X), 'prediction')}{ends}", said, False)
+    sentence = f"{deployment} does not answer what was evaluated: asked {asked}, it {said}{'' if said.endswith('?') else '.'}"
+    return Verification(deployment, len(rows.X), rows.basis, float("inf"), (check,), False, sentence)
+
+
+def complete(rows: EvaluationRows, answered: Answered) -> bool:
+    """Whether there is a finite prediction for each row, so that scores can be computed."""
+    return answered.prediction.shape == rows.predicted.shape and bool(np.isfinite(answered.prediction).all())
 
 
 def _version(expected: str, found: str) -> Check:

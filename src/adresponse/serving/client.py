@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from adresponse.errors import ConfigError, DeploymentError
+from adresponse.errors import ConfigError, DeploymentError, DifferenceError
 
 __all__ = ["Answer", "ask"]
 
 BATCH_ROWS = 1_000  # in one request: below the limits of the usual gateways
 SHOWN = 300  # characters of a refusal that are repeated
+NOT_NOW = frozenset({401, 403, 407, 408, 429})  # who asks, or when, is refused, and not what is asked
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ def ask(
     ConfigError
         If ``url`` is no address.
     DeploymentError
-        If it cannot be reached, refuses, or several versions answer.
+        If it cannot be asked: it is not reached, lets nobody in, or is out of order (5xx).
+    DifferenceError
+        If what comes back is no answer to the rows: they are refused, a number is missing or none, several versions answer.
     """
     connection, path = _connection(url, timeout)
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
@@ -77,9 +80,9 @@ def ask(
             versions.add(version)
     height = len(next(iter(columns.values()), ()))
     if len(found) != height:
-        raise DeploymentError(f"{url} gave {len(found):,} predictions for {height:,} rows.")
+        raise DifferenceError(f"{url} gave {len(found):,} predictions for {height:,} rows.")
     if len(versions) > 1:
-        raise DeploymentError(f"{url} answered with several versions ({', '.join(sorted(versions))}) meanwhile; ask again.")
+        raise DifferenceError(f"{url} answered with several versions ({', '.join(sorted(versions))}) meanwhile; ask again.")
     return _answer(url, found, level, "".join(versions))
 
 
@@ -118,11 +121,12 @@ def _exchange(
     except (OSError, http.client.HTTPException) as error:
         raise DeploymentError(f"{url} cannot be asked ({_reason(error)}); is it running?") from None
     if response.status != 200:
-        raise DeploymentError(f"{url} refused ({response.status}): {_message(answer) or response.reason}")
+        kind = DeploymentError if response.status in NOT_NOW or response.status >= 500 else DifferenceError
+        raise kind(f"{url} refused ({response.status}): {_message(answer) or response.reason}")
     try:
         return list(json.loads(answer)["predictions"]), response.getheader("X-Model-Version") or ""
-    except (ValueError, KeyError, TypeError):
-        raise DeploymentError(f"{url} gave no predictions; is it a server of MLflow's scoring protocol?") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DifferenceError(f"{url} gave no predictions; is it a server of MLflow's scoring protocol?") from None
 
 
 def _reason(error: Exception) -> str:
@@ -143,17 +147,24 @@ def _message(answer: bytes) -> str:
 
 def _answer(url: str, found: list[Any], level: float | None, version: str) -> Answer:
     if level is not None and not all(isinstance(v, dict) for v in found):
-        raise DeploymentError(f"{url} gave no interval; it takes no params, or serves another model.")
+        raise DifferenceError(f"{url} gave no interval; it takes no params, or serves another model.")
     try:
         columns = (
-            {"prediction": [float(v) for v in found]}
+            {"prediction": [_number(v) for v in found]}
             if level is None
-            else {name: [float(v[name]) for v in found] for name in ("prediction", "lower", "upper")}
+            else {name: [_number(v[name]) for v in found] for name in ("prediction", "lower", "upper")}
         )
-    except (KeyError, TypeError, ValueError):
-        raise DeploymentError(f"{url} gave predictions that are no numbers.") from None
+    except (KeyError, TypeError, OverflowError):
+        raise DifferenceError(f"{url} gave predictions that are no numbers.") from None
     for name, values in columns.items():
         for row, value in enumerate(values, 1):
             if not math.isfinite(value):
-                raise DeploymentError(f"{url} gave no finite number for {name}, row {row}.")
+                raise DifferenceError(f"{url} gave no finite number for {name}, row {row}.")
     return Answer(columns["prediction"], columns.get("lower"), columns.get("upper"), version)
+
+
+def _number(value: Any) -> float:
+    """A number of JSON; a text that reads like one is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{type(value).__name__} is no number")
+    return float(value)
