@@ -304,6 +304,26 @@ def test_a_target_needs_the_name_of_its_deployment(here: Path) -> None:
         deployment.verify(target="adresponse", url="http://127.0.0.1:9")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--deployment", "sales", "-C", "a=b"], "deployment='sales' names a deployment at a target; add --target"),
+        (["-C", "a=b"], "config (-C) holds settings of a target; add --target"),
+        (["--url", "http://127.0.0.1:9", "--deployment", "sales"], "deployment='sales' names a deployment at a target"),
+        (["--token-file", "token"], "token_file='token' is sent to a server at a URL; add --url"),
+        (["--target", "adresponse", "--deployment", "sales", "--token-file", "token"], "token_file='token' is sent to"),
+        (["--target", "other", "--deployment", "sales", "-C", "a=b"], "target='other' takes no settings here"),
+    ],
+)
+def test_what_would_not_be_read_is_refused_before_anything_is_asked(here: Path, words: list[str], said: str) -> None:
+    before = client(here).get_model_version("sales-response", "1").tags
+    done = command("verify", "models:/sales-response/1", *words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert client(here).get_model_version("sales-response", "1").tags == before
+
+
 # --- deploy and serve
 
 

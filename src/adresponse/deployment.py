@@ -682,10 +682,16 @@ def verify(
     config : mapping, optional
         Settings of the target, as ``deploy`` takes them.
     token_file : path, optional
-        File with the token that the server asks for.
+        File with the token that the server at ``url`` asks for.
+
+    Raises
+    ------
+    ConfigError
+        If an argument contradicts another, or would not be read.
+    DeploymentError
+        If the deployment cannot be asked.
     """
-    if url is not None and target is not None:
-        raise ConfigError("Give --url or --target, not both.")
+    _refuse_unread(url, target, deployment, config, token_file)
     from adresponse import track
 
     progress("Opening the model")
@@ -722,6 +728,22 @@ def verifying(progress: Progress = _silent) -> Callable[[str], None]:
     return try_it
 
 
+def _refuse_unread(
+    url: str | None, target: str | None, deployment: str | None, config: Mapping[str, Any] | None, token_file: Any
+) -> None:
+    """Refuse arguments that would be dropped, since the answers would come from elsewhere than was meant."""
+    if url is not None and target is not None:
+        raise ConfigError("Give --url or --target, not both.")
+    if target is None and deployment is not None:
+        raise ConfigError(f"{deployment=} names a deployment at a target; add --target TARGET, or leave out --deployment.")
+    if target is None and config:
+        raise ConfigError("config (-C) holds settings of a target; add --target TARGET, or leave out -C.")
+    if url is None and token_file is not None:
+        raise ConfigError(f"token_file={str(token_file)!r} is sent to a server at a URL; add --url URL, or leave it out.")
+    if target is not None and not deployment:
+        raise ConfigError(f"target={target!r} needs the name of the deployment there; add --deployment NAME.")
+
+
 def _asker(
     found: Model,
     url: str | None,
@@ -733,9 +755,7 @@ def _asker(
 ) -> tuple[Ask, str]:
     if url is not None:
         return _ask_url(url, read_token(token_file)), url
-    if target is not None:
-        if not deployment:
-            raise ConfigError(f"target={target!r} needs the name of the deployment there; add --deployment NAME.")
+    if target is not None and deployment is not None:
         return _ask_target(target, deployment, config or {}), f"{target} {deployment}"
     from adresponse.serving import launch
 
@@ -757,6 +777,8 @@ def _ask_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
         azure = azureml.Settings.read(config)
         client = azureml.connect(azure)
         return lambda rows: azureml.ask(client, azure, deployment, rows.columns(), _level(rows))
+    if config:
+        raise ConfigError(f"{target=} takes no settings here; leave out -C.")
     from adresponse import scoring
 
     return scoring.asker(target, deployment)
