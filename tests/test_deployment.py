@@ -21,7 +21,8 @@ from click.testing import CliRunner, Result
 import adresponse
 from adresponse import deployment, store
 from adresponse.cli import main
-from adresponse.errors import ConfigError, DifferenceError, StoreError, TamperedModelError
+from adresponse.errors import ConfigError, DeploymentError, DifferenceError, StoreError, TamperedModelError
+from adresponse.targets import local
 from adresponse.verification import Answered
 from stored_example import one_channel, stored, three_channels
 
@@ -289,6 +290,35 @@ def test_too_few_answers_of_another_target_are_a_difference(here: Path, monkeypa
     found = deployment.verify(target="other", deployment="sales").verification
     assert not found.passed
     assert "predictions of 40 rows (expected within 1e-09, found not a finite number for each row)" in found.sentence
+
+
+def test_a_server_of_ours_in_the_background_is_asked_for_its_version_and_interval(here: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-token-of-sixteen-or-more\n")
+    records = tmp_path / "records"
+    wanted = local.Wanted("models:/sales-response/1", token_file=str(token))
+    local.create(records, "sales", wanted)
+    target = f"adresponse:{records}"
+    try:
+        found = deployment.verify(target=target, deployment="sales").verification
+        local.update(records, "sales", replace(wanted, model=str(stored(one_channel(), tmp_path))))
+        other = deployment.verify(target=target, deployment="sales").verification
+    finally:
+        local.delete(records, "sales")
+    assert found.passed
+    assert [(c.found, c.mark) for c in found.checks[:1]] == [("1", "✓")]
+    assert {"lower ends (90 %) of 40 rows", "upper ends (90 %) of 40 rows"} <= {c.name for c in found.checks}
+    assert [c.name for c in other.checks if not c.passed] == ["version that answered"]
+    with pytest.raises(DeploymentError, match="No deployment is named 'sales'"):
+        deployment.verify(target=target, deployment="sales")
+
+
+def test_a_server_of_ours_that_died_cannot_be_verified(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = local.Local("sales", local.Wanted("models:/sales-response/1"), "http://127.0.0.1:9", 1, "", "", "the log", "/")
+    monkeypatch.setattr(local, "find", lambda state, name: gone)
+    monkeypatch.setattr(local, "alive", lambda found: False)
+    with pytest.raises(DeploymentError, match=r"'sales' is dead; .*Its log: the log"):
+        deployment.verify(target=f"adresponse:{tmp_path}", deployment="sales")
 
 
 def test_a_deployment_that_is_not_there_cannot_be_verified(here: Path) -> None:

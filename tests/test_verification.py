@@ -93,6 +93,7 @@ def test_what_is_no_answer_is_a_failed_check_that_says_what_came_back(rows: Eval
     assert [(c.name, c.found, c.passed) for c in found.checks] == [
         ("answer to 40 rows", "gave 39 predictions for 40 rows", False)
     ]
+    assert found.checks[0].mark == "✗"
     assert found.checks[0].expected == "40 predictions, each with both ends (90 %)"
     assert found.sentence.endswith("does not answer what was evaluated: asked 40 rows, it gave 39 predictions for 40 rows.")
     assert unlike("The endpoint", replace(rows, lower=None, upper=None), "gave none.").checks[0].expected == "40 predictions"
@@ -108,6 +109,9 @@ def test_a_deployment_that_does_not_say_its_version_or_interval_is_still_compare
     found = judged(rows, Answered(rows.predicted))
     assert found.passed
     assert found.checks[0].found == "not said by this deployment"
+    assert [c.mark for c in found.checks] == ["–", *"✓" * (len(found.checks) - 1)]
+    assert found.sentence.endswith("It does not give, so this was not compared: its version and the interval.")
+    assert "not compared" not in judged(rows, answered(rows)).sentence
     assert not any("ends" in c.name for c in found.checks)
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from adresponse.errors import ConfigError, DifferenceError, StoreError
+from adresponse.errors import ConfigError, DeploymentError, DifferenceError, StoreError
 
 if TYPE_CHECKING:
     from adresponse.engines.scored import Scored
@@ -779,9 +779,24 @@ def _ask_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
         return lambda rows: azureml.ask(client, azure, deployment, rows.columns(), _level(rows))
     if config:
         raise ConfigError(f"{target=} takes no settings here; leave out -C.")
+    if target.partition(":")[0] == "adresponse":
+        return _ask_local(target, deployment)
     from adresponse import scoring
 
     return scoring.asker(target, deployment)
+
+
+def _ask_local(target: str, deployment: str) -> Ask:
+    """A way to ask a server of ours in the background, at its recorded address: it says its version and gives the interval."""
+    import os
+
+    from adresponse.targets import local
+
+    found = local.find(local.state_folder(target, os.environ), deployment)
+    if not local.alive(found):
+        raise DeploymentError(f"The deployment {deployment!r} is dead; delete it and create it anew. Its log: {found.log}")
+    secret = found.wanted.token_file
+    return _ask_url(found.url, read_token(Path(found.place, secret) if secret else None))
 
 
 def _level(rows: EvaluationRows) -> float | None:

@@ -134,12 +134,23 @@ class Answered:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was compared: what, what was expected, what was found, and whether they agree."""
+    """One thing that was compared: what, what was expected, what was found, and whether they agree.
+
+    ``compared`` is False where the deployment does not say it; ``passed`` then says only that nothing differs.
+    """
 
     name: str
     expected: str
     found: str
     passed: bool
+    compared: bool = True
+
+    @property
+    def mark(self) -> str:
+        """✓ where they agree, ✗ where they differ, – where nothing was compared."""
+        if not self.compared:
+            return "–"
+        return "✓" if self.passed else "✗"
 
 
 @dataclass(frozen=True)
@@ -259,7 +270,7 @@ def compare(
     passed = all(c.passed for c in checks)
     largest = max(differences.values())
     return Verification(
-        deployment, len(rows.X), rows.basis, largest, tuple(checks), passed, _sentence(deployment, checks, rows)
+        deployment, len(rows.X), rows.basis, largest, tuple(checks), passed, _sentence(deployment, checks, rows, answered)
     )
 
 
@@ -296,7 +307,7 @@ def complete(rows: EvaluationRows, answered: Answered) -> bool:
 
 def _version(expected: str, found: str) -> Check:
     said = found or "not said by this deployment"
-    return Check("version that answered", expected, said, found in ("", expected))
+    return Check("version that answered", expected, said, found in ("", expected), bool(found))
 
 
 def _score(name: str, expected: float, found: float, size: float) -> Check:
@@ -307,12 +318,19 @@ def _score(name: str, expected: float, found: float, size: float) -> Check:
     return Check(title, repr(expected), repr(found), bool(passed))
 
 
-def _sentence(deployment: str, checks: list[Check], rows: EvaluationRows) -> str:
+def _sentence(deployment: str, checks: list[Check], rows: EvaluationRows, answered: Answered) -> str:
     failed = [f"{c.name} (expected {c.expected}, found {c.found})" for c in checks if not c.passed]
     if failed:
         return f"{deployment} does not answer what was evaluated: {'; '.join(failed)}."
     which = "held-out rows" if rows.basis == "held-out" else "rows fitted (none were held out)"
     return (
         f"{deployment} gave back every prediction and every score of the {len(rows.X):,} {which}, "
-        f"within {TOLERANCE:g} of the evaluation."
+        f"within {TOLERANCE:g} of the evaluation.{_unsaid(rows, answered)}"
     )
+
+
+def _unsaid(rows: EvaluationRows, answered: Answered) -> str:
+    """What was not compared, since the deployment does not say it; a sentence after a blank, or nothing."""
+    unsaid = ["its version"] if not answered.version else []
+    unsaid += ["the interval"] if rows.lower is not None and answered.lower is None else []
+    return f" It does not give, so this was not compared: {' and '.join(unsaid)}." if unsaid else ""
