@@ -32,6 +32,10 @@ LEAST_RESAMPLES = 200
 FEW_ROWS = 10  # held out: fewer give an interval that is too narrow more often than not
 TIED = 0.5  # distance of Durbin-Watson from 2: a correlation of neighbours of about a quarter
 SHAPIRO_ROWS = 5_000  # scipy warns beyond
+BENT_LINE = "Try a saturating curve; a straight line misses how the response bends."
+BENT_CURVES = "Compare the curves (--shape auto), add controls for what else moves sales, and check any lift that was given."
+UNEVEN_LINE = "Read the HC3 errors of the coefficients beside the classical ones."
+UNEVEN_CURVES = "Read the intervals of the channels with care: they take one spread for all rows."
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,7 @@ def evaluate(
     contract: Contract,
     folding: Folding = Folding(),
     thrifty: bool = False,
+    curves: bool = False,
 ) -> Evaluation:
     """Scores on held-out rows (or, without any, by cross-validation), repeated cross-validation, coverage, residuals.
 
@@ -210,6 +215,9 @@ def evaluate(
     thrifty : bool
         For a model that takes long to fit: where rows are held out, coverage is told of these alone, and not of the folds
         of the cross-validation too, each of which would need a calibration of its own.
+    curves : bool
+        Whether the model is a mix of response curves, of which other things are true than of a line: it bends already, and
+        its intervals are widened for errors that last.
     """
     splits = folding.scoring(len(train))
     calibrated = not (thrifty and len(test))
@@ -220,7 +228,7 @@ def evaluate(
     features, unit = len(contract.features), contract[contract.target].unit
     in_time = folding.in_time and contract.market is None
     numbers = X[list(contract.features)].to_numpy(dtype=float)[train]
-    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time, numbers=numbers)
+    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time, numbers=numbers, curves=curves)
     coverage = (*_coverage(unseen, "held-out"),) if len(test) else ()
     coverage += _coverage(_joined(each), "cross-validation") if calibrated else ()
     scores = tuple(_score(name, unseen, features, unit, folding.seed) for name in SCORES)
@@ -234,7 +242,7 @@ def evaluate(
         coverage=coverage,
         diagnostics=diagnostics,
         predicted=_rows(unseen, X.index),
-        findings=tuple(_findings(diagnostics, coverage, scores, spread, unseen.rows)),
+        findings=tuple(_findings(diagnostics, coverage, scores, spread, unseen.rows, curves=curves)),
     )
 
 
@@ -379,33 +387,41 @@ def _rows(unseen: Unseen, numbers: pd.Index[int]) -> tuple[PredictedRow, ...]:
 
 
 def diagnose(
-    fitted: Any, X: pd.DataFrame, y: pd.Series[float], *, in_time: bool, numbers: Vector | None = None
+    fitted: Any,
+    X: pd.DataFrame,
+    y: pd.Series[float],
+    *,
+    in_time: bool,
+    numbers: Vector | None = None,
+    curves: bool = False,
 ) -> tuple[Diagnostic, ...]:
     """What the residuals of the rows fitted say: curvature, growing spread, normality, influence, and order in time.
 
     ``numbers``, shape (n_rows, n_features), are the columns that a straight line would take; ``X`` itself where not given.
+    Of ``curves`` no influence is told: Cook's distance is that of a line.
     """
     predicted = np.asarray(fitted.predict(X), dtype=float)
     residual = y.to_numpy() - predicted
     if np.allclose(residual, 0, atol=1e-12 * max(float(np.abs(y).max()), 1.0)):
         return (Diagnostic("residuals", "Residuals", 0.0, None, "The model reproduces every row fitted exactly."),)
     design = np.column_stack([np.ones(len(X)), X.to_numpy() if numbers is None else numbers])
-    found = [_curvature(design, residual, predicted), _growing(design, residual), _normal(residual)]
-    found.append(_influence(design, y))
+    found = [_curvature(design, residual, predicted, curves), _growing(design, residual, curves), _normal(residual)]
+    if not curves:
+        found.append(_influence(design, y))
     if in_time:
-        found.append(_in_order(residual))
+        found.append(_in_order(residual, curves))
     return tuple(found)
 
 
-def _curvature(design: Vector, residual: Vector, predicted: Vector) -> Diagnostic:
+def _curvature(design: Vector, residual: Vector, predicted: Vector, curves: bool) -> Diagnostic:
     """Ramsey's RESET (1969) with the squared prediction: does a curve explain what the model leaves?"""
     p = partial_f(design, predicted**2, residual)
-    bent = p[1] < 0.05
+    bent = "The curves leave a bend in the residuals" if curves else "A curve would fit better than the line"
     return Diagnostic(
         "residuals",
         "Residuals against predictions",
         *p,
-        f"{'A curve would fit better than the line' if bent else 'No curve is left in the residuals'} "
+        f"{bent if p[1] < 0.05 else 'No curve is left in the residuals'} "
         f"(RESET F = {words.number(p[0], 3)}, {words.p_value(p[1])}).",
     )
 
@@ -428,17 +444,17 @@ def partial_f(design: Vector, extra: Vector, target: Vector) -> tuple[float, flo
     return f, float(stats.f.sf(f, 1, df))
 
 
-def _growing(design: Vector, residual: Vector) -> Diagnostic:
+def _growing(design: Vector, residual: Vector, curves: bool) -> Diagnostic:
     statistic, p = breusch_pagan(design, residual)
-    grows = p < 0.05
+    which = "prediction intervals" if curves else "intervals"
     return Diagnostic(
         "scale_location",
         "Spread of the residuals",
         statistic,
         p,
         (
-            "The spread changes with the columns, so the intervals follow it instead of having one width"
-            if grows
+            f"The spread changes with the columns, so the {which} follow it instead of having one width"
+            if p < 0.05
             else "The spread looks the same everywhere"
         )
         + f" (Breusch-Pagan LM = {words.number(statistic, 3)}, {words.p_value(p)}).",
@@ -479,15 +495,17 @@ def _influence(design: Vector, y: pd.Series[float]) -> Diagnostic:
     )
 
 
-def _in_order(residual: Vector) -> Diagnostic:
+def _in_order(residual: Vector, curves: bool) -> Diagnostic:
     """Durbin and Watson (1950): near 2 where a residual does not depend on the one before."""
     statistic = float((np.diff(residual) ** 2).sum() / (residual**2).sum())
-    tied = abs(statistic - 2) > TIED
-    text = (
-        "Neighbouring periods err alike, so errors and intervals of the coefficients are too narrow"
-        if tied
-        else "Neighbouring periods err independently"
-    )
+    if abs(statistic - 2) <= TIED:
+        text = "Neighbouring periods err independently"
+    elif not curves:
+        text = "Neighbouring periods err alike, so errors and intervals of the coefficients are too narrow"
+    elif statistic < 2:
+        text = "Neighbouring periods err alike, so the intervals of the channels are wider"
+    else:
+        text = "Neighbouring periods err in opposite directions; the intervals of the channels are none the narrower for it"
     return Diagnostic(
         "order",
         "Order in time",
@@ -503,13 +521,15 @@ def _findings(
     scores: Sequence[Score],
     spread: Spread,
     rows: NDArray[np.int64],
+    *,
+    curves: bool,
 ) -> Iterator[Finding]:
     by_name = {d.name: d for d in diagnostics}
     if (d := by_name.get("residuals")) and d.p is not None and d.p < 0.05:
-        yield Finding("M001", "review", d.sentence, "Try a saturating curve; a straight line misses how the response bends.")
+        yield Finding("M001", "review", d.sentence, BENT_CURVES if curves else BENT_LINE)
     if (d := by_name.get("scale_location")) and d.p is not None and d.p < 0.05:
-        yield Finding("M002", "note", d.sentence, "Read the HC3 errors of the coefficients beside the classical ones.")
-    if (d := by_name.get("order")) and abs(d.statistic - 2) > TIED:
+        yield Finding("M002", "note", d.sentence, UNEVEN_CURVES if curves else UNEVEN_LINE)
+    if not curves and (d := by_name.get("order")) and abs(d.statistic - 2) > TIED:
         yield Finding("M003", "review", d.sentence, "Add what the periods share: trend, season or carry-over.")
     yield from (_missed(c) for c in coverage if c.basis == "cross-validation" and c.level == 0.9 and _off(c))
     yield from (
@@ -520,7 +540,7 @@ def _findings(
             "M007",
             "review",
             f"Only {words.count(len(rows), 'row')} were held out, so their scores and intervals say little.",
-            "Read the repeated cross-validation beside them, or hold out more.",
+            "Read the cross-validation beside them, or hold out more.",
         )
     if spread.highest_level < max(LEVELS):
         yield Finding(

@@ -70,7 +70,7 @@ def _experiment(mix: MixFit) -> str:
             f"{name} {words.number(lift, 3)} (standard error {words.number(error, 2)})"
             for name, (lift, error) in mix.spec.known.items()
         ]
-        return f"The fit holds to what experiments found, in sales for one unit of spend: {words.listing(said)}."
+        return f"The fit counts in what experiments found, in sales for one unit of spend: {words.listing(said)}."
     return (
         "What an experiment on a channel finds, such as 1.4 sold for one unit of spend with a standard error of 0.3, can be "
         "given to the fit: --lift channel=1.4:0.3."

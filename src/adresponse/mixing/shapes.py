@@ -38,13 +38,15 @@ class ShapeScore:
     rmse : float
         Root of the mean squared error over all rows predicted, in the target's unit.
     worse : float
-        Mean squared error above that of the best curve, in its share; below 0 where that of one not supported is less.
+        Mean squared error over that of the best of the curves that all rows support, less 1; below 0 where that of a curve
+        that they do not support is less.
     error : float
-        Standard error of ``worse``, from the rows predicted by both; 0 for the best.
+        Standard error of ``worse``, from the rows predicted by both; 0 for that best one.
     chosen : bool
-        The simplest within one standard error of the best, of those that all rows together support.
+        The simplest within one standard error of that best one, of those that all rows together support.
     plausible : bool
-        Within two standard errors of the best, so that the folds cannot tell it from the best, and not ruled out by all rows.
+        Within two standard errors of that best one, so that the folds cannot tell the two apart, and not ruled out by all
+        rows.
     behind : float
         By how much Akaike's criterion, on all rows, is worse than that of the best.
     """

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from adresponse.contest import Contest
     from adresponse.evaluate import Score
     from adresponse.mixing.fit import MixFit
+    from adresponse.mixing.shapes import ShapeScore
     from adresponse.models import Coefficient
     from adresponse.planning.planned import Plan
     from adresponse.study import Study
@@ -519,16 +520,39 @@ def _planned(study: Study, plan: Plan) -> Table:
 
 
 def _shapes(mix: MixFit) -> Table:
+    """How each curve predicted the folds, its squared error as more or less than that of the best supported one."""
+    best = _best(mix.scores)
+
+    def against(s: ShapeScore) -> tuple[str, str]:
+        return ("–", "–") if s is best else (f"{'+' if s.worse > 0 else ''}{percent(s.worse)}", percent(s.error))
+
     return _table(
         "Curves compared over the same folds",
-        ("Curve", "#RMSE", "#Worse than the best", "#Standard error", "#Behind on all rows (AIC)"),
-        ((s.shape, number(s.rmse, 4), percent(s.worse), percent(s.error), number(s.behind, 2)) for s in mix.scores),
+        ("Curve", "#RMSE", f"#Squared error against {best.shape}", "#Standard error", "#Behind on all rows (AIC)"),
+        ((s.shape, number(s.rmse, 4), *against(s), number(s.behind, 2)) for s in mix.scores),
         marked=(i for i, s in enumerate(mix.scores) if s.chosen),
+    )
+
+
+def _best(scores: Iterable[ShapeScore]) -> ShapeScore:
+    """The curve that the others were held against: its difference is none, without an error."""
+    return min(scores, key=lambda s: (abs(s.worse), s.error))
+
+
+def _shapes_note(mix: MixFit) -> str:
+    """What the columns of the curves compared mean, and why one was chosen."""
+    best = _best(mix.scores).shape
+    return (
+        f"Squared error (RMSE times RMSE) is held against that of {best}, the best over the folds of those that all rows "
+        "together support: at most 2 behind in Akaike's criterion. A minus means less error over the folds than "
+        f"{best}. Chosen is the simplest of those supported whose squared error is no more than one standard error above "
+        f"that of {best}."
     )
 
 
 def _scores(study: Study) -> Table:
     repeated = {s.name: s for s in study.evaluation.repeated}
+    again_by = "Repeated cross-validation" if study.leaderboard.repeats > 1 else f"Mean over {study.leaderboard.folds} folds"
     basis = "Held-out rows" if study.evaluation.basis == "held-out" else "Cross-validation"
 
     def rows() -> Iterator[Sequence[str]]:
@@ -542,7 +566,7 @@ def _scores(study: Study) -> Table:
 
     return _table(
         "Scores",
-        ("Score", f"#{basis}", "#95 % interval", "#Repeated cross-validation", "#95 % interval", "In words"),
+        ("Score", f"#{basis}", "#95 % interval", f"#{again_by}", "#95 % interval", "In words"),
         rows(),
     )
 
@@ -730,6 +754,7 @@ def _words_of(study: Study, tracked: Tracked, drawn: Iterable[str]) -> dict[str,
         "line_caption": _line_caption(study),
         "several": len(contract.features) > 1,
         "explained": percent(max(study.mix.r2, 0.0)) if study.mix else "",
+        "shapes_note": _shapes_note(study.mix) if study.mix and study.mix.scores else "",
     }
 
 
