@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from adresponse.errors import ConfigError
 
 __all__ = ["Options"]
 
@@ -34,6 +37,11 @@ class Options:
         What to do with values beyond the range of the rows fitted: answer with a warning header, or refuse with 422.
     log : {"requests", "errors"}
         Which requests get a line on standard error.
+
+    Raises
+    ------
+    ConfigError
+        If ``timeout`` is not above 0 or ``drain`` is below it, or either is no finite number.
     """
 
     host: str = "127.0.0.1"
@@ -46,3 +54,10 @@ class Options:
     drain: float = 20.0
     beyond: Literal["warn", "refuse"] = "warn"
     log: Literal["requests", "errors"] = "requests"
+
+    def __post_init__(self) -> None:
+        """Refuse seconds that no clock reaches."""
+        if not 0 < self.timeout < math.inf:
+            raise ConfigError(f"timeout={self.timeout:g} is no number of seconds above 0; give one such as 30.")
+        if not 0 <= self.drain < math.inf:
+            raise ConfigError(f"drain={self.drain:g} is no number of seconds; give one such as 20, or 0.")

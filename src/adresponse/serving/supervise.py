@@ -85,7 +85,7 @@ def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seco
     Raises
     ------
     ConfigError
-        If there is to be no worker, or it cannot listen where the options say.
+        If there is to be no worker, the look-out is for no number of seconds, or it cannot listen where the options say.
     StoreError
         If the registry cannot say which model it is.
     ModelError
@@ -95,6 +95,8 @@ def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seco
     """
     if workers < 1:
         raise ConfigError(f"workers={workers} cannot answer; give 1 or more.")
+    if not 0 <= poll_seconds < math.inf:
+        raise ConfigError(f"poll={poll_seconds:g} is no number of seconds; give one such as 2.")
     with (
         _ended_by_signal(),
         contextlib.closing(listen(options)) as listening,
