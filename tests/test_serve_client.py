@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import re
 import signal
 import socket
 import subprocess
@@ -17,8 +19,9 @@ from typing import Any
 import pytest
 
 from adresponse.errors import ConfigError, DeploymentError, DifferenceError, ModelError
-from adresponse.serving import client, launch, listening
+from adresponse.serving import client, launch, listening, supervise
 from adresponse.serving.options import Options
+from adresponse.serving.pointer import Pointed
 from parts import free_port
 from served_example import alive, children, closed_model, environment, until
 from stored_example import one_channel, stored
@@ -317,3 +320,56 @@ def test_mlflows_own_server_in_the_foreground_ends_when_told(tmp_path: Path) -> 
 def test_mlflows_own_server_cannot_ask_for_a_token(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="asks nobody for a token"):
         launch.serve_mlflow(tmp_path, Options(token="of-ours"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"beyond": "refuse"}, "does not know --beyond; leave it out, or use --engine adresponse"),
+        ({"max_body": 5000}, "does not know --max-body; leave it out"),
+        ({"max_waiting": 5}, "does not know --max-waiting; leave it out"),
+        ({"log": "errors"}, "does not know --log; leave it out"),
+        ({"hosts": (*Options().hosts, "scores.example.org")}, "does not know --allow-host; leave it out"),
+        (
+            {"beyond": "refuse", "max_body": 5000, "hosts": ("*",)},
+            "does not know --beyond, --max-body and --allow-host; leave them out",
+        ),
+        ({"timeout": 0.5}, "counts whole seconds, not --timeout 0.5; give a whole number"),
+    ],
+)
+def test_mlflows_own_server_is_asked_for_nothing_that_it_would_drop(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)) as refused:
+        launch.serve_mlflow(tmp_path, Options(**given))
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "203.0.113.7", "127.0.0.1"])
+def test_mlflows_own_server_takes_a_host_and_whole_seconds(tmp_path: Path, host: str) -> None:
+    options = listening.refuse_open_door(Options(host=host, port=-1, timeout=7), allow_anyone=True)
+    with pytest.raises(ConfigError, match=r"port=-1 is no port"):  # the next thing that is looked at
+        launch.serve_mlflow(tmp_path, options)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, -1.0])
+def test_seconds_that_no_clock_reaches_are_refused(seconds: float) -> None:
+    with pytest.raises(ConfigError, match=r"timeout=\S+ is no number of seconds above 0; give one such as 30"):
+        Options(timeout=seconds)
+    with pytest.raises(ConfigError, match=r"drain=\S+ is no number of seconds; give one such as 20, or 0"):
+        Options(drain=seconds)
+    with pytest.raises(ConfigError, match=r"poll=\S+ is no number of seconds; give one such as 2"):
+        supervise.run(Pointed("nowhere"), Options(port=0), poll_seconds=seconds)
+
+
+def test_no_time_at_all_is_no_timeout() -> None:
+    with pytest.raises(ConfigError, match="timeout=0 is no number of seconds above 0"):
+        Options(timeout=0.0)
+    assert Options(drain=0.0).drain == 0
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--poll"])
+def test_the_command_line_takes_no_such_seconds(option: str) -> None:
+    command = [sys.executable, "-m", "adresponse", "serve", "models:/nobody@champion", option, "nan"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"{option[2:]}=nan is no number of seconds" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -28,6 +28,7 @@ __all__ = ["Endpoint", "background", "serve_mlflow"]
 READY_SECONDS = {"adresponse": 60.0, "mlflow": 120.0}
 LOOK_SECONDS = 0.01
 END_SECONDS = 5.0
+OURS_ALONE = ("beyond", "max_body", "max_waiting", "log", "drain")  # options that MLflow's server does not have
 CALM = {"MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
@@ -177,18 +178,34 @@ def _end_session(server: subprocess.Popen[bytes], seconds: float = END_SECONDS) 
     return server.returncode
 
 
+def _refuse_unknown_to_mlflow(options: Options) -> None:
+    """Refuse what MLflow's server would drop in silence."""
+    instead = "leave {} out, or use --engine adresponse."
+    if options.token:
+        raise ConfigError(f"MLflow's own server asks nobody for a token; {instead.format('--token-file')}")
+    usual = Options()
+    changed = [f"--{name.replace('_', '-')}" for name in OURS_ALONE if getattr(options, name) != getattr(usual, name)]
+    if set(options.hosts) - {*usual.hosts, options.host}:
+        changed.append("--allow-host")
+    if changed:
+        given = " and ".join(filter(None, [", ".join(changed[:-1]), changed[-1]]))
+        raise ConfigError(f"MLflow's own server does not know {given}; {instead.format('it' if len(changed) == 1 else 'them')}")
+    if options.timeout % 1:
+        raise ConfigError(f"MLflow's own server counts whole seconds, not --timeout {options.timeout:g}; give a whole number.")
+
+
 def serve_mlflow(folder: str | Path, options: Options, workers: int = 1) -> int:
     """Serve a stored model with MLflow's own server until SIGTERM or SIGINT; gives the exit code.
 
-    It asks for no token, whatever the options say, so it is for loopback and for comparison.
+    Of the options it takes ``host``, ``port`` and ``timeout`` (whole seconds). It asks for no token, so it is for loopback
+    and for comparison.
 
     Raises
     ------
     ConfigError
-        If a token is asked for, or it cannot listen where the options say.
+        If another option is not at its default, or it cannot listen where the options say.
     """
-    if options.token:
-        raise ConfigError("MLflow's own server asks nobody for a token; leave --token-file out, or use --engine adresponse.")
+    _refuse_unknown_to_mlflow(options)
     with contextlib.closing(listen(options)) as probe:  # a port in use is refused in one sentence
         port = int(probe.getsockname()[1])
         url = url_of(probe)
