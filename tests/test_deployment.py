@@ -168,6 +168,14 @@ def test_a_bad_row_is_named_and_nothing_is_written(here: Path, tmp_path: Path) -
     assert sorted(p.name for p in tmp_path.iterdir()) == ["spend.csv"]
 
 
+def test_a_row_with_too_few_cells_ends_the_job_though_bad_rows_are_skipped(here: Path) -> None:
+    Path("ragged.csv").write_text("TV,Radio\n100,1\n8\n9,4\n")
+    done = command("predict", "ragged.csv", "-o", "ragged-out.csv", "--on-error", "skip")
+    assert done.exit_code == 2
+    assert "Row 2 (line 3 of ragged.csv) has 1 cell, the header 2" in done.stderr
+    assert not Path("ragged-out.csv").exists()
+
+
 def test_settings_of_another_engine_are_refused(here: Path) -> None:
     with pytest.raises(ConfigError, match="belongs to the engine spark"):
         adresponse.predict("x.csv", "y.csv", master="spark://127.0.0.1:7077")
