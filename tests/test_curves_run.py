@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import adresponse
 from adresponse import report
 from adresponse.cli import main
 from adresponse.errors import ConfigError, ModelError
+from adresponse.mixing.shapes import ShapeScore
 from adresponse.report import Tracked
 
 CHANNELS = ("tv ads, north", "search (paid)", "print")
@@ -174,7 +176,61 @@ def test_the_report_shows_why_a_curve_was_chosen() -> None:
     page = report.page(study, report.figures(study), Tracked("r", "1", "e", "m", "s", "2026-01-01T00:00:00Z", ()))
     head = page[page.index("Curves compared over the same folds") :]
     assert "Behind on all rows (AIC)" in head
-    assert "of those that all rows together support" in head
+    best = min((c for c in compared if c["behind"] <= 2), key=lambda c: c["rmse"])
+    assert f"Squared error against {best['shape']}" in head
+    assert f"that of {best['shape']}, the best over the folds of those that all rows together support" in head
+    other = next(c for c in compared if c["shape"] == "linear")
+    more = 100 * ((other["rmse"] / best["rmse"]) ** 2 - 1)
+    assert other is not best
+    assert f">{more:+.1f} %<".replace("-", "\N{MINUS SIGN}") in head
+
+
+def test_a_curve_that_all_rows_do_not_support_is_shown_with_less_error_than_the_best() -> None:
+    scores = (
+        ShapeScore("linear", 96.0, (96 / 80) ** 2 - 1, 0.3, behind=53.0),
+        ShapeScore("log", 72.0, (72 / 80) ** 2 - 1, 0.16, behind=8.2),
+        ShapeScore("hill", 80.0, 0.0, 0.0, chosen=True),
+    )
+    study = adresponse.fit(weekly(), target="revenue €", channels=CHANNELS, date="week of", shape="log", carry_over="none")
+    assert study.mix is not None
+    shown = replace(study, mix=replace(study.mix, scores=scores))
+    page = report.page(shown, {}, Tracked("r", "1", "e", "m", "s", "2026-01-01T00:00:00Z", ()))
+    text = re.sub(r"(<[^>]+>|\s)+", " ", page[page.index("Curves compared over the same folds") :])
+    assert "Squared error against hill" in text
+    assert "linear 96 +44.0 % 30.0 % 53" in text  # 1.2 squared
+    assert "log 72 −19.0 % 16.0 % 8.2" in text  # 0.9 squared
+    assert "hill 80 – – 0" in text
+    assert "Repeated cross-validation" not in page  # folds are tried once where there are curves
+
+
+def lasting() -> pd.DataFrame:
+    """The weekly table with noise of which 0.8 goes on into the next week."""
+    frame, rng = weekly(), np.random.default_rng(2)
+    errors = np.zeros(len(frame))
+    for i in range(1, len(errors)):
+        errors[i] = 0.8 * errors[i - 1] + rng.normal(0, 20)
+    frame["revenue €"] += errors
+    return frame
+
+
+def test_intervals_of_curves_are_not_called_too_narrow_and_wider_at_once() -> None:
+    study = adresponse.fit(lasting(), target="revenue €", channels=CHANNELS, date="week of", shape="log", carry_over="none")
+    codes = {f.code for f in study.findings}
+    assert "M010" in codes
+    assert "M003" not in codes
+    assert "narrow" not in study.recommendation.headline
+    page = report.page(study, {}, Tracked("r", "1", "e", "m", "s", "2026-01-01T00:00:00Z", ()))
+    assert "so the intervals of the channels are wider" in page
+    assert "too narrow" not in page
+    assert "where the line lies" not in page
+
+
+def test_a_bend_that_curves_leave_is_not_called_one_of_a_line() -> None:
+    asked = {"target": "revenue €", "channels": CHANNELS, "date": "week of", "shape": "log", "carry_over": "none"}
+    study = adresponse.fit(weekly(), **asked, lifts={"tv ads, north": (8.0, 0.01)})  # the table says about 1.2
+    (found,) = (f for f in study.findings if f.code == "M001")
+    assert "The curves leave a bend" in found.message
+    assert "line" not in f"{found.message} {found.advice}"
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,39 @@ def test_errors_that_follow_each_other_in_time_are_found() -> None:
     assert "Neighbouring periods err alike" in found["order"].sentence
 
 
+@pytest.mark.parametrize(("memory", "said"), [(0.9, "so the intervals of the channels are wider"), (-0.9, "opposite")])
+def test_errors_of_curves_that_follow_each_other_make_no_interval_too_narrow(memory: float, said: str) -> None:
+    random = np.random.default_rng(5)
+    errors = np.zeros(200)
+    for i in range(1, len(errors)):
+        errors[i] = memory * errors[i - 1] + random.normal()
+    X = pd.DataFrame({"TV": random.uniform(0, 10, len(errors))})
+    y = 3 * X["TV"] + errors
+    found = {d.name: d for d in diagnose(linear().fit(X, y), X, y, in_time=True, curves=True)}
+    assert said in found["order"].sentence
+    assert "narrow " not in found["order"].sentence
+
+
+def test_of_curves_nothing_is_said_that_holds_of_a_line_alone() -> None:
+    random = np.random.default_rng(5)
+    spend = random.uniform(0, 10, 200)
+    made = table(pd.DataFrame({"TV": spend, "Sales": 100 + spend**2 + random.normal(0, 1, 200) * (1 + spend)}))
+    model, rows = linear().fit(made.X, made.y), np.arange(200)
+    spread = calibrate(linear(), made.X, made.y, Folding())
+    of_line, of_curves = (
+        evaluate(model, spread, made.X, made.y, train=rows, test=rows[:0], contract=made.contract, curves=curves)
+        for curves in (False, True)
+    )
+    assert "influence" in {d.name for d in of_line.diagnostics}
+    assert "influence" not in {d.name for d in of_curves.diagnostics}
+    line, curves = ({f.code: f"{f.message} {f.advice}" for f in e.findings} for e in (of_line, of_curves))
+    assert "straight line" in line["M001"]
+    assert "HC3" in line["M002"]
+    assert "The curves leave a bend" in curves["M001"]
+    assert "intervals of the channels" in curves["M002"]
+    assert not any(word in text for text in curves.values() for word in (" line", "HC3", "coefficients"))
+
+
 def test_a_perfect_line_is_evaluated_without_a_division_by_zero() -> None:
     frame = pd.DataFrame({"TV": np.arange(50.0), "Sales": 2 + 3 * np.arange(50.0)})
     found, *_ = study_of(table(frame))
