@@ -186,6 +186,27 @@ def test_a_registry_that_is_down_is_said_once_and_outwaited(registry: FileRegist
     assert "answers again" in server.said
 
 
+def test_a_failure_to_copy_is_said_once_though_it_names_the_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    now = Found("1", "sales-response")
+
+    def fetch(found: Found, target: Path) -> tuple[Path, str | None]:
+        target.mkdir(parents=True)
+        if found.version == "2":
+            raise OSError(f"The copy to {target} broke off.")
+        return target, None
+
+    source = supervise._Source(Followed(lambda: now, fetch), tmp_path)
+    now = Found("2", "sales-response")
+    assert [source.look() for _ in range(3)] == [None] * 3
+    assert capfd.readouterr().err.count("broke off") == 1
+    now = Found("3", "sales-response")
+    moved = source.look()
+    assert moved is not None
+    assert moved.version == "3"
+    assert "answers again" in capfd.readouterr().err
+    assert len(list((tmp_path / "models").iterdir())) == 2
+
+
 def test_several_workers_add_up_what_they_count(tmp_path: Path) -> None:
     folder = closed_model(tmp_path / "model", 2.0)
 

@@ -268,6 +268,7 @@ class _Source:
             folder, digest = self.followed.fetch(found, target)
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
+            self.fetched -= 1  # the next try takes the same folder, so that a failure that names it reads the same
             raise
         self.seen = found
         return Pointed(str(folder), found.version, found.name, digest)
