@@ -225,7 +225,7 @@ def _influential(table: AdTable) -> Iterator[Finding]:
         yield Finding(
             "D018",
             "review",
-            f"{words.count(len(strong), 'row')} alone would move the fitted line noticeably "
+            f"{words.count(len(strong), 'row')} alone would move a straight line through the table noticeably "
             f"(most: row {table.frame.index[int(most)]}, Cook's distance {words.number(distance[most], 3)}).",
             "Fit once without them and compare.",
         )
