@@ -72,3 +72,9 @@ def test_the_template_names_every_setting_that_a_file_may_hold(tmp_path: Path) -
 )
 def test_the_model_is_named_after_the_target(target: str, name: str) -> None:
     assert Settings().model_name(target) == name
+
+
+def test_a_lift_that_is_given_twice_is_refused() -> None:
+    assert load(lifts=["tv=1.4:0.3", "print=2:1"]).lifts == {"tv": (1.4, 0.3), "print": (2, 1)}
+    with pytest.raises(ConfigError, match="'tv' is given twice; give one return and one error for a channel"):
+        load(lifts=["tv=1.4:0.3", "tv =9:0.1"])

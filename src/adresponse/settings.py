@@ -117,12 +117,14 @@ class Settings(BaseModel):
         """``["tv=1.4:0.3"]``, as a command takes them, as ``{"tv": (1.4, 0.3)}``."""
         if not isinstance(value, list | tuple):
             return value
-        found = {}
+        found: dict[str, tuple[str, str]] = {}
         for text in value:
             channel, _, known = str(text).rpartition("=")
             lift, colon, error = known.partition(":")
             if not channel or not colon:
                 raise ValueError(f"{text!r} cannot be read; write channel=return:error, tv=1.4:0.3")
+            if channel.strip() in found:
+                raise ValueError(f"{channel.strip()!r} is given twice; give one return and one error for a channel")
             found[channel.strip()] = (lift.strip(), error.strip())
         return found
 

@@ -100,7 +100,7 @@ class MixSpec:
                 raise ConfigError(f"known={name!r} is no channel; use one of {', '.join(self.channels)}.")
             if not (math.isfinite(roi) and math.isfinite(error) and error > 0):
                 raise ConfigError(
-                    f"known of {name}: {roi:g} with a standard error of {error:g}; give finite numbers, the error above 0."
+                    f"The lift of {name} is {roi:g} with a standard error of {error:g}; give finite numbers, the error above 0."
                 )
 
     def regressor(self, shape: Shape, starts: int | None = None) -> MixRegressor:
