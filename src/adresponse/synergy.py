@@ -57,7 +57,8 @@ def together(contract: Contract, X: pd.DataFrame, y: pd.Series[float]) -> Iterat
         "M008",
         "review",
         f"{a} and {b} bring {more} together than each by itself ({words.p_value(min(p, 1.0))}): with their product a "
-        f"straight line explains {words.percent(with_product)} of the spread of {contract.target}, without it {words.percent(r2)}.",
+        f"straight line explains {words.percent(with_product)} of the spread of {contract.target}, without it "
+        f"{words.percent(r2)}.",
         f"Read the figures of {a} and {b} as averages over what was spent on the other; an interaction is not in the model.",
     )
 
