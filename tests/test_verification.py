@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from adresponse.errors import ModelError
+from adresponse.errors import DifferenceError, ModelError
 from adresponse.pyfunc import ResponseModel
+from adresponse.record import verification_note
+from adresponse.report.page import _verification
+from adresponse.scoring import _numbers
 from adresponse.stored import open_stored
 from adresponse.verification import Answered, EvaluationRows, Verification, compare, complete, refuse_disagreement, unlike
 from stored_example import one_channel, stored
@@ -113,6 +117,15 @@ def test_a_deployment_that_does_not_say_its_version_or_interval_is_still_compare
     assert found.sentence.endswith("It does not give, so this was not compared: its version and the interval.")
     assert "not compared" not in judged(rows, answered(rows)).sentence
     assert not any("ends" in c.name for c in found.checks)
+    assert "- – version that answered: expected" in verification_note(found)
+    (unsaid,) = [row for row in _verification(found).rows if row[0].startswith("Version")]
+    assert unsaid[-1] == "not compared"
+
+
+@pytest.mark.parametrize("answer", [["many", "few"], [[1.0], [1.0, 2.0]], {"error": "none"}])
+def test_a_target_that_gives_no_numbers_differs(answer: Any) -> None:
+    with pytest.raises(DifferenceError, match="gave predictions that are no numbers"):
+        _numbers(answer)
 
 
 def test_a_model_that_was_stored_otherwise_is_refused(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def verification_tags(verification: Verification | None) -> dict[str, str]:
 
 def verification_note(verification: Verification) -> str:
     """A verification in Markdown: the sentence, and a line for each check."""
-    lines = [f"- {'✓' if c.passed else '✗'} {c.name}: expected {c.expected}, found {c.found}" for c in verification.checks]
+    lines = [f"- {c.mark} {c.name}: expected {c.expected}, found {c.found}" for c in verification.checks]
     return _cut("\n\n".join([verification.sentence, "\n".join(lines)]), NOTE_LENGTH)
 
 

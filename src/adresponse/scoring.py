@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from adresponse import record
-from adresponse.errors import DeploymentError, StoreError
+from adresponse.errors import DeploymentError, DifferenceError, StoreError
 from adresponse.mutex import process_tags
 from adresponse.store import Store, quietly
 from adresponse.verification import Answered, EvaluationRows, Vector, Verification
@@ -128,4 +128,7 @@ def _numbers(answer: Any) -> Vector:
     """Predictions as MLflow's plugins give them: a response, a frame, or a list."""
     found = answer.get_predictions() if hasattr(answer, "get_predictions") else answer
     values = found.to_numpy() if hasattr(found, "to_numpy") else found
-    return np.asarray(values, dtype=float).reshape(-1)
+    try:
+        return np.asarray(values, dtype=float).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise DifferenceError("The deployment gave predictions that are no numbers.") from error

@@ -61,6 +61,7 @@ SECTIONS = {
 """Anchor and title of each section, in the order of the page."""
 _TILES = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "r2": "R²"}
 _ROLES = {"channel": "channel (spend)", "target": "target (to be explained)"}
+_VERDICTS = {"✓": "agrees", "✗": "differs", "–": "not compared"}
 _PRINTED_PAIRS = 8  # sentences; the table has every pair
 
 
@@ -631,7 +632,7 @@ def _verification(verification: Verification) -> Table:
     return _table(
         "Asked and compared",
         ("What", "Evaluated", "Answered", "Decision"),
-        ((_sentence(c.name), c.expected, c.found, "agrees" if c.passed else "differs") for c in verification.checks),
+        ((_sentence(c.name), c.expected, c.found, _VERDICTS[c.mark]) for c in verification.checks),
         marked=(i for i, c in enumerate(verification.checks) if not c.passed),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from adresponse.errors import DeploymentError
+from adresponse.errors import DifferenceError
 
 if TYPE_CHECKING:
     from adresponse.verification import Answered
@@ -25,7 +25,7 @@ def read_answers(found: Any, version: str = "") -> Answered:
 
     Raises
     ------
-    DeploymentError
+    DifferenceError
         If it has another form.
     """
     import numpy as np
@@ -43,6 +43,6 @@ def read_answers(found: Any, version: str = "") -> Answered:
             return Answered(prediction, lower, upper, version)
         return Answered(np.array(rows, dtype=float).reshape(len(rows)), version=version)
     except (TypeError, ValueError, KeyError) as error:
-        raise DeploymentError(
+        raise DifferenceError(
             f"The endpoint's answer is none of a response model ({type(error).__name__}: {error})."
         ) from error
