@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from adresponse.deployment import Planned, Verified
     from adresponse.engines.scored import Scored
@@ -38,12 +39,28 @@ __all__ = [
 
 SAID_ALOUD = ("D013", "D014", "D015", "D016", "D017")  # what reading decided for the user
 
+WIDEST = 10_000  # columns of text: more than a table of figures ever takes
 
-def _console(at_least: int = 0) -> Console:
+
+def _console() -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    return console if console.width >= at_least else Console(highlight=False, width=at_least)
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _print_table(console: Console, table: Table, words: Collection[int] = ()) -> None:
+    """A table that cuts nothing: columns at ``words`` fold, the others stay whole, be it wider than the terminal."""
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    for i, column in enumerate(table.columns):
+        column.overflow = "fold"
+        if i not in words:
+            column.no_wrap = True
+            column.min_width = max(Text.from_markup(str(text)).cell_len for text in (column.header, *column.cells))
+    needed = Measurement.get(console, console.options.update(width=WIDEST), table).minimum
+    Console(highlight=False, width=max(needed, console.width)).print(table, crop=False)
 
 
 def _safe(text: object) -> str:
@@ -157,7 +174,7 @@ def print_verified(found: Verified) -> None:
     for check in found.verification.checks:
         mark = "[green]✓[/]" if check.passed else "[bold red]✗[/]"
         rows.add_row(mark, _safe(check.name), _safe(check.expected), _safe(check.found))
-    console.print(rows)
+    _print_table(console, rows, words=(1, 2, 3))
 
 
 def print_deployed(done: Any) -> None:
@@ -194,7 +211,7 @@ def print_profile(contract: Any, profile: Any) -> None:
         column.justify = "right"
     for numbers in profile.numbers:
         figures.add_row(_safe(contract.label(numbers.name)), *(number(getattr(numbers, n)) for n in shown))
-    _console(at_least=110).print(figures)  # a figure is never cut; a narrow terminal wraps the line
+    _print_table(console, figures, words=(0,))
     console.print()
     for sentence in [n.sentence for n in profile.numbers] + [c.sentence for c in profile.correlations]:
         console.print(_safe(sentence))
@@ -214,11 +231,10 @@ def print_leaderboard(board: Any) -> None:
 
     console = _console()
     rows = Table("", "candidate", "what it is", "MAE", "RMSE", "R²", "against the default", box=None, pad_edge=False)
-    rows.columns[2].overflow = "fold"
     for row in board.rows:
         scores = (number(v, 4) for v in (row.mae, row.rmse, row.r2))
         rows.add_row("*" if row.chosen else "", _safe(row.name), _safe(row.title), *scores, _safe(row.verdict))
-    console.print(rows)
+    _print_table(console, rows, words=(1, 2, 6))
     console.print(f"\n{_safe(board.sentence)}\n{_safe(board.tuning_sentence)}")
 
 
@@ -253,7 +269,7 @@ def _print_watch(console: Console, found: Watched) -> None:
             figures = (number(v, 3) for v in (c.ks, c.p_adjusted, c.psi, c.wasserstein))
             rows.add_row(_safe(c.name), f"{c.rows_before:,}", f"{c.rows_now:,}", *figures, _safe(c.status))
         console.print()
-        console.print(rows)
+        _print_table(console, rows, words=(0, 7))
     if watch.tests:
         console.print("\n[bold]Does the model still hold[/]")
         for test in watch.tests:
@@ -307,7 +323,7 @@ def print_history(events: Sequence[Event]) -> None:
         why = f"{e.why} {e.outcome}".strip()
         when = e.when.replace("T", " ").rstrip("Z")
         rows.add_row(str(e.sequence), when, what, e.source, e.target, _safe(e.who), _safe(why))
-    console.print(rows)
+    _print_table(console, rows, words=(5, 6))
 
 
 def print_compared(found: Compared) -> None:
@@ -346,7 +362,7 @@ def print_plan(made: Planned) -> None:
             marginal += f" ({number(c.marginal_low, 3)} to {number(c.marginal_high, 3)})"
         figures = (number(v, 4) for v in (c.today, c.spend, c.change, c.sales))
         rows.add_row(_safe(c.channel), *figures, number(c.roi, 3), marginal)
-    _console(at_least=90).print(rows)
+    _print_table(console, rows, words=(0,))
     for title, found in (("What binds", plan.binding), ("Beyond the range seen", plan.extrapolates)):
         if found:
             console.print(f"\n[bold]{title}[/]")

@@ -23,7 +23,8 @@ def settled(
 ) -> list[float]:
     """The split in decimal amounts: at its bound where it lies there, and with ``math.fsum`` equal to ``total``.
 
-    Where a single amount can move, its last bit may not be fine enough for that; then the sum misses by one last bit.
+    Where a single amount lies inside its bounds, its last bit may not be fine enough for that; then the sum misses by one last
+    bit, and the amounts at their bounds stay there.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ def _take_up(values: list[float], s: _Sum, taken: frozenset[int], problem: Probl
         rest = float(Fraction(s.target) - sum(map(Fraction, others(i)), start=Fraction(0)))
         if fits(i, rest):
             values[i] = rest
-    if _over(values, s) != 0 and _shifted(values, s, inside, free, problem):
+    if _over(values, s) != 0 and _shifted(values, s, inside, problem):
         return
     for i in inside:  # where the last bit cannot be met, it lies inside the bound
         for _ in range(LAST_BITS):
@@ -124,12 +125,15 @@ def _take_up(values: list[float], s: _Sum, taken: frozenset[int], problem: Probl
             values[i] = math.nextafter(values[i], s.side * math.inf)
 
 
-def _shifted(values: list[float], s: _Sum, inside: list[int], free: list[int], problem: Problem) -> bool:
-    """Move one amount by its last bit, so that a finer one, be it at its bound, can take up the rest inside its bounds."""
+def _shifted(values: list[float], s: _Sum, inside: list[int], problem: Problem) -> bool:
+    """Move one amount by its last bit, so that a finer one can take up the rest; both stay inside their bounds.
+
+    An amount at its bound stays there: moved by a last bit, it would be dust, and its bound would no longer be said to bind.
+    """
     for i in inside:
         for end in (-math.inf, math.inf):
             moved = math.nextafter(values[i], end)
-            for j in free:
+            for j in inside:
                 if j == i or not problem.low[i] <= moved <= problem.high[i]:
                     continue
                 tried = [*values]
