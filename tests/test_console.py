@@ -1,19 +1,22 @@
-"""Is every figure whole that a command prints, however narrow the terminal?"""
+"""Is every figure whole that a command prints, however narrow the terminal, and is what it says so?"""
 
 from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
-from adresponse.console import print_plan
+from adresponse.console import print_plan, print_predicted, print_verified
 from adresponse.curves import Response
-from adresponse.deployment import Planned
+from adresponse.deployment import Planned, Verified
+from adresponse.engines.scored import Scored
 from adresponse.planning.horizon import Outlook
 from adresponse.planning.returns import returns
 from adresponse.planning.split import best_plan
 from adresponse.planning.wishes import Wish
+from adresponse.verification import Check, Verification
 from adresponse.words import number
 
 HUGE = 1e12
@@ -42,3 +45,17 @@ def test_no_figure_of_a_plan_is_cut(
     for c in plan.channels:
         for figure in (*(number(v, 4) for v in (c.today, c.spend, c.change, c.sales)), number(c.roi, 3)):
             assert f" {figure} " in rows
+
+
+@pytest.mark.parametrize(("rejected", "said"), [(None, "in its column error"), (Path("bad rows.csv"), "bad rows.csv")])
+def test_where_the_reasons_of_rows_left_out_are(rejected: Path | None, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_predicted(Scored(rows=3, skipped=2, output="out.parquet", rejected=rejected, engine="spark", beyond={}, findings=()))
+    assert f"2 rows left out, with the reasons: {said}" in capsys.readouterr().out
+
+
+def test_what_was_not_compared_has_no_tick(capsys: pytest.CaptureFixture[str]) -> None:
+    checks = (Check("version that answered", "1", "not said", True, compared=False), Check("MAE", "2.4", "2.4", True))
+    verification = Verification("A target", 40, "40 held-out rows", 0.0, checks, True, "All agree.")
+    print_verified(Verified("models:/m/1", "m", "1", "0" * 32, verification))
+    table = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in table if "version that" in line or "MAE" in line] == ["–", "✓"]

@@ -37,6 +37,7 @@ __all__ = [
     "print_watched",
 ]
 
+MARKS = {"✓": "[green]✓[/]", "✗": "[bold red]✗[/]", "–": "[dim]–[/]"}
 SAID_ALOUD = ("D013", "D014", "D015", "D016", "D017")  # what reading decided for the user
 
 WIDEST = 10_000  # columns of text: more than a table of figures ever takes
@@ -155,7 +156,8 @@ def print_predicted(done: Scored) -> None:
     console = _console()
     console.print(f"{count(done.rows, 'row')} scored: {_safe(done.output)}")
     if done.skipped:
-        console.print(f"{count(done.skipped, 'row')} left out, with the reasons: {_safe(done.rejected)}")
+        where = "in its column error" if done.rejected is None else _safe(done.rejected)
+        console.print(f"{count(done.skipped, 'row')} left out, with the reasons: {where}")
     for name, beyond in done.beyond.items():
         console.print(
             f"[yellow]review[/] {_safe(name)} lies beyond the range fitted in {count(beyond.rows, 'row')} "
@@ -172,8 +174,7 @@ def print_verified(found: Verified) -> None:
     console.print(f"[bold]{_safe(found.name)} version {_safe(found.version)}[/]: {_safe(found.verification.sentence)}")
     rows = Table("", "compared", "evaluated", "answered", box=None, pad_edge=False)
     for check in found.verification.checks:
-        mark = "[green]✓[/]" if check.passed else "[bold red]✗[/]"
-        rows.add_row(mark, _safe(check.name), _safe(check.expected), _safe(check.found))
+        rows.add_row(MARKS[check.mark], _safe(check.name), _safe(check.expected), _safe(check.found))
     _print_table(console, rows, words=(1, 2, 3))
 
 
