@@ -216,6 +216,69 @@ def test_a_locked_channel_keeps_its_amount(browser: Any, hilly: str) -> None:
         assert amounts(page)["Search"] == 300
 
 
+def leave(page: Any, label: str, text: str) -> Any:
+    """Type into a field and leave it; the field."""
+    field = page.get_by_label(label, exact=False).first
+    field.fill(text)
+    page.keyboard.press("Tab")
+    return field
+
+
+def described(field: Any) -> str:
+    """What a screen reader says of a field beside its name."""
+    says = "e => e.getAttribute('aria-describedby').split(' ').map((id) => document.getElementById(id).textContent).join(' ')"
+    return str(field.evaluate(says))
+
+
+@pytest.mark.parametrize("text", ["-2", "0", "1e16"])
+def test_a_margin_that_is_none_is_said_beside_the_field(browser: Any, hilly: str, text: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        field = leave(page, "Margin", text)
+        assert field.get_attribute("aria-invalid") == "true"
+        assert f"not {text}: no margin is in force" in described(field)
+        assert page.locator("#margin-problem").is_visible()
+        leave(page, "Margin", "1.5")
+        assert field.get_attribute("aria-invalid") is None
+        assert not page.locator("#margin-problem").is_visible()
+        shows(
+            page,
+            "Profit",
+            "best",
+            shown(ask(hilly, {"margin": 1.5, "horizon": 13, "total": sum(amounts(page).values())})["profit"]),
+        )
+
+
+@pytest.mark.parametrize("text", ["9999", "0", "2.5", ""])
+def test_periods_that_cannot_be_are_said_and_those_before_stay(browser: Any, hilly: str, text: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        field = page.get_by_label("Periods")
+        field.fill(text)
+        assert field.get_attribute("aria-invalid") == "true"
+        page.keyboard.press("Tab")
+        assert field.input_value() == "13"
+        assert f"not {text or 'this'}; the plan stays at 13 periods." in described(field)
+        leave(page, "Periods", "12")
+        assert described(field) == ""
+
+
+def test_a_total_below_what_is_locked_says_why_it_is_not_taken(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly, refusals=None) as page:  # what is left may be less than the best plan needs
+        settled(page)
+        page.get_by_label("Amount for Search").fill("300")
+        page.get_by_label("Locked: Search").check()
+        field = leave(page, "Total", "120")
+        shows(page, "Total spend", "yours", "300")
+        assert "120 is less than the 300 that are locked (Search)" in described(field)
+        leave(page, "Total", "-5")
+        assert "A total is from 0 to" in described(field)
+        assert field.input_value() == "300"
+        leave(page, "Total", "2000")
+        shows(page, "Total spend", "yours", "2,000")
+        assert described(field) == ""
+
+
 def test_bounds_hold_and_a_wish_that_cannot_be_met_says_why(browser: Any, hilly: str) -> None:
     with page_of(browser, hilly, refusals=1) as page:
         settled(page)

@@ -261,6 +261,10 @@ function dates() {
 function showSettings() {
   at("horizon").value = state.horizon;
   at("margin").value = shown(state.margin);
+  for (const id of ["horizon", "total", "margin"]) {
+    complain(id, "");
+    marking(id, false);
+  }
   at("level").value = state.level;
   at("beyond").checked = state.beyond;
   at("tail").checked = state.tail;
@@ -357,6 +361,7 @@ class Card {
     });
     this.lock.addEventListener("change", () => {
       state.locked = this.lock.checked ? [...state.locked, this.name] : state.locked.filter((n) => n !== this.name);
+      complain("total", "");
       this.move();
       wantBest();
       keepAddress();
@@ -377,6 +382,7 @@ class Card {
   set(value, typed = false) {
     this.typed = typed;
     state.spend[this.name] = value;
+    complain("total", "");
     changed();
   }
 
@@ -689,6 +695,35 @@ function scaled(wanted) {
   for (const n of free) state.spend[n] = now > 0 ? (state.spend[n] / now) * left : left / free.length;
 }
 
+// What is wrong with what was typed, in the line that describes the field; no text where all is well.
+function complain(id, text) {
+  at(`${id}-problem`).textContent = text;
+}
+
+const marking = (id, wrong) => (wrong ? at(id).setAttribute("aria-invalid", "true") : at(id).removeAttribute("aria-invalid"));
+const typed = (field) => (field.value === "" ? "this" : field.value);
+const wholePeriods = (value) => Number.isInteger(value) && value >= 1 && value <= 520;
+const amountLike = (value) => Number.isFinite(value) && value >= 0 && value <= 1e15;
+
+// Why a total cannot be had: it is no amount, or what is locked does not leave it.
+function totalRefused(value) {
+  if (!amountLike(value)) return `A total is from 0 to ${figure(1e15)}; yours stays ${figure(total())}.`;
+  const locked = names().filter((n) => state.locked.includes(n));
+  const kept = locked.reduce((sum, n) => sum + state.spend[n], 0);
+  const tiny = 1e-9 * kept; // a field shows nine digits
+  if (locked.length === names().length && Math.abs(value - kept) > tiny) return `All channels are locked, so the total stays ${figure(kept)}.`;
+  if (value < kept - tiny) return `${figure(value)} is less than the ${figure(kept)} that are locked (${locked.join(", ")}): the total is ${figure(kept)}, and nothing is left for the other channels.`;
+  return "";
+}
+
+// The margin that is typed; `wrong` where there is something that is none.
+function typedMargin() {
+  const field = at("margin");
+  const value = field.valueAsNumber;
+  const margin = value > 0 && value <= 1e15 ? value : null;
+  return { margin, wrong: margin === null && (field.value !== "" || field.validity.badInput) };
+}
+
 function newHorizon(periods) {
   const times = periods / state.horizon;
   state.horizon = periods;
@@ -701,21 +736,38 @@ function newHorizon(periods) {
 
 at("horizon").addEventListener("input", () => {
   const value = at("horizon").valueAsNumber;
-  if (Number.isInteger(value) && value >= 1 && value <= 520) newHorizon(value);
+  const fine = wholePeriods(value);
+  marking("horizon", !fine);
+  if (!fine) return;
+  complain("horizon", "");
+  newHorizon(value);
 });
-at("horizon").addEventListener("change", () => { at("horizon").value = state.horizon; });
+at("horizon").addEventListener("change", () => {
+  const field = at("horizon");
+  complain("horizon", wholePeriods(field.valueAsNumber) ? "" : `Periods are a whole number from 1 to 520, not ${typed(field)}; the plan stays at ${count(state.horizon)}.`);
+  marking("horizon", false);
+  field.value = state.horizon;
+});
+at("total").addEventListener("input", () => marking("total", !amountLike(at("total").valueAsNumber)));
 at("total").addEventListener("change", () => {
   const value = at("total").valueAsNumber;
-  if (Number.isFinite(value) && value >= 0 && value <= 1e15) scaled(value);
+  complain("total", totalRefused(value));
+  marking("total", false);
+  if (amountLike(value)) scaled(value);
   changed();
 });
 at("margin").addEventListener("input", () => {
-  const value = at("margin").valueAsNumber;
-  state.margin = value > 0 && value <= 1e15 ? value : null;
+  const { margin, wrong } = typedMargin();
+  state.margin = margin;
+  marking("margin", wrong);
+  if (!wrong) complain("margin", "");
   showGoal();
   ofToday.want(told());
   changed();
   wantReturns();
+});
+at("margin").addEventListener("change", () => {
+  complain("margin", typedMargin().wrong ? `A margin is above 0 and at most ${figure(1e15)}, not ${typed(at("margin"))}: no margin is in force.` : "");
 });
 at("level").addEventListener("change", () => {
   state.level = Number(at("level").value);
