@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, linprog, minimize
 
 from adresponse.curves import Response
+from adresponse.planning.amounts import settled
 from adresponse.planning.optimum import Curve, Group, Problem, best_split, nested, reachable
 
 LOG = Response("log", "log", half=20, slope=1, coefficient=30)
@@ -231,3 +232,26 @@ def test_a_search_that_is_given_up_says_what_could_be_left(monkeypatch: pytest.M
     assert found.value <= best * (1 + 1e-12)
     assert found.value + found.gap >= best
     assert found.gap > 0
+
+
+PLACES = st.sampled_from(["low", "high", "inside", "inside"])
+BOUNDED = st.tuples(st.floats(0, 500).map(lambda x: round(x, 2)), st.floats(1, 5000).map(lambda x: round(x, 2)), PLACES)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(BOUNDED, min_size=2, max_size=6), st.floats(0.01, 0.99), st.sampled_from([1e-6, 1.0, 1e12]))
+def test_amounts_at_their_bounds_stay_and_the_rest_takes_up_the_last_bits(
+    drawn: list[tuple[float, float, str]], share: float, unit: float
+) -> None:
+    low = np.array([a for a, _, _ in drawn]) * unit
+    high = low + np.array([r for _, r, _ in drawn]) * unit
+    at = {"low": low, "high": high, "inside": low + share * (high - low)}
+    amounts = np.array([at[place][i] for i, (_, _, place) in enumerate(drawn)])
+    inside = [i for i, (_, _, place) in enumerate(drawn) if place == "inside"]
+    total = math.fsum(amounts)
+    total = float(f"{total:.9g}") if inside else total  # as it is typed: the amounts do not add up to its last bits
+    found = settled(problem([LINE] * len(drawn), list(zip(low, high, strict=True))), amounts, total)
+    for i, amount in enumerate(found):
+        assert low[i] <= amount <= high[i]
+        assert i in inside or amount == amounts[i]
+    assert abs(math.fsum(found) - total) <= (math.ulp(total) if len(inside) < 2 else 0)  # one alone may be too coarse

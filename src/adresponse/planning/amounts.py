@@ -104,6 +104,9 @@ def _take_up(values: list[float], s: _Sum, taken: frozenset[int], problem: Probl
         return [values[j] for j in s.members if j != i]
 
     free = sorted((i for i in s.members - taken if problem.low[i] < problem.high[i]), key=room, reverse=True)
+    over = _over(values, s)
+    if not any(room(i) > 0 for i in free) and abs(over) <= math.ulp(s.target) and s.side * over >= 0:
+        return
     for i in free:
         rest = float(Decimal(repr(s.target)) - sum(map(Decimal, map(repr, others(i))), start=Decimal(0)))
         if fits(i, rest):
