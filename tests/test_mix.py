@@ -669,7 +669,7 @@ REFUSED = [
     ({"channels": ()}, ConfigError, "A mix has at least one channel"),
     ({"free": ("radio",)}, ConfigError, "free='radio' is no channel; use one of tv."),
     ({"known": {"radio": (1.0, 0.1)}}, ConfigError, "known='radio' is no channel; use one of tv."),
-    ({"known": {"tv": (1.0, 0.0)}}, ConfigError, "known of tv: 1 with a standard error of 0; give finite numbers"),
+    ({"known": {"tv": (1.0, 0.0)}}, ConfigError, "The lift of tv is 1 with a standard error of 0; give finite numbers"),
     ({"draws": 1}, ConfigError, "draws=1 must be at least 2"),
     ({"channels": ("tv", "idle")}, ModelError, "Nothing was ever spent on 'idle'"),
     ({"channels": ("tv", "radio")}, ModelError, "Column 'radio' is missing"),
