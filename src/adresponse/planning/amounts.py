@@ -23,8 +23,8 @@ def settled(
 ) -> list[float]:
     """The split in decimal amounts: at its bound where it lies there, and with ``math.fsum`` equal to ``total``.
 
-    Where a single amount lies inside its bounds, its last bit may not be fine enough for that; then the sum misses by one last
-    bit, and the amounts at their bounds stay there.
+    Where a single amount lies inside its bounds, its last bit may not be fine enough for that; then the amounts at their bounds
+    stay there, and the decimals as they are printed add up to the total, as floats all but for one last bit.
 
     Parameters
     ----------
@@ -116,9 +116,10 @@ def _take_up(values: list[float], s: _Sum, taken: frozenset[int], problem: Probl
     for i in inside:
         if _over(values, s) == 0:
             return
-        rest = float(Fraction(s.target) - sum(map(Fraction, others(i)), start=Fraction(0)))
-        if fits(i, rest):
-            values[i] = rest
+        tried = [*values]
+        tried[i] = float(Fraction(s.target) - sum(map(Fraction, others(i)), start=Fraction(0)))
+        if fits(i, tried[i]) and abs(_over(tried, s)) < abs(_over(values, s)):
+            values[:] = tried
     if _over(values, s) != 0 and _shifted(values, s, inside, problem):
         return
     for i in inside:  # where the last bit cannot be met, it lies inside the bound
