@@ -15,7 +15,7 @@ from statsmodels.stats.outliers_influence import OLSInfluence
 
 from adresponse import lifecycle
 from adresponse.checks import cooks_distance
-from adresponse.evaluate import breusch_pagan, diagnose, evaluate
+from adresponse.evaluate import Kind, breusch_pagan, diagnose, evaluate
 from adresponse.folding import Folding
 from adresponse.intervals import calibrate
 from adresponse.models import linear
@@ -143,6 +143,24 @@ def test_errors_that_follow_each_other_in_time_are_found() -> None:
     assert "Neighbouring periods err alike" in found["order"].sentence
 
 
+@pytest.mark.parametrize(
+    ("memory", "said", "advice"),
+    [(0.9, "err alike, so errors and intervals of the coefficients are too narrow", "trend"), (-0.9, "opposite", "late")],
+)
+def test_a_study_says_how_periods_err_and_warns_where_it_recommends(memory: float, said: str, advice: str) -> None:
+    random = np.random.default_rng(5)
+    spend, errors = random.uniform(0, 10, 200), np.zeros(200)
+    for i in range(1, len(errors)):
+        errors[i] = memory * errors[i - 1] + random.normal()
+    weeks = pd.date_range("2022-01-03", periods=200, freq="W-MON")
+    made = pd.DataFrame({"Week": weeks, "TV": spend, "Sales": 100 + 3 * spend + errors})
+    study = lifecycle.fit(made, target="Sales", date="Week", channels=["TV"], repeats=1)
+    (found,) = (f for f in study.findings if f.code == "M003")
+    assert said in found.message
+    assert advice in found.advice
+    assert f"But {found.message[0].lower()}{found.message[1:]}" in study.recommendation.headline
+
+
 @pytest.mark.parametrize(("memory", "said"), [(0.9, "so the intervals of the channels are wider"), (-0.9, "opposite")])
 def test_errors_of_curves_that_follow_each_other_make_no_interval_too_narrow(memory: float, said: str) -> None:
     random = np.random.default_rng(5)
@@ -151,29 +169,31 @@ def test_errors_of_curves_that_follow_each_other_make_no_interval_too_narrow(mem
         errors[i] = memory * errors[i - 1] + random.normal()
     X = pd.DataFrame({"TV": random.uniform(0, 10, len(errors))})
     y = 3 * X["TV"] + errors
-    found = {d.name: d for d in diagnose(linear().fit(X, y), X, y, in_time=True, curves=True)}
+    found = {d.name: d for d in diagnose(linear().fit(X, y), X, y, in_time=True, kind="curves")}
     assert said in found["order"].sentence
     assert "narrow " not in found["order"].sentence
 
 
-def test_of_curves_nothing_is_said_that_holds_of_a_line_alone() -> None:
+def test_of_no_other_model_is_said_what_holds_of_a_line_alone() -> None:
     random = np.random.default_rng(5)
     spend = random.uniform(0, 10, 200)
     made = table(pd.DataFrame({"TV": spend, "Sales": 100 + spend**2 + random.normal(0, 1, 200) * (1 + spend)}))
     model, rows = linear().fit(made.X, made.y), np.arange(200)
     spread = calibrate(linear(), made.X, made.y, Folding())
-    of_line, of_curves = (
-        evaluate(model, spread, made.X, made.y, train=rows, test=rows[:0], contract=made.contract, curves=curves)
-        for curves in (False, True)
-    )
-    assert "influence" in {d.name for d in of_line.diagnostics}
-    assert "influence" not in {d.name for d in of_curves.diagnostics}
-    line, curves = ({f.code: f"{f.message} {f.advice}" for f in e.findings} for e in (of_line, of_curves))
+    kinds: tuple[Kind, ...] = ("line", "curves", "other")
+    found = [
+        evaluate(model, spread, made.X, made.y, train=rows, test=rows[:0], contract=made.contract, kind=kind) for kind in kinds
+    ]
+    assert ["influence" in {d.name for d in e.diagnostics} for e in found] == [True, False, False]
+    line, curves, other = ({f.code: f"{f.message} {f.advice}" for f in e.findings} for e in found)
     assert "straight line" in line["M001"]
     assert "HC3" in line["M002"]
     assert "The curves leave a bend" in curves["M001"]
     assert "intervals of the channels" in curves["M002"]
-    assert not any(word in text for text in curves.values() for word in (" line", "HC3", "coefficients"))
+    assert "The model leaves a bend" in other["M001"]
+    said = (*curves.values(), *other.values())
+    assert not any(word in text for text in said for word in (" line", "HC3", "coefficients"))
+    assert not any("channels" in text or "The curves" in text for text in other.values())
 
 
 def test_a_perfect_line_is_evaluated_without_a_division_by_zero() -> None:

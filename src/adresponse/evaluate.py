@@ -22,7 +22,7 @@ from adresponse.intervals import calibrate
 from adresponse.schema import Contract
 from adresponse.tune import paired_difference
 
-__all__ = ["LEVELS", "Coverage", "Diagnostic", "Evaluation", "PredictedRow", "Score", "Unseen", "evaluate"]
+__all__ = ["LEVELS", "Coverage", "Diagnostic", "Evaluation", "Kind", "PredictedRow", "Score", "Unseen", "evaluate"]
 
 Vector = NDArray[np.floating[Any]]
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -32,10 +32,51 @@ LEAST_RESAMPLES = 200
 FEW_ROWS = 10  # held out: fewer give an interval that is too narrow more often than not
 TIED = 0.5  # distance of Durbin-Watson from 2: a correlation of neighbours of about a quarter
 SHAPIRO_ROWS = 5_000  # scipy warns beyond
-BENT_LINE = "Try a saturating curve; a straight line misses how the response bends."
-BENT_CURVES = "Compare the curves (--shape auto), add controls for what else moves sales, and check any lift that was given."
-UNEVEN_LINE = "Read the HC3 errors of the coefficients beside the classical ones."
-UNEVEN_CURVES = "Read the intervals of the channels with care: they take one spread for all rows."
+SHARED = "Add what the periods share: trend, season or carry-over."
+TAKEN = "Look whether sales are booked a period late, or one period takes from the next."
+
+Kind = Literal["line", "curves", "other"]
+"""What is evaluated: a straight line, a mix of response curves, or any other estimator."""
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What residuals that are not as they should be mean for one kind of model, and what to do."""
+
+    bent: str
+    uneven: str
+    alike: str
+    opposite: str
+    mend_bent: str
+    mend_uneven: str
+
+
+WORDS: dict[Kind, _Words] = {
+    "line": _Words(
+        bent="A curve would fit better than the line",
+        uneven="so the intervals follow it instead of having one width",
+        alike="so errors and intervals of the coefficients are too narrow",
+        opposite="so errors and intervals of the coefficients are not what they say",
+        mend_bent="Try a saturating curve; a straight line misses how the response bends.",
+        mend_uneven="Read the HC3 errors of the coefficients beside the classical ones.",
+    ),
+    "curves": _Words(
+        bent="The curves leave a bend in the residuals",
+        uneven="so the prediction intervals follow it instead of having one width",
+        alike="so the intervals of the channels are wider",
+        opposite="and the intervals of the channels are none the narrower for it",
+        mend_bent="Compare the curves (--shape auto), add controls for what else moves sales, and check any lift given.",
+        mend_uneven="Read the intervals of the channels with care: they take one spread for all rows.",
+    ),
+    "other": _Words(
+        bent="The model leaves a bend in the residuals",
+        uneven="so the prediction intervals follow it instead of having one width",
+        alike="so the rows tell less than their number says",
+        opposite="so what one period misses the next tends to make up for",
+        mend_bent="Compare other challengers, and response curves (--shape auto).",
+        mend_uneven="Read the prediction intervals beside RMSE, which is one figure for rows that err unevenly.",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -196,7 +237,7 @@ def evaluate(
     contract: Contract,
     folding: Folding = Folding(),
     thrifty: bool = False,
-    curves: bool = False,
+    kind: Kind = "line",
 ) -> Evaluation:
     """Scores on held-out rows (or, without any, by cross-validation), repeated cross-validation, coverage, residuals.
 
@@ -215,9 +256,8 @@ def evaluate(
     thrifty : bool
         For a model that takes long to fit: where rows are held out, coverage is told of these alone, and not of the folds
         of the cross-validation too, each of which would need a calibration of its own.
-    curves : bool
-        Whether the model is a mix of response curves, of which other things are true than of a line: it bends already, and
-        its intervals are widened for errors that last.
+    kind : {"line", "curves", "other"}
+        What is fitted: curves bend already, and their intervals are widened for errors that last; only a line has coefficients.
     """
     splits = folding.scoring(len(train))
     calibrated = not (thrifty and len(test))
@@ -228,7 +268,7 @@ def evaluate(
     features, unit = len(contract.features), contract[contract.target].unit
     in_time = folding.in_time and contract.market is None
     numbers = X[list(contract.features)].to_numpy(dtype=float)[train]
-    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time, numbers=numbers, curves=curves)
+    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time, numbers=numbers, kind=kind)
     coverage = (*_coverage(unseen, "held-out"),) if len(test) else ()
     coverage += _coverage(_joined(each), "cross-validation") if calibrated else ()
     scores = tuple(_score(name, unseen, features, unit, folding.seed) for name in SCORES)
@@ -242,7 +282,7 @@ def evaluate(
         coverage=coverage,
         diagnostics=diagnostics,
         predicted=_rows(unseen, X.index),
-        findings=tuple(_findings(diagnostics, coverage, scores, spread, unseen.rows, curves=curves)),
+        findings=tuple(_findings(diagnostics, coverage, scores, spread, unseen.rows, kind=kind)),
     )
 
 
@@ -393,35 +433,34 @@ def diagnose(
     *,
     in_time: bool,
     numbers: Vector | None = None,
-    curves: bool = False,
+    kind: Kind = "line",
 ) -> tuple[Diagnostic, ...]:
     """What the residuals of the rows fitted say: curvature, growing spread, normality, influence, and order in time.
 
     ``numbers``, shape (n_rows, n_features), are the columns that a straight line would take; ``X`` itself where not given.
-    Of ``curves`` no influence is told: Cook's distance is that of a line.
+    Influence is told of a line alone: Cook's distance is that of a line.
     """
     predicted = np.asarray(fitted.predict(X), dtype=float)
     residual = y.to_numpy() - predicted
     if np.allclose(residual, 0, atol=1e-12 * max(float(np.abs(y).max()), 1.0)):
         return (Diagnostic("residuals", "Residuals", 0.0, None, "The model reproduces every row fitted exactly."),)
     design = np.column_stack([np.ones(len(X)), X.to_numpy() if numbers is None else numbers])
-    found = [_curvature(design, residual, predicted, curves), _growing(design, residual, curves), _normal(residual)]
-    if not curves:
+    found = [_curvature(design, residual, predicted, kind), _growing(design, residual, kind), _normal(residual)]
+    if kind == "line":
         found.append(_influence(design, y))
     if in_time:
-        found.append(_in_order(residual, curves))
+        found.append(_in_order(residual, kind))
     return tuple(found)
 
 
-def _curvature(design: Vector, residual: Vector, predicted: Vector, curves: bool) -> Diagnostic:
+def _curvature(design: Vector, residual: Vector, predicted: Vector, kind: Kind) -> Diagnostic:
     """Ramsey's RESET (1969) with the squared prediction: does a curve explain what the model leaves?"""
     p = partial_f(design, predicted**2, residual)
-    bent = "The curves leave a bend in the residuals" if curves else "A curve would fit better than the line"
     return Diagnostic(
         "residuals",
         "Residuals against predictions",
         *p,
-        f"{bent if p[1] < 0.05 else 'No curve is left in the residuals'} "
+        f"{WORDS[kind].bent if p[1] < 0.05 else 'No curve is left in the residuals'} "
         f"(RESET F = {words.number(p[0], 3)}, {words.p_value(p[1])}).",
     )
 
@@ -444,19 +483,14 @@ def partial_f(design: Vector, extra: Vector, target: Vector) -> tuple[float, flo
     return f, float(stats.f.sf(f, 1, df))
 
 
-def _growing(design: Vector, residual: Vector, curves: bool) -> Diagnostic:
+def _growing(design: Vector, residual: Vector, kind: Kind) -> Diagnostic:
     statistic, p = breusch_pagan(design, residual)
-    which = "prediction intervals" if curves else "intervals"
     return Diagnostic(
         "scale_location",
         "Spread of the residuals",
         statistic,
         p,
-        (
-            f"The spread changes with the columns, so the {which} follow it instead of having one width"
-            if p < 0.05
-            else "The spread looks the same everywhere"
-        )
+        (f"The spread changes with the columns, {WORDS[kind].uneven}" if p < 0.05 else "The spread looks the same everywhere")
         + f" (Breusch-Pagan LM = {words.number(statistic, 3)}, {words.p_value(p)}).",
     )
 
@@ -495,17 +529,15 @@ def _influence(design: Vector, y: pd.Series[float]) -> Diagnostic:
     )
 
 
-def _in_order(residual: Vector, curves: bool) -> Diagnostic:
+def _in_order(residual: Vector, kind: Kind) -> Diagnostic:
     """Durbin and Watson (1950): near 2 where a residual does not depend on the one before."""
     statistic = float((np.diff(residual) ** 2).sum() / (residual**2).sum())
     if abs(statistic - 2) <= TIED:
         text = "Neighbouring periods err independently"
-    elif not curves:
-        text = "Neighbouring periods err alike, so errors and intervals of the coefficients are too narrow"
     elif statistic < 2:
-        text = "Neighbouring periods err alike, so the intervals of the channels are wider"
+        text = f"Neighbouring periods err alike, {WORDS[kind].alike}"
     else:
-        text = "Neighbouring periods err in opposite directions; the intervals of the channels are none the narrower for it"
+        text = f"Neighbouring periods err in opposite directions, {WORDS[kind].opposite}"
     return Diagnostic(
         "order",
         "Order in time",
@@ -522,15 +554,15 @@ def _findings(
     spread: Spread,
     rows: NDArray[np.int64],
     *,
-    curves: bool,
+    kind: Kind,
 ) -> Iterator[Finding]:
     by_name = {d.name: d for d in diagnostics}
     if (d := by_name.get("residuals")) and d.p is not None and d.p < 0.05:
-        yield Finding("M001", "review", d.sentence, BENT_CURVES if curves else BENT_LINE)
+        yield Finding("M001", "review", d.sentence, WORDS[kind].mend_bent)
     if (d := by_name.get("scale_location")) and d.p is not None and d.p < 0.05:
-        yield Finding("M002", "note", d.sentence, UNEVEN_CURVES if curves else UNEVEN_LINE)
-    if not curves and (d := by_name.get("order")) and abs(d.statistic - 2) > TIED:
-        yield Finding("M003", "review", d.sentence, "Add what the periods share: trend, season or carry-over.")
+        yield Finding("M002", "note", d.sentence, WORDS[kind].mend_uneven)
+    if kind != "curves" and (d := by_name.get("order")) and abs(d.statistic - 2) > TIED:
+        yield Finding("M003", "review", d.sentence, SHARED if d.statistic < 2 else TAKEN)
     yield from (_missed(c) for c in coverage if c.basis == "cross-validation" and c.level == 0.9 and _off(c))
     yield from (
         Finding("M005", "note", s.sentence, "Read WAPE instead.") for s in scores if s.name == "mape" and s.value is None

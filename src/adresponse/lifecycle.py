@@ -251,6 +251,7 @@ def study_of(
     X, y = (table.X if mix is None else _inputs(table)), table.y
     estimator = clone(chosen).fit(X.iloc[train], y.iloc[train]) if mix is None else mix.model
     spread = calibrate(chosen, X.iloc[train], y.iloc[train], folding)
+    linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
     evaluation = evaluate(
         estimator,
         spread,
@@ -261,9 +262,8 @@ def study_of(
         contract=table.contract,
         folding=folding,
         thrifty=mix is not None,
-        curves=mix is not None,
+        kind="curves" if mix is not None else "line" if linear is not None else "other",
     )
-    linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
     decision = decide(evaluation, settings.gate)
     told: list[Finding] = [*found, *evaluation.findings, *together(table.contract, X.iloc[train], y.iloc[train])]
     plan = None

@@ -60,8 +60,7 @@ def caveats(evaluation: Evaluation, decision: GateDecision) -> Iterator[str]:
     again = next(s.value for s in evaluation.repeated if s.name == "r2")
     if again is not None and again < 0:
         yield f"But in cross-validation it predicts worse than the mean (R² {words.number(again, 2)})."
-    if any(f.code == "M003" for f in evaluation.findings):
-        yield "But neighbouring periods err alike, so the intervals are too narrow: read them as the least that is uncertain."
+    yield from (f"But {f.message[:1].lower()}{f.message[1:]}" for f in evaluation.findings if f.code == "M003")
 
 
 def _channels(table: AdTable, linear: LinearFit) -> list[Coefficient]:
