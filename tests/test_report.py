@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import stored_example
 import study_example
 from adresponse.report import Tracked, figures, page
 from adresponse.report.figures import SHOWN_ROWS, shown_rows
@@ -168,6 +169,13 @@ def test_key_figures_stand_at_the_top(pages: dict[str, str]) -> None:
         assert text in top
     for figure in ("2.44", "3.19", "0.187", "0.677", "0.0465"):  # the study's published figures; the slope of the fit
         assert f"<strong>{figure}</strong>" in top
+
+
+def test_of_another_model_than_a_line_is_said_whose_settings_and_residuals_are_shown(pages: dict[str, str]) -> None:
+    html, of_line = rendered(stored_example.curved()), pages["one"]
+    whose = "These are settings of the straight line, one of the candidates"
+    assert (whose in html, whose in of_line) == (True, False)
+    assert ("Cook" in html, "Cook" in of_line) == (False, True)
 
 
 def test_every_figure_has_a_caption_and_a_name(three: Study) -> None:
