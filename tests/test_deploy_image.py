@@ -26,7 +26,6 @@ from adresponse.stored import Stored, open_stored
 from adresponse.targets import image
 from adresponse.verification import EvaluationRows
 
-pytestmark = pytest.mark.xdist_group("images")  # each is built once
 ABOUT = {"version": "3", "name": "sales-response"}
 MEGABYTE = 1e6
 

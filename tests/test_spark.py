@@ -35,7 +35,6 @@ from spark_parts import cluster, session
 from stored_example import curved, one_channel, stored, three_channels
 
 CHANNELS = ["TV", "Radio", "Newspaper"]
-pytestmark = pytest.mark.xdist_group("spark")  # one cluster, and one session, in one process
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from tracked_example import child_environment, copied_store
 NAME = "sales-response"
 SERVER = pytest.param("server", marks=pytest.mark.xdist_group("tracking server"))
 STORES = ["sqlite", SERVER]
+ACCESS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 # --- stores
@@ -54,40 +55,53 @@ def tracking_server() -> str:
 
 @contextlib.contextmanager
 def _tracking_server() -> Iterator[str]:
-    import boto3
-    from moto.server import ThreadedMotoServer
+    folder = Path(tempfile.mkdtemp(prefix="adresponse-test-"))
+    try:
+        with _cloud(folder) as endpoint, start_postgres() as database:
+            port = free_port()
+            url = f"http://127.0.0.1:{port}"
+            command = ["mlflow", "server", "--backend-store-uri", database, "--artifacts-destination", "s3://models",
+                       "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]  # fmt: skip
+            with _process(command, f"{url}/health", folder / "log", MLFLOW_S3_ENDPOINT_URL=endpoint, **ACCESS):
+                yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
-    cloud = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    cloud.start()
-    endpoint = "http://{}:{}".format(*cloud.get_host_and_port())
-    access = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
-    boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="testing", aws_secret_access_key="testing").create_bucket(
-        Bucket="models"
-    )
-    folder, url = Path(tempfile.mkdtemp(prefix="adresponse-test-")), f"http://127.0.0.1:{free_port()}"
-    with start_postgres() as database:
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--artifacts-destination",
-                   "s3://models", "--host", "127.0.0.1", "--port", url.rpartition(":")[2], "--workers", "2"]  # fmt: skip
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                command, cwd=folder, stdout=log, stderr=log, start_new_session=True,
-                env=child_environment(MLFLOW_S3_ENDPOINT_URL=endpoint, **access),
-            )  # fmt: skip
-        try:
-            _wait_until_up(server, url, folder / "log")
-            yield url
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
-            cloud.stop()
-            shutil.rmtree(folder, ignore_errors=True)
+
+@contextlib.contextmanager
+def _cloud(folder: Path) -> Iterator[str]:
+    """The URL of a moto server with a bucket; a process of its own, as moto has one state for all servers of a process."""
+    import boto3
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with _process(["moto.server", "-H", "127.0.0.1", "-p", str(port)], f"{url}/moto-api/", folder / "cloud.log"):
+        access = {k.lower(): v for k, v in ACCESS.items() if k != "AWS_DEFAULT_REGION"}
+        boto3.client("s3", endpoint_url=url, region_name=ACCESS["AWS_DEFAULT_REGION"], **access).create_bucket(Bucket="models")
+        yield url
+
+
+@contextlib.contextmanager
+def _process(module: Sequence[str], url: str, log: Path, **settings: str) -> Iterator[None]:
+    """A Python module run as a server until the end, from when it answers at ``url``."""
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [sys.executable, "-m", *module], cwd=log.parent, stdout=out, stderr=out, start_new_session=True,
+            env=child_environment(**settings),
+        )  # fmt: skip
+    try:
+        _wait_until_up(server, url, log)
+        yield
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     end = time.monotonic() + 120
     while time.monotonic() < end:
         assert server.poll() is None, log.read_text(errors="replace")[-2000:]
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2):
             return
         time.sleep(0.1)
     pytest.fail(f"not up in 120 s: {log.read_text(errors='replace')[-2000:]}")
