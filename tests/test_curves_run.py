@@ -184,7 +184,7 @@ def test_the_report_shows_why_a_curve_was_chosen() -> None:
     assert other is not best
     assert f">{more:+.1f} %<".replace("-", "\N{MINUS SIGN}") in head
     assert "divided by the most of it in the rows fitted" in page
-    assert "These are settings of the straight line, one of the candidates." in page
+    assert "The line is one of the candidates." in page
 
 
 def test_a_curve_that_all_rows_do_not_support_is_shown_with_less_error_than_the_best() -> None:

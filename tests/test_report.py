@@ -173,7 +173,7 @@ def test_key_figures_stand_at_the_top(pages: dict[str, str]) -> None:
 
 def test_of_another_model_than_a_line_is_said_whose_settings_and_residuals_are_shown(pages: dict[str, str]) -> None:
     html, of_line = rendered(stored_example.curved()), pages["one"]
-    whose = "These are settings of the straight line, one of the candidates"
+    whose = "The line is one of the candidates"
     assert (whose in html, whose in of_line) == (True, False)
     assert ("Cook" in html, "Cook" in of_line) == (False, True)
 

@@ -290,4 +290,5 @@ def _tuning_sentence(grid: Sequence[GridPoint], tuned: LeaderboardRow, folds: in
         if as_good == len(grid)
         else f"{as_good} share the best RMSE, {words.number(best, 3)}, the others reach {words.number(worst, 3)}"
     )
-    return f"{len(grid)} settings were tried over {folds} folds: {spread}. The best against the default: {tuned.verdict}."
+    tried = f"{len(grid)} settings of the straight line were tried over {folds} folds"
+    return f"{tried}: {spread}. The best against the default: {tuned.verdict}."
