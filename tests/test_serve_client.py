@@ -247,10 +247,10 @@ class Refusing:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_its_address_is_said_so_that_it_can_be_opened(host: str) -> None:
     try:
-        opened = listening.listen(Options(host=host, port=0))
-    except ConfigError:
+        socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError:
         pytest.skip(f"missing part: {host} on this machine")
-    with contextlib.closing(opened):
+    with contextlib.closing(listening.listen(Options(host=host, port=0))) as opened:
         url = listening.url_of(opened)
         assert url == f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}"
 

@@ -40,37 +40,33 @@ Kind = Literal["line", "curves", "other"]
 
 
 @dataclass(frozen=True)
-class _Words:
+class _Reading:
     """What residuals that are not as they should be mean for one kind of model, and what to do."""
 
     bent: str
-    uneven: str
     alike: str
     opposite: str
     mend_bent: str
     mend_uneven: str
 
 
-WORDS: dict[Kind, _Words] = {
-    "line": _Words(
+READINGS: dict[Kind, _Reading] = {
+    "line": _Reading(
         bent="A curve would fit better than the line",
-        uneven="so the intervals follow it instead of having one width",
         alike="so errors and intervals of the coefficients are too narrow",
         opposite="so errors and intervals of the coefficients are not what they say",
         mend_bent="Try a saturating curve; a straight line misses how the response bends.",
         mend_uneven="Read the HC3 errors of the coefficients beside the classical ones.",
     ),
-    "curves": _Words(
+    "curves": _Reading(
         bent="The curves leave a bend in the residuals",
-        uneven="so the prediction intervals follow it instead of having one width",
         alike="so the intervals of the channels are wider",
         opposite="and the intervals of the channels are none the narrower for it",
         mend_bent="Compare the curves (--shape auto), add controls for what else moves sales, and check any lift given.",
         mend_uneven="Read the intervals of the channels with care: they take one spread for all rows.",
     ),
-    "other": _Words(
+    "other": _Reading(
         bent="The model leaves a bend in the residuals",
-        uneven="so the prediction intervals follow it instead of having one width",
         alike="so the rows tell less than their number says",
         opposite="so what one period misses the next tends to make up for",
         mend_bent="Compare other challengers, and response curves (--shape auto).",
@@ -460,7 +456,7 @@ def _curvature(design: Vector, residual: Vector, predicted: Vector, kind: Kind) 
         "residuals",
         "Residuals against predictions",
         *p,
-        f"{WORDS[kind].bent if p[1] < 0.05 else 'No curve is left in the residuals'} "
+        f"{READINGS[kind].bent if p[1] < 0.05 else 'No curve is left in the residuals'} "
         f"(RESET F = {words.number(p[0], 3)}, {words.p_value(p[1])}).",
     )
 
@@ -485,13 +481,15 @@ def partial_f(design: Vector, extra: Vector, target: Vector) -> tuple[float, flo
 
 def _growing(design: Vector, residual: Vector, kind: Kind) -> Diagnostic:
     statistic, p = breusch_pagan(design, residual)
+    which = "intervals" if kind == "line" else "prediction intervals"
+    changes = f"The spread changes with the columns, so the {which} follow it instead of having one width"
     return Diagnostic(
         "scale_location",
         "Spread of the residuals",
         statistic,
         p,
-        (f"The spread changes with the columns, {WORDS[kind].uneven}" if p < 0.05 else "The spread looks the same everywhere")
-        + f" (Breusch-Pagan LM = {words.number(statistic, 3)}, {words.p_value(p)}).",
+        f"{changes if p < 0.05 else 'The spread looks the same everywhere'} "
+        f"(Breusch-Pagan LM = {words.number(statistic, 3)}, {words.p_value(p)}).",
     )
 
 
@@ -535,9 +533,9 @@ def _in_order(residual: Vector, kind: Kind) -> Diagnostic:
     if abs(statistic - 2) <= TIED:
         text = "Neighbouring periods err independently"
     elif statistic < 2:
-        text = f"Neighbouring periods err alike, {WORDS[kind].alike}"
+        text = f"Neighbouring periods err alike, {READINGS[kind].alike}"
     else:
-        text = f"Neighbouring periods err in opposite directions, {WORDS[kind].opposite}"
+        text = f"Neighbouring periods err in opposite directions, {READINGS[kind].opposite}"
     return Diagnostic(
         "order",
         "Order in time",
@@ -558,9 +556,9 @@ def _findings(
 ) -> Iterator[Finding]:
     by_name = {d.name: d for d in diagnostics}
     if (d := by_name.get("residuals")) and d.p is not None and d.p < 0.05:
-        yield Finding("M001", "review", d.sentence, WORDS[kind].mend_bent)
+        yield Finding("M001", "review", d.sentence, READINGS[kind].mend_bent)
     if (d := by_name.get("scale_location")) and d.p is not None and d.p < 0.05:
-        yield Finding("M002", "note", d.sentence, WORDS[kind].mend_uneven)
+        yield Finding("M002", "note", d.sentence, READINGS[kind].mend_uneven)
     if kind != "curves" and (d := by_name.get("order")) and abs(d.statistic - 2) > TIED:
         yield Finding("M003", "review", d.sentence, SHARED if d.statistic < 2 else TAKEN)
     yield from (_missed(c) for c in coverage if c.basis == "cross-validation" and c.level == 0.9 and _off(c))
