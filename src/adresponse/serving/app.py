@@ -39,7 +39,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 POSTED = ("/invocations", "/plan")
 PROBES = ("/ping", "/health", "/ready", "/version")
 PAGES = (  # the same for every model, so they need no token
-    *("/", "/planner/planner.css", "/planner/planner.js", "/planner/chart.js", "/planner/state.js"),
+    *("/", "/planner/planner.css", "/planner/planner.js", "/planner/chart.js", "/planner/chartjs.js", "/planner/state.js"),
     *("/docs", "/docs/page.css", "/docs/page.js"),
 )
 TICK = 0.2  # seconds between writing the log, and looks for requests that take too long

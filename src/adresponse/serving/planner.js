@@ -1,6 +1,6 @@
 // The planner: response curves, an amount for each channel, what it brings, the best plan beside it, and scenarios.
 
-import { Chart, between } from "./chart.js";
+import { CurveChart, between } from "./chart.js";
 import { LEVELS, MOST_SCENARIOS, freeName, fresh, fromHash, toCsv, toHash } from "./state.js";
 
 const POINTS = 61;
@@ -290,7 +290,7 @@ class Card {
     this.box.setAttribute("aria-labelledby", head.id);
     const means = [channel.means === channel.name ? "" : channel.means, channel.unit].filter(Boolean).join(", ");
     const drawing = element("div", undefined, "drawing");
-    this.chart = new Chart(drawing, (x) => this.reading(x));
+    this.chart = new CurveChart(drawing, (x) => this.reading(x));
     this.slider = this.input("range", `amount-slider-${i}`, `${channel.name}: amount`);
     this.number = this.input("number", `amount-${i}`);
     const label = element("label", "Amount");

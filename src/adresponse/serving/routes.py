@@ -27,6 +27,7 @@ PAGE_POLICY = (
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 JSON_TYPE = (b"content-type", JSON.encode())
+CHARTJS = "django/static/chartkick/Chart.bundle.js"  # the package is there to carry it, for whichever framework
 HTML, CSS, SCRIPT = b"text/html; charset=utf-8", b"text/css; charset=utf-8", b"text/javascript; charset=utf-8"
 
 
@@ -169,10 +170,10 @@ def _openapi(context: Context) -> Reply:
     return _json(document(context.served, context.options, _installed("adresponse")))
 
 
-def _file(name: str, kind: bytes) -> Callable[[Context], Reply]:
+def _file(name: str, kind: bytes, package: str = "adresponse.serving") -> Callable[[Context], Reply]:
     @cache
     def body() -> bytes:
-        return (files("adresponse.serving") / name).read_bytes()
+        return (files(package) / name).read_bytes()
 
     headers = [(b"content-type", kind), (b"content-security-policy", PAGE_POLICY)]
     return lambda context: (200, headers, body())
@@ -190,6 +191,7 @@ ROUTES: dict[str, Callable[[Context], Reply]] = {
     "/planner/planner.css": _file("planner.css", CSS),
     "/planner/planner.js": _file("planner.js", SCRIPT),
     "/planner/chart.js": _file("planner_chart.js", SCRIPT),
+    "/planner/chartjs.js": _file(CHARTJS, SCRIPT, "chartkick"),
     "/planner/state.js": _file("planner_state.js", SCRIPT),
     "/docs": _file("page.html", HTML),
     "/docs/page.css": _file("page.css", CSS),

@@ -26,7 +26,7 @@ from adresponse.targets.intent import Intent, Step
 __all__ = ["SERVER", "Written", "commands", "dockerfile", "intent", "requirements", "write"]
 
 SERVER = (
-    *("click", "httptools", "msgspec", "numpy", "orjson", "prometheus-client"),
+    *("chartkick", "click", "httptools", "msgspec", "numpy", "orjson", "prometheus-client"),
     *("pysimdjson; python_version < '3.14'", "uvicorn", "uvloop"),
 )
 USER = 10001  # beyond the ids that distributions give out; a number, so that "may not run as root" can be checked
