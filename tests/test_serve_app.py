@@ -21,7 +21,8 @@ from adresponse.errors import ModelError
 from adresponse.rows import Vector
 from adresponse.serving.accesslog import AccessLog
 from adresponse.serving.app import App
-from adresponse.serving.requests import CSV, FEW, JSON, PARQUET
+from adresponse.serving.quick import FEW
+from adresponse.serving.requests import CSV, JSON, PARQUET
 from serving_example import Said, app, ask, formula, served
 
 ONE = app(formula("TV", date="Week"), log="errors")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from adresponse import stored
 from adresponse.formula import Formula
-from adresponse.serving.requests import CSV, FEW, JSON, PARQUET
+from adresponse.serving.quick import FEW
+from adresponse.serving.requests import CSV, JSON, PARQUET
 from serving_example import app, ask, formula
 
 NAMES = (("TV",), ("TV", "Radio", "Newspaper"), ("TV Spend (k$)", "Ö: online", 'say "yes"'))

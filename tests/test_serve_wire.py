@@ -24,7 +24,9 @@ from hypothesis import strategies as st
 
 from adresponse.errors import AdresponseError
 from adresponse.rows import check, check_few
-from adresponse.serving.requests import CSV, FEW, JSON, LONG, PARQUET, Reader, _csv_columns
+from adresponse.serving.careful import csv_columns
+from adresponse.serving.quick import FEW, LONG
+from adresponse.serving.requests import CSV, JSON, PARQUET, Reader
 from served_example import PATIENCE, Served, closed_model, serving
 from serving_example import app, ask, formula
 
@@ -408,4 +410,4 @@ def test_csv_is_read_quickly_as_with_care(library: str, height: int, cuts: list[
 
 def csv_with_care(body: bytes) -> tuple[str, Any]:
     """What the careful reading makes of a CSV body."""
-    return outcome(lambda: READER._careful(_csv_columns(body, CONTRACT.reads), None))
+    return outcome(lambda: READER._careful(csv_columns(body, CONTRACT.reads), None))

@@ -19,8 +19,8 @@ from adresponse import words
 from adresponse.errors import AdresponseError, ConfigError, did_you_mean
 from adresponse.rows import show
 from adresponse.serving.answers import RequestError
+from adresponse.serving.careful import read_json, what_is
 from adresponse.serving.holder import Served
-from adresponse.serving.requests import read_json, what_is
 
 if TYPE_CHECKING:
     from adresponse.planning.horizon import Outlook

@@ -11,10 +11,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from adresponse.formula import Formula
+from adresponse.serving.careful import FORMS
 from adresponse.serving.holder import Holder, Served
 from adresponse.serving.metrics import Tally
 from adresponse.serving.options import Options
-from adresponse.serving.requests import CSV, FORMS, JSON, PARQUET
+from adresponse.serving.requests import CSV, JSON, PARQUET
 
 if TYPE_CHECKING:
     from adresponse.curved import Curves
