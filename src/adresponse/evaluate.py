@@ -531,7 +531,7 @@ def _in_order(residual: Vector, kind: Kind) -> Diagnostic:
     """Durbin and Watson (1950): near 2 where a residual does not depend on the one before."""
     statistic = float((np.diff(residual) ** 2).sum() / (residual**2).sum())
     if abs(statistic - 2) <= TIED:
-        text = "Neighbouring periods err independently"
+        text = "The errors of neighbouring periods are hardly related"
     elif statistic < 2:
         text = f"Neighbouring periods err alike, {READINGS[kind].alike}"
     else:
