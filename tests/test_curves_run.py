@@ -260,6 +260,7 @@ def test_a_known_lift_draws_the_channel_to_it(made: Made) -> None:
     assert found["roi"] == pytest.approx(wanted, rel=0.05)  # an error of 1 % outweighs the table
     assert found["roi_high"] - found["roi_low"] < before["roi_high"] - before["roi_low"]
     assert any("experiments found" in sentence for sentence in study.recommendation.limits)
+    assert "periods with larger budgets" in study.recommendation.limits[0]  # one market, week by week
 
 
 @pytest.mark.parametrize(("setting", "value"), [("carry_over", "geometric"), ("season", 2)])

@@ -124,9 +124,10 @@ def limits(table: AdTable, evaluation: Evaluation, straight: bool) -> tuple[str,
 
 
 def _limits(table: AdTable, evaluation: Evaluation, straight: bool) -> Iterator[str]:
+    units = "periods" if table.contract.date and not table.contract.market else "markets"
     yield (
-        "The table shows what went together, not what caused what: markets with larger budgets may differ in other ways. "
-        "An experiment (some markets, chosen by lot, get more) would tell."
+        f"The table shows what went together, not what caused what: {units} with larger budgets may differ in other ways. "
+        f"An experiment (some {units}, chosen by lot, get more) would tell."
     )
     ranges = "; ".join(f"{c}: {words.span(table.frame[c].min(), table.frame[c].max())}" for c in table.contract.channels)
     yield f"Nothing is known outside the budgets seen ({ranges}); saturation beyond them cannot be excluded."
