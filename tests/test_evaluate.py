@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from adresponse.evaluate import Kind, breusch_pagan, diagnose, evaluate
 from adresponse.folding import Folding
 from adresponse.intervals import calibrate
 from adresponse.models import linear
+from adresponse.recommend import caveats
 from examples import shipped, table
 
 TV = table(shipped("tvmarketing"))
@@ -217,3 +220,16 @@ def test_the_reference_study_is_reproduced() -> None:
     assert sales.densest == (10, 15)
     assert "same predictions" in study.leaderboard.tuning_sentence
     assert study.gate.status == "VALIDATED"
+
+
+@pytest.mark.parametrize(("factor", "warned"), [(0.9, True), (1.1, False)])
+def test_a_study_warns_where_the_mean_alone_predicts_as_well(factor: float, warned: bool) -> None:
+    """Over the same folds, by the rows learnt from: R² asks for each test fold's own mean, which nobody knows ahead."""
+    study = lifecycle.fit()
+    chosen = next(row for row in study.leaderboard.rows if row.chosen)
+    rows = [replace(row, rmse=factor * chosen.rmse) if row.name == "baseline" else row for row in study.leaderboard.rows]
+    worse = [replace(score, value=-1.0) if score.name == "r2" else score for score in study.evaluation.repeated]
+    said = " ".join(
+        caveats(replace(study.evaluation, repeated=tuple(worse)), study.gate, replace(study.leaderboard, rows=tuple(rows)))
+    )
+    assert ("no better than the mean alone" in said) == warned

@@ -268,11 +268,11 @@ def study_of(
     told: list[Finding] = [*found, *evaluation.findings, *together(table.contract, X.iloc[train], y.iloc[train])]
     plan = None
     if mix is None:
-        recommendation = recommend(table, linear, evaluation, decision)
+        recommendation = recommend(table, linear, evaluation, decision, leaderboard)
     else:
         outlook = _outlook(table, mix)
         plan = best_plan(outlook, Wish())
-        recommendation = advise(table, mix, plan, outlook, evaluation, decision)
+        recommendation = advise(table, mix, plan, outlook, evaluation, decision, leaderboard)
         told += untold(mix)
     answer = Answer("What is recommended?", recommendation.headline)
     return Study(

@@ -11,6 +11,7 @@ from adresponse.evaluate import Evaluation
 from adresponse.gate import GateDecision
 from adresponse.models import Coefficient, LinearFit
 from adresponse.table import AdTable
+from adresponse.tune import Leaderboard
 
 __all__ = ["Recommendation", "caveats", "limits", "recommend"]
 
@@ -24,10 +25,12 @@ class Recommendation:
     limits: tuple[str, ...]
 
 
-def recommend(table: AdTable, linear: LinearFit | None, evaluation: Evaluation, decision: GateDecision) -> Recommendation:
+def recommend(
+    table: AdTable, linear: LinearFit | None, evaluation: Evaluation, decision: GateDecision, leaderboard: Leaderboard
+) -> Recommendation:
     """Advice from a fit: what one more unit of each channel goes with, how sure that is, and where the data ends."""
     return Recommendation(
-        headline=" ".join((_headline(table, linear), *caveats(evaluation, decision))),
+        headline=" ".join((_headline(table, linear), *caveats(evaluation, decision, leaderboard))),
         sentences=tuple(_by_channel(table, linear)),
         limits=limits(table, evaluation, straight=linear is not None),
     )
@@ -53,13 +56,17 @@ def _headline(table: AdTable, linear: LinearFit | None) -> str:
     return " ".join(parts)
 
 
-def caveats(evaluation: Evaluation, decision: GateDecision) -> Iterator[str]:
+def caveats(evaluation: Evaluation, decision: GateDecision, leaderboard: Leaderboard) -> Iterator[str]:
     """What must not be missed by a reader of the first line alone."""
     if decision.status == "REJECTED":
         yield "But the gate rejected this model: it is no ground for a decision."
-    again = next(s.value for s in evaluation.repeated if s.name == "r2")
-    if again is not None and again < 0:
-        yield f"But in cross-validation it predicts worse than the mean (R² {words.number(again, 2)})."
+    rmse = {row.name: row.rmse for row in leaderboard.rows}
+    chosen, mean = rmse[leaderboard.chosen], rmse["baseline"]
+    if chosen >= mean and leaderboard.chosen != "baseline":
+        yield (
+            "But in cross-validation it predicts no better than the mean alone "
+            f"(RMSE {words.number(chosen, 3)} against {words.number(mean, 3)})."
+        )
     yield from (f"But {f.message[:1].lower()}{f.message[1:]}" for f in evaluation.findings if f.code == "M003")
 
 

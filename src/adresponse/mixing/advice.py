@@ -14,6 +14,7 @@ from adresponse.planning.planned import Plan
 from adresponse.planning.returns import returns
 from adresponse.recommend import Recommendation, caveats, limits
 from adresponse.table import AdTable
+from adresponse.tune import Leaderboard
 
 __all__ = ["advise", "untold"]
 
@@ -21,7 +22,13 @@ MEMORY = 0.2  # correlation of neighbouring errors from which it is worth a word
 
 
 def advise(
-    table: AdTable, mix: MixFit, plan: Plan, outlook: Outlook, evaluation: Evaluation, decision: GateDecision
+    table: AdTable,
+    mix: MixFit,
+    plan: Plan,
+    outlook: Outlook,
+    evaluation: Evaluation,
+    decision: GateDecision,
+    leaderboard: Leaderboard,
 ) -> Recommendation:
     """Advice from response curves: the best split of today's budget, and what each channel brought.
 
@@ -35,11 +42,11 @@ def advise(
         Today's total, split best.
     outlook : Outlook
         What it was planned with: where each channel saturates.
-    evaluation, decision
+    evaluation, decision, leaderboard
         How far the model may be trusted.
     """
     return Recommendation(
-        headline=" ".join((_headline(plan, outlook.markets), *caveats(evaluation, decision))),
+        headline=" ".join((_headline(plan, outlook.markets), *caveats(evaluation, decision, leaderboard))),
         sentences=(*_by_channel(table, mix), *_saturated(outlook)),
         limits=(*limits(table, evaluation, straight=False), _experiment(mix), *(v.sentence for v in mix.vague)),
     )
