@@ -269,6 +269,15 @@ def test_what_belongs_to_curves_is_refused_without_them(setting: str, value: Any
         adresponse.fit(**{setting: value})
 
 
+def test_the_weeks_after_the_table_follow_on_all_of_it_in_predictions_as_in_plans() -> None:
+    study = adresponse.fit(weekly(), target="revenue €", channels=CHANNELS, date="week of", shape="log")
+    assert study.plan is not None
+    weeks = study.plan.periods
+    after = pd.date_range(pd.to_datetime(weekly()["week of"]).max(), periods=weeks + 1, freq="W-MON")[1:]
+    rows = pd.DataFrame({"week of": after, **{name: study.plan.spend[name] / weeks for name in CHANNELS}})
+    assert study.estimator.predict(rows).sum() == pytest.approx(study.plan.sales, rel=1e-9)
+
+
 def test_carry_over_needs_a_date() -> None:
     with pytest.raises(ModelError, match="needs a date"):
         adresponse.fit(shape="log", carry_over="geometric")

@@ -83,6 +83,9 @@ def test_only_the_signed_coefficient_is_held(numbers: tuple[Vector, Vector]) -> 
 CALENDARS = [
     (["2024-01-01", "2024-01-08", "2024-01-22"], [0, 1, 3], "second"),  # weeks, one left out
     (["2023-12-31", "2024-01-31", "2024-02-29"], [0, 1, 2], "month"),  # month ends
+    (["2024-02-29", "2024-03-31", "2024-04-30"], [0, 1, 2], "month"),  # month ends, the first in a short month
+    (["2024-01-15", "2024-02-15", "2024-04-15"], [0, 1, 3], "month"),  # the middle of months
+    (["2024-02-29", "2024-03-29", "2024-04-29"], [0, 1, 2], "month"),  # a day that was the last once
     (["2024-01-01", "2024-04-01", "2025-01-01"], [0, 1, 4], "month"),  # quarters
     (["2024-02-28", "2024-02-29", "2024-03-01"], [0, 1, 2], "second"),  # days
     (["2024-01-01", "2024-01-29", "2024-02-26"], [0, 1, 2], "second"),  # four weeks are no month
@@ -94,7 +97,7 @@ def test_dates_become_periods_and_come_back(dates: list[str], periods: list[int]
     calendar = Calendar.of(np.array(dates, dtype="datetime64[ns]"))
     assert calendar.unit == unit
     assert calendar.period(np.array(dates, dtype="datetime64[us]")).tolist() == periods
-    assert [calendar.period(np.array([calendar.date(p)], dtype="datetime64[s]"))[0] for p in periods] == periods
+    assert [calendar.date(p)[:10] for p in periods] == dates
 
 
 # --- carry-over -------------------------------------------------------------------------------------------------------
@@ -127,6 +130,17 @@ def test_a_gap_is_filled_with_the_mean_and_rows_given_come_before_history() -> N
     assert fitted.transform(weekly([1.0], "2024-01-29"))[0, 0] == pytest.approx(1 + 0.5 * 2 + 0.25 * 2)  # a week unknown
     again = weekly([6.0, 1.0], "2024-01-15")  # the last week fitted, with another spend; the first is no longer kept
     assert fitted.transform(again)[:, 0] == pytest.approx([6 + 0.5 * 0 + 0.25 * 2, 1 + 0.5 * 6 + 0.25 * 0])
+
+
+def test_rows_held_out_are_remembered_and_predicted_as_before() -> None:
+    fitted = halves().fit(weekly([4.0, 0.0, 2.0]))
+    held_out = weekly([8.0, 6.0], "2024-01-22")
+    before = fitted.transform(held_out)
+    fitted.remember(weekly([4.0, 0.0, 2.0, 8.0, 6.0]))
+    np.testing.assert_array_equal(fitted.transform(held_out), before)
+    assert fitted.means_.tolist() == [2.0]  # of the rows fitted
+    assert fitted.transform(weekly([1.0, 0.0], "2024-02-05"))[:, 0] == pytest.approx([1 + 3 + 2, 0 + 0.5 + 1.5])
+    assert fitted.transform(weekly([6.0], "2024-01-29"))[0, 0] == pytest.approx(6 + 4 + 0.25 * 2)  # a row held out by itself
 
 
 def test_each_market_has_its_own_history() -> None:
@@ -373,12 +387,17 @@ def test_contributions_add_up_exactly_and_the_pipeline_gives_the_same(calm: tupl
     assert [a.total for a in fit.answers] == pytest.approx(fit.contributions.sum().tolist())
 
 
+def carry_of(fit: MixFit) -> CarryOver:
+    carry: CarryOver = dict(fit.pipeline["design"].transformer_list)["media"]["carry"]
+    return carry
+
+
 def test_numbers_alone_predict_the_rows_fitted_and_those_after(calm: tuple[SimulatedTable, MixFit]) -> None:
     made, fit = calm
     rows, later = made.frame.iloc[: made.weeks], made.frame.iloc[made.weeks :]
     usual = {r.channel: np.full(len(r.weights) - 1, m) for r, m in zip(fit.responses, fit.means, strict=True)}
     np.testing.assert_allclose(by_numbers(fit, rows, usual), fit.fitted, rtol=1e-12)
-    history = {r.channel: fit.history[""][:, i] for i, r in enumerate(fit.responses)}
+    history = {r.channel: carry_of(fit).history_[""][:, i] for i, r in enumerate(fit.responses)}
     np.testing.assert_allclose(by_numbers(fit, later, history), fit.pipeline.predict(later), rtol=1e-12)
 
 
@@ -564,7 +583,7 @@ def test_markets_have_levels_of_their_own() -> None:
     assert list(fit.baseline.markets.values()) == pytest.approx([0, 100, 200], abs=5)
     found = fit.baseline.sales(3, frame["week"][:3], markets=["Ulm"] * 3)
     assert found == pytest.approx(np.full(3, 300), abs=15)
-    assert set(fit.history) == {"Bonn", "Köln", "Ulm"}
+    assert set(carry_of(fit).history_) == {"Bonn", "Köln", "Ulm"}
     later = frame[(frame["city"] != "Ulm") | (frame["week"] > "2025-01-01")]  # a market that opened after the first folds
     assert len(fit_mix(later, later["sales"], MixSpec(("tv",), date="week", market="city", shape="auto", draws=50)).scores) == 5
 
@@ -708,3 +727,17 @@ def test_a_market_that_opens_late_is_fitted(opens: int) -> None:
 def test_a_market_that_opens_after_what_is_fitted_is_refused() -> None:
     with pytest.raises(ConfigError, match="Market 'Ulm' has rows among the 42 held out, and none among the 168 fitted"):
         adresponse.fit(panel_with(90), target="sales", channels=["tv"], date="week", market="city", shape="log")
+
+
+@pytest.mark.parametrize(("step", "waves"), [("YS", 0), ("6MS", 0), ("QS", 1), ("MS", 2)])
+def test_a_season_has_no_more_waves_than_the_periods_tell_apart(step: str, waves: int) -> None:
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"tv": rng.gamma(2.0, 20.0, 40), "week": pd.date_range("1985-01-01", periods=40, freq=step)})
+    sales = 100 + 3 * np.sqrt(frame["tv"]) + rng.normal(0, 2, 40)
+    asked = {"date": "week", "shape": "log", "carry_over": "none"}
+    design = dict(MixRegressor(("tv",), **asked).fit(frame, sales).pipeline_["design"].transformer_list)
+    names = [str(n) for n in design["base"].get_feature_names_out()]
+    assert sum(n.startswith(("sin", "cos")) for n in names) == 2 * waves
+    if waves < 2:
+        with pytest.raises(ModelError, match=f"give at most {waves}"):
+            MixRegressor(("tv",), season=2, **asked).fit(frame, sales)

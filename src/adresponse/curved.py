@@ -38,7 +38,7 @@ class History:
     Parameters
     ----------
     last : int
-        The last period fitted.
+        The last period known: fitted, or held out.
     means : tuple of float of shape (n_channels,)
         Stand for spend that is not known, in each channel's unit.
     spend : dict of str to tuple of tuple of float

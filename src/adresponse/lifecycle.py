@@ -264,6 +264,8 @@ def study_of(
         thrifty=mix is not None,
         kind="curves" if mix is not None else "line" if linear is not None else "other",
     )
+    if mix is not None:
+        mix.model.remember(X)
     decision = decide(evaluation, settings.gate)
     told: list[Finding] = [*found, *evaluation.findings, *together(table.contract, X.iloc[train], y.iloc[train])]
     plan = None

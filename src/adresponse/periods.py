@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -31,11 +32,14 @@ class Calendar:
         Units in a period: 604800 seconds for weeks, 3 months for quarters.
     origin : str
         Date of period 0, as ISO 8601.
+    ends : bool
+        Whether a month is told by its last day.
     """
 
     unit: Literal["second", "month"]
     step: int
     origin: str
+    ends: bool = False
 
     @classmethod
     def of(cls, dates: ArrayLike) -> Self:
@@ -53,8 +57,9 @@ class Calendar:
         gaps = np.diff(found).astype(np.int64)
         if not len(gaps):
             return cls("second", DAY, origin)
-        if gaps.min() >= SHORTEST_MONTH and _keeps_months(found):
-            return cls("month", int(np.gcd.reduce(np.diff(_months(found)))), origin)
+        ends = _end_months(found)
+        if gaps.min() >= SHORTEST_MONTH and (ends or np.ptp(_days_of_month(found)) == 0):
+            return cls("month", int(np.gcd.reduce(np.diff(_months(found)))), origin, ends)
         return cls("second", int(np.quantile(gaps, 0.5, method="lower")), origin)
 
     def period(self, dates: ArrayLike) -> Periods:
@@ -64,10 +69,12 @@ class Calendar:
         return np.rint(passed / self.step).astype(np.int64)
 
     def date(self, period: int) -> str:
-        """The date of a period, as ISO 8601; the first of the month where the calendar counts months."""
+        """The date of a period, as ISO 8601; in months the day of the first one, or the last day of a shorter month."""
         origin = np.datetime64(self.origin, "s")
         if self.unit == "month":
-            return str((origin.astype("datetime64[M]") + period * self.step).astype("datetime64[D]"))
+            month = origin.astype("datetime64[M]") + period * self.step
+            last = (month + 1).astype("datetime64[D]") - 1
+            return str(last if self.ends else min(month.astype("datetime64[D]") + int(_days_of_month(origin)), last))
         return str((origin + np.timedelta64(period * self.step, "s")).astype("datetime64[s]"))
 
     @property
@@ -79,6 +86,11 @@ class Calendar:
     def periods_a_year(self) -> float:
         """How many periods a year has: 52.18 weeks, 12 months."""
         return 12 / self.step if self.unit == "month" else YEAR / self.step
+
+    @property
+    def most_waves(self) -> int:
+        """How many waves a year the periods can tell apart (Nyquist): 26 in weeks, 5 in months, 1 in quarters."""
+        return max(math.ceil(self.periods_a_year / 2 - 1e-9) - 1, 0)
 
 
 def year_angle(dates: ArrayLike) -> Vector:
@@ -99,8 +111,13 @@ def _months(dates: NDArray[np.datetime64] | np.datetime64) -> Periods:
     return np.asarray(dates).astype("datetime64[M]").astype(np.int64)
 
 
-def _keeps_months(dates: NDArray[np.datetime64]) -> bool:
+def _days_of_month(dates: NDArray[np.datetime64] | np.datetime64) -> Periods:
+    """Days since the first of the month."""
+    day = np.asarray(dates).astype("datetime64[D]")
+    return np.asarray((day - day.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64))
+
+
+def _end_months(dates: NDArray[np.datetime64]) -> bool:
+    """Whether each date is the last of its month."""
     day = dates.astype("datetime64[D]")
-    of_month = (day - day.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
-    last = (day + 1).astype("datetime64[M]") != day.astype("datetime64[M]")
-    return bool(np.ptp(of_month) == 0 or last.all())
+    return bool(((day + 1).astype("datetime64[M]") != day.astype("datetime64[M]")).all())

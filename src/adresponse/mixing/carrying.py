@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -25,8 +25,9 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Spend that works in each row: its own and what earlier periods of its market left (adstock).
 
     The spend of ``l`` periods earlier comes from the rows given together with a row, else from the history that ``fit``
-    keeps (the last ``window - 1`` periods of each market), else it is not known and the channel's mean over the rows fitted
-    stands for it: before a table begins, business went on as usual. The order of rows does not matter.
+    keeps (the last ``window - 1`` periods of each market) and ``remember`` leads on, else it is not known and the channel's
+    mean over the rows fitted stands for it: before a table begins, business went on as usual. The order of rows does not
+    matter.
 
     Parameters
     ----------
@@ -51,9 +52,10 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     means_ : ndarray of shape (n_channels,)
         Mean spend of a row fitted.
     last_ : int
-        Last period fitted.
-    history_ : dict of str to ndarray of shape (window - 1, n_channels)
-        Spend of the last periods of each market (``""`` without a market column), the oldest first, ``last_`` at the end.
+        Last period known: of the rows fitted, or of those remembered.
+    history_ : dict of str to ndarray of shape (n_periods, n_channels)
+        Spend of the last ``window - 1`` periods fitted of each market (``""`` without a market column) and of those after,
+        the oldest first, ``last_`` at the end.
     """
 
     def __init__(
@@ -92,7 +94,20 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if self.reach > 1:
             periods, markets = self._places(X)
             self.last_ = int(periods.max())
-            self.history_ = {str(m): self._ending(spend, periods, markets == m) for m in np.unique(markets)}
+            self.history_ = self._known(spend, periods, markets, self.last_ - self.reach + 2, np.unique(markets))
+        return self
+
+    def remember(self, X: pd.DataFrame) -> Self:
+        """Lead the history on to the last period of ``X``, all rows known, be they fitted or held out.
+
+        What was known before a row held out stays known, so that its prediction stays as it was.
+        """
+        check_is_fitted(self)
+        if self.reach > 1:
+            first = self.last_ - self.reach + 2
+            periods, markets = self._places(X)
+            self.last_ = max(self.last_, int(periods.max()))
+            self.history_ = self._known(self._spend(X), periods, markets, first, list(self.history_))
         return self
 
     def transform(self, X: pd.DataFrame) -> Vector:
@@ -119,11 +134,11 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return spend[None]
         periods, markets = self._places(X)
         places = {str(m): i for i, m in enumerate(np.unique(np.concatenate([markets, np.array(list(self.history_))])))}
-        kept = np.arange(self.last_ - self.reach + 2, self.last_ + 1)
-        blocks = [(places[m], kept, values) for m, values in self.history_.items()]
-        known_market = np.concatenate([np.full(len(kept), i) for i, _, _ in blocks] + [[places[m] for m in markets]])
-        known_period = np.concatenate([p for _, p, _ in blocks] + [periods])
-        values = np.concatenate([v for _, _, v in blocks] + [spend])
+        blocks = list(self.history_.values())
+        kept = np.arange(self.last_ - len(blocks[0]) + 1, self.last_ + 1)
+        known_market = np.concatenate([np.full(len(kept), places[m]) for m in self.history_] + [[places[m] for m in markets]])
+        known_period = np.concatenate([kept] * len(blocks) + [periods])
+        values = np.concatenate([*blocks, spend])
         first = int(known_period.min()) - self.reach
         length = int(known_period.max()) - first + 1
         keys = known_market.astype(np.int64) * length + (known_period - first)
@@ -175,10 +190,16 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         return periods, markets
 
-    def _ending(self, spend: Vector, periods: Whole, chosen: NDArray[np.bool_]) -> Vector:
-        found = np.tile(self.means_, (self.reach - 1, 1))
-        place = periods[chosen] - (self.last_ - self.reach + 2)
-        found[place[place >= 0]] = spend[chosen][place >= 0]
+    def _known(
+        self, spend: Vector, periods: Whole, markets: NDArray[np.str_], first: int, wanted: Iterable[str]
+    ) -> dict[str, Vector]:
+        """Spend of each wanted market from a period on to the last; the mean where there is none."""
+        found = {}
+        for market in map(str, wanted):
+            known = np.tile(self.means_, (self.last_ - first + 1, 1))
+            rows = (markets == market) & (periods >= first)
+            known[periods[rows] - first] = spend[rows]
+            found[market] = known
         return found
 
 

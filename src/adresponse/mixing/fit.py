@@ -240,10 +240,6 @@ class MixFit:
     base_names : tuple of str
         Columns of the design beside the channels, the intercept left out.
     calendar : Calendar or None
-    last : int
-        Last period fitted.
-    history : dict of str to ndarray of shape (window - 1, n_channels)
-        Spend of the last periods of each market (``""`` without one), oldest first: what carries into predictions.
     means : ndarray of shape (n_channels,)
         Mean spend of a row, which stands for spend that is not known.
     base : ndarray of shape (n_rows,)
@@ -273,8 +269,6 @@ class MixFit:
     baseline: Baseline
     base_names: tuple[str, ...]
     calendar: Calendar | None
-    last: int
-    history: dict[str, Vector]
     means: Vector
     base: Vector
     contributions: pd.DataFrame
@@ -361,8 +355,6 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
         baseline=_baseline(model),
         base_names=tuple(str(name) for name in design["base"].get_feature_names_out()),
         calendar=carry.calendar_,
-        last=carry.last_,
-        history=carry.history_,
         means=carry.means_,
         base=base,
         contributions=pd.DataFrame(parts, columns=list(spec.channels), index=X.index),

@@ -187,6 +187,12 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return np.asarray(self.pipeline_.predict(X))
 
+    def remember(self, X: pd.DataFrame) -> Self:
+        """Take the spend of all rows known, fitted or held out, into what carries over to the periods after them."""
+        check_is_fitted(self)
+        dict(self.pipeline_["design"].transformer_list)["media"]["carry"].remember(X)
+        return self
+
     def natural(self, theta: Vector) -> dict[str, Vector]:
         """``decay``, ``delay``, ``half`` (in the unit of spend) and ``slope`` of each channel, shape (..., n_channels) each."""
         found = self.problem_.natural(theta)
@@ -210,7 +216,12 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         season, window = 0, 1
         if calendar is not None:
             years = (int(calendar.period(X[self.date]).max()) + 1) / calendar.periods_a_year
-            season = 2 if years >= TWO_WAVES else int(years >= ONE_WAVE)
+            season = min(2 if years >= TWO_WAVES else int(years >= ONE_WAVE), calendar.most_waves)
+            if self.season is not None and self.season > calendar.most_waves:
+                raise ModelError(
+                    f"season={self.season} asks for more waves than {round(calendar.periods_a_year)} periods a year can tell "
+                    f"apart; give at most {calendar.most_waves}."
+                )
             window = int(np.clip(round(calendar.periods_a_year / 4), SHORTEST_WINDOW, LONGEST_WINDOW))
         return mix_pipeline(
             self.channels_,
