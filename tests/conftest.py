@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 
 import parts
-from adresponse import store
 
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ |= {
@@ -53,12 +51,11 @@ def _no_store_is_remembered() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_store() -> Path:
     """A fresh SQLite store of MLflow's, made once: copying it is faster than migrating one for each test."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with contextlib.chdir(path.parent):  # MLflow keeps a store's files in the current folder
-        store.prepare(store.resolve(None, path.parent)).open()
-    return path
+    import tracked_example  # which loads scikit-learn
+
+    return tracked_example.made_once()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from adresponse import journal, mutex, promotion, store
 STEPS = ("verify before", "event", "alias before", "alias after", "verify after", "close before", "close after")
 
 
+@cache
 def hurry() -> None:
-    """SQLite does not flush to the disk: here processes die, and no machine."""
+    """SQLite does not flush to the disk (here processes die, and no machine), and MLflow reads its migrations once."""
+    from mlflow.store.db import utils
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -29,6 +31,8 @@ def hurry() -> None:
             connection.execute("PRAGMA synchronous = OFF")
 
     event.listen(Engine, "connect", unflushed)
+    # a constant of MLflow's version, for which each opening of a store executes fifty modules, and more than once
+    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
 
 
 def child(*arguments: str) -> subprocess.Popen[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 from adresponse import mutex, promotion, registry, store, track
 from adresponse.gate import GateDecision, GateRule
 from adresponse.study import Study
+from contenders import hurry
 from study_example import one_channel
 
 CALM = {
@@ -68,10 +70,12 @@ def open_in(folder: Path) -> store.Store:
 
 @cache
 def made_once() -> Path:
-    """The file of a store that this process made once."""
+    """The file of a store that this process made once; from now on it opens stores quickly."""
+    hurry()
     folder = Path(tempfile.mkdtemp(prefix="adresponse-test-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    open_in(folder)
+    with contextlib.chdir(folder):  # MLflow keeps a store's files in the current folder
+        open_in(folder)
     return folder / "mlflow.db"
 
 

@@ -20,7 +20,6 @@ import pytest
 
 from adresponse import journal, registry, store
 from adresponse.stored import open_stored
-from contenders import hurry
 from parts import free_port, start_postgres
 from stored_example import one_channel, stored
 from tracked_example import child_environment, copied_store
@@ -38,11 +37,7 @@ def store_of(kind: str, folder: Path) -> store.Store:
     """A store of that kind, fresh or as the tests before left it; the current folder has to be ``folder``."""
     if kind == "server":
         return store.prepare(tracking_server()).open()
-    _hurry_once()
     return copied_store(folder)
-
-
-_hurry_once = cache(hurry)
 
 
 @cache
