@@ -60,12 +60,12 @@ class Container:
     url: str
 
 
-def build(context: Path, tag: str) -> None:
-    """Build the Dockerfile of a context into ``localhost/TAG``, in Docker's own format, with this machine's pip settings."""
+def build(context: Path, tag: str, **pip: str) -> None:
+    """Build a context into ``localhost/TAG``, in Docker's own format, with this machine's pip settings and ``pip``."""
     _base()
     options = ["--pull-never", "--network", "host", "--format", "docker", "-t", f"localhost/{tag}"]
     with tempfile.TemporaryDirectory() as folder:
-        run(["buildah", "bud", *options, *_pip_volumes(Path(folder)), str(context)], timeout=600)
+        run(["buildah", "bud", *options, *_pip_volumes(Path(folder), pip), str(context)], timeout=600)
 
 
 def inspect(tag: str) -> dict[str, Any]:
@@ -178,12 +178,13 @@ def _debian() -> tuple[str, str]:
 # --- pip inside a build
 
 
-def _pip_volumes(folder: Path) -> list[str]:
+def _pip_volumes(folder: Path, more: dict[str, str]) -> list[str]:
     """Options that give a build this machine's pip settings, and the files that they name; nothing of it stays in the image."""
     shown = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
     settings = dict(re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", shown, re.MULTILINE))
     settings.pop("constraint", None)  # the context pins by itself
-    (folder / "pip.conf").write_text("[global]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items()), "utf-8")
+    written = "".join(f"{k} = {v}\n" for k, v in (settings | more).items())
+    (folder / "pip.conf").write_text(f"[global]\n{written}", "utf-8")
     words = " ".join(settings.values()).split()
     named = {Path(w) for w in words if w.startswith("/")}
     named |= {Path(w.removeprefix("file://")).parent for w in words if w.startswith("file:///")}  # an index names its siblings
