@@ -24,6 +24,7 @@ __all__ = ["cluster", "session"]
 
 WAIT_SECONDS = 90
 HOME = Path(pyspark.__file__).parent
+BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # five JVMs that live for two minutes: to optimise them takes longer
 
 
 @contextmanager
@@ -51,6 +52,7 @@ def cluster(folder: Path) -> Iterator[str]:
 
 def _start(folder: Path, name: str, kind: str, *options: str) -> subprocess.Popen[bytes]:
     environment = os.environ | {"SPARK_HOME": str(HOME), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    environment["SPARK_DAEMON_JAVA_OPTS"] = BRIEF
     command = [str(HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{kind}", "--host", "127.0.0.1", *options]
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -74,6 +76,7 @@ def session(address: str) -> Iterator[SparkSession]:
     builder = SparkSession.builder.appName("tests").master(address).config("spark.ui.enabled", "false")
     builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
     builder = builder.config("spark.executor.memory", "512m").config("spark.log.level", "ERROR")
+    builder = builder.config("spark.driver.extraJavaOptions", BRIEF).config("spark.executor.extraJavaOptions", BRIEF)
     started = builder.config("spark.sql.shuffle.partitions", "2").getOrCreate()
     try:
         yield started
