@@ -23,13 +23,36 @@ os.environ |= {
     "OPENBLAS_NUM_THREADS": "1",
 }
 
+LONGEST = (  # groups that take from five minutes down to half a one; the others fill up the end
+    "tracking server",
+    "test_deploy_image",
+    "test_upkeep",
+    "test_spark",
+    "test_run",
+    "test_refresh_kills",
+    "test_deployment",
+    "test_store",
+    "test_report",
+    "test_project",
+    "test_planner_page",
+    "test_plugin",
+    "test_serve_client",
+    "test_registry",
+    "test_curves_run",
+)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file run in one process, so that what they share is made once."""
+    """The tests of a file run in one process, so that what they share is made once; the longest files begin."""
+    ranks = {}
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        marker = item.get_closest_marker("xdist_group")
+        group = marker.args[0] if marker else item.path.stem
+        if marker is None:
+            item.add_marker(pytest.mark.xdist_group(group))
+        ranks[item] = LONGEST.index(group) if group in LONGEST else len(LONGEST)
+    items.sort(key=ranks.__getitem__)
 
 
 @pytest.hookimpl(wrapper=True)
