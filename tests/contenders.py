@@ -144,9 +144,11 @@ def _die_at(opened: store.Store, method: str, when: str) -> None:
 
 if __name__ == "__main__":
     mode, uri, *more = sys.argv[1:]
-    for module in ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"):
-        import_module(module)  # before the forks
-    hurry()
+    import_module("mlflow")  # before the forks
+    if not uri.startswith("http"):  # a server opens its database itself
+        for store_kind in ("tracking", "model_registry"):
+            import_module(f"mlflow.store.{store_kind}.sqlalchemy_store")
+        hurry()
     if mode == "count":
         _count(uri, more[0], *map(int, more[1:]))
     elif mode == "append":
