@@ -29,9 +29,10 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def test_eight_processes_lose_no_update(opened: store.Store, name: str) -> None:
     opened.call("create_registered_model", name, {"count": "0"})
-    process = child("count", opened.uri, name, "8", "5")
+    rounds = 2 if opened.uri.startswith("http") else 5  # each waiter's looks cost a server more than a file
+    process = child("count", opened.uri, name, "8", str(rounds))
     assert process.wait() == 0
-    assert opened.call("get_registered_model", name).tags["count"] == "40"
+    assert opened.call("get_registered_model", name).tags["count"] == str(8 * rounds)
     assert mutex.queue(opened, name) == ()
 
 
