@@ -81,6 +81,14 @@ def test_gap_in_time() -> None:
     assert codes(weekly(), date="week") == {}
 
 
+def test_days_of_the_week_that_never_come_are_named() -> None:
+    frame = plain(60).assign(day=pd.bdate_range("2024-01-01", periods=60))
+    found = [f for f in check(table(frame, date="day")) if f.code == "D010"]
+    assert len(found) == 1
+    assert "none is a Saturday or Sunday" in found[0].message
+    assert "D010" not in codes(plain(60).assign(day=pd.date_range("2024-01-01", periods=60)), date="day")
+
+
 def test_months_of_different_length_are_no_gap() -> None:
     frame = plain(36).assign(month=pd.date_range("2021-01-01", periods=36, freq="MS"))
     assert "D010" not in codes(frame, date="month")

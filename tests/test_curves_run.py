@@ -278,6 +278,13 @@ def test_the_weeks_after_the_table_follow_on_all_of_it_in_predictions_as_in_plan
     assert study.estimator.predict(rows).sum() == pytest.approx(study.plan.sales, rel=1e-9)
 
 
+def test_sales_below_zero_are_said_to_mislead() -> None:
+    table = weekly(60).assign(**{"revenue €": lambda f: f["revenue €"] - 600})
+    study = adresponse.fit(table, target="revenue €", channels=CHANNELS, date="week of", shape="log", carry_over="none")
+    assert "revenue € below 0" in next(f for f in study.findings if f.code == "M011").message
+    assert not any("-" in s.split(" of what was sold")[0] for s in study.recommendation.sentences)
+
+
 def test_carry_over_needs_a_date() -> None:
     with pytest.raises(ModelError, match="needs a date"):
         adresponse.fit(shape="log", carry_over="geometric")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import combinations
@@ -15,6 +16,7 @@ from scipy import stats
 from adresponse import words
 from adresponse.errors import UnfitTableError
 from adresponse.findings import Finding
+from adresponse.periods import weekday
 from adresponse.table import AdTable
 
 __all__ = ["check", "refuse_unfit", "refuse_unfit_rows", "unfit"]
@@ -28,6 +30,7 @@ OUTLIER_SCORE = 3.5  # modified z score of Iglewicz and Hoaglin (1993)
 COOK_LIMIT = 0.5  # a row that moves the fit by half a joint confidence ellipse (Cook 1977)
 TOGETHER = 0.3  # |r| of two channels from which their shares are read with care
 FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient
+WEEKS_OF_DAYS = 4  # of daily rows after which a day of the week that never came is none that was left out by chance
 UNIT_GAP = 100.0  # a hole of two powers of ten inside one column
 
 
@@ -161,6 +164,16 @@ def _dates(table: AdTable) -> Iterator[Finding]:
     if len(steps) < 2:
         return
     usual = float(np.median(steps))
+    there = np.bincount(weekday(days.astype("datetime64[D]")), minlength=7) > 0
+    if usual == 1 and days[-1] - days[0] >= WEEKS_OF_DAYS * 7 and not there.all():
+        closed = " or ".join(calendar.day_name[int(i)] for i in np.flatnonzero(~there))
+        yield Finding(
+            "D010",
+            "review",
+            f"The dates come day by day, but none is a {closed}; carry-over and plans count such a day as one like the others.",
+            "Add these days with what was spent and sold on them, 0 where nothing was, or sum the table by weeks.",
+        )
+        return
     gaps = np.flatnonzero(steps > 1.5 * usual)  # months differ by three days in thirty; a gap by a whole period
     if len(gaps):
         after = np.datetime64(int(days[gaps[0]]), "D")

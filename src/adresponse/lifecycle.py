@@ -275,7 +275,7 @@ def study_of(
         outlook = _outlook(table, mix)
         plan = best_plan(outlook, Wish())
         recommendation = advise(table, mix, plan, outlook, evaluation, decision, leaderboard)
-        told += untold(mix)
+        told += untold(table, mix)
     answer = Answer("What is recommended?", recommendation.headline)
     return Study(
         name=settings.model_name(table.contract.target),

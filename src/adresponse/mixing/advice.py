@@ -52,8 +52,16 @@ def advise(
     )
 
 
-def untold(mix: MixFit) -> Iterator[Finding]:
-    """Parameters of the curves that the table does not tell (M009), and errors that last (M010)."""
+def untold(table: AdTable, mix: MixFit) -> Iterator[Finding]:
+    """Parameters of the curves that the table does not tell (M009), errors that last (M010), and sales below 0 (M011)."""
+    if below := int((table.y < 0).sum()):
+        yield Finding(
+            "M011",
+            "review",
+            f"{words.count(below, 'row')} {'has' if below == 1 else 'have'} {table.contract.target} below 0. What is typical "
+            "of a channel is a share of sales, so curves, returns and their intervals may be far off.",
+            "Fit what was sold rather than a balance or a change, or give what experiments found (--lift).",
+        )
     if mix.vague:
         said = words.listing([f"{v.parameter} of {v.channel}" for v in mix.vague])
         yield Finding(
@@ -122,8 +130,9 @@ def _brought(table: AdTable, a: ChannelAnswer) -> str:
     contract = table.contract
     sold = contract[contract.target].unit or f"units of {contract.target}"
     money = contract[a.channel].unit or "unit of spend"
+    part = words.percent(a.share) if 0 <= a.share <= 1 else words.number(a.total, 3)
     return (
-        f"{a.channel} goes with {words.percent(a.share)} of what was sold: {words.number(a.roi, 3)} {sold} for 1 {money} on "
+        f"{a.channel} goes with {part} of what was sold: {words.number(a.roi, 3)} {sold} for 1 {money} on "
         f"average (90 % interval {words.span(a.roi_low, a.roi_high)}), and {words.number(a.marginal_roi, 3)} for one more "
         f"({words.span(a.marginal_roi_low, a.marginal_roi_high)})."
     )
