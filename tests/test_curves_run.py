@@ -260,6 +260,7 @@ def test_a_known_lift_draws_the_channel_to_it(made: Made) -> None:
     assert found["roi"] == pytest.approx(wanted, rel=0.05)  # an error of 1 % outweighs the table
     assert found["roi_high"] - found["roi_low"] < before["roi_high"] - before["roi_low"]
     assert any("experiments found" in sentence for sentence in study.recommendation.limits)
+    assert {"M012"}.isdisjoint(f.code for f in study.findings)
     assert "periods with larger budgets" in study.recommendation.limits[0]  # one market, week by week
 
 
@@ -276,6 +277,12 @@ def test_the_weeks_after_the_table_follow_on_all_of_it_in_predictions_as_in_plan
     after = pd.date_range(pd.to_datetime(weekly()["week of"]).max(), periods=weeks + 1, freq="W-MON")[1:]
     rows = pd.DataFrame({"week of": after, **{name: study.plan.spend[name] / weeks for name in CHANNELS}})
     assert study.estimator.predict(rows).sum() == pytest.approx(study.plan.sales, rel=1e-9)
+
+
+def test_an_experiment_that_the_table_speaks_against_is_named() -> None:
+    asked = {"target": "revenue €", "channels": CHANNELS, "date": "week of", "shape": "log", "carry_over": "none"}
+    study = adresponse.fit(weekly(), **asked, lifts={"print": (500.0, 5.0)})  # cents, where the table has euros
+    assert "The experiment on print found 500" in next(f for f in study.findings if f.code == "M012").message
 
 
 def test_sales_below_zero_are_said_to_mislead() -> None:

@@ -240,7 +240,7 @@ def study_of(
 
     from adresponse.evaluate import evaluate
     from adresponse.intervals import calibrate
-    from adresponse.mixing.advice import advise, untold
+    from adresponse.mixing.advice import advise, opposed, untold
     from adresponse.models import linear_fit
     from adresponse.planning.split import best_plan
     from adresponse.planning.wishes import Wish
@@ -275,7 +275,7 @@ def study_of(
         outlook = _outlook(table, mix)
         plan = best_plan(outlook, Wish())
         recommendation = advise(table, mix, plan, outlook, evaluation, decision, leaderboard)
-        told += untold(table, mix)
+        told += [*untold(table, mix), *opposed(X.iloc[train], y.iloc[train], mix)]
     answer = Answer("What is recommended?", recommendation.headline)
     return Study(
         name=settings.model_name(table.contract.target),

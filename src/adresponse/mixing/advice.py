@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
+
+import pandas as pd
 
 from adresponse import words
 from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
 from adresponse.gate import GateDecision
-from adresponse.mixing.fit import ChannelAnswer, MixFit
+from adresponse.mixing.fit import ChannelAnswer, MixFit, fit_mix
 from adresponse.planning.horizon import Outlook
 from adresponse.planning.planned import Plan
 from adresponse.planning.returns import returns
@@ -16,9 +20,11 @@ from adresponse.recommend import Recommendation, caveats, limits
 from adresponse.table import AdTable
 from adresponse.tune import Leaderboard
 
-__all__ = ["advise", "untold"]
+__all__ = ["advise", "opposed", "untold"]
 
 MEMORY = 0.2  # correlation of neighbouring errors from which it is worth a word
+OPPOSED = 3.0  # standard errors between an experiment and the table
+NINE_OF_TEN = 1.645  # standard errors from the middle of a normal distribution to the ends of its 90 % interval
 
 
 def advise(
@@ -77,6 +83,24 @@ def untold(table: AdTable, mix: MixFit) -> Iterator[Finding]:
             f"Errors of one period go on into the next (correlation {words.number(mix.memory, 2)}), so intervals are wider.",
             "Add what the periods share, such as prices, holidays or a competitor's campaigns, as controls.",
         )
+
+
+def opposed(X: pd.DataFrame, y: pd.Series[float], mix: MixFit) -> Iterator[Finding]:
+    """Experiments that the rows fitted speak against (M012): by the same curves, fitted without what experiments found."""
+    if not mix.spec.known:
+        return
+    free = {a.channel: a for a in fit_mix(X, y, replace(mix.spec, known={})).answers}
+    for channel, (lift, error) in mix.spec.known.items():
+        a = free[channel]
+        spread = (a.roi_high - a.roi_low) / (2 * NINE_OF_TEN)
+        if abs(lift - a.roi) > OPPOSED * math.hypot(error, spread):
+            yield Finding(
+                "M012",
+                "review",
+                f"The experiment on {channel} found {words.number(lift, 3)} for one unit of spend; the table without it says "
+                f"{words.number(a.roi, 3)} (90 % interval {words.span(a.roi_low, a.roi_high)}).",
+                "Look whether both have the same units and the same time; the fit takes the experiment's word.",
+            )
 
 
 def _experiment(mix: MixFit) -> str:
