@@ -167,6 +167,23 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         client.ask(url, {"TV": [1.0]})
 
 
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("http://user:secretpw@127.0.0.1:5001", "a user"),
+        ("http://secretpw@127.0.0.1:5001", "a user"),
+        ("user:secretpw@127.0.0.1", "a user"),  # no address either
+        ("http://user:secret/pw@127.0.0.1", "a user"),  # a password that is not quoted
+        ("http://127.0.0.1:5001/?key=secretpw", "a query"),
+        ("http://127.0.0.1:5001/#secretpw", "a fragment"),
+    ],
+)
+def test_a_url_that_holds_more_than_an_address_is_refused_and_not_repeated(url: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=f"The url holds {what} .*--token-file") as caught:
+        client.ask(url, {"TV": [1.0]})
+    assert "secret" not in str(caught.value)
+
+
 # --- who may be let in, and where
 
 

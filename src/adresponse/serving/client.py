@@ -63,7 +63,7 @@ def ask(
     Raises
     ------
     ConfigError
-        If ``url`` is no address.
+        If ``url`` is no address, or holds more than an address.
     DeploymentError
         If it cannot be asked: it is not reached, lets nobody in, or is out of order (5xx).
     DifferenceError
@@ -87,6 +87,7 @@ def ask(
 
 
 def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, str]:
+    _refuse_more_than_an_address(url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -98,6 +99,16 @@ def _connection(url: str, timeout: float) -> tuple[http.client.HTTPConnection, s
     if parts.scheme == "https":
         return http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context()), path
     return http.client.HTTPConnection(host, port, timeout=timeout), path
+
+
+def _refuse_more_than_an_address(url: str) -> None:
+    """Refuse what is not sent; where the URL is kept or shown, it would tell a secret, so the sentence does not repeat it."""
+    for mark, what in (("@", "a user"), ("?", "a query"), ("#", "a fragment")):
+        if mark in url:
+            raise ConfigError(
+                f"The url holds {what} ({mark!r}), which is not sent; write only the address, such as http://127.0.0.1:5001, "
+                "and give a token in a file (--token-file)."
+            )
 
 
 def _bodies(columns: Mapping[str, Sequence[Any]], level: float | None, together: bool) -> Iterator[bytes]:
