@@ -79,6 +79,7 @@ def while_read(reader: Any, connection: socket.socket) -> None:
 ROWS = [[round(1 + 0.37 * i, 2)] for i in range(MANY)]
 SPLIT = json.dumps({"dataframe_split": {"columns": ["TV"], "index": list(range(MANY)), "data": ROWS}}).encode()
 JSON_TYPE = "Content-Type: application/json"
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")  # as Java's client asks
 CASES = {
     "one row": request(b'{"instances": [{"TV": 10.0}]}', JSON_TYPE),
     "many rows": request(SPLIT, JSON_TYPE),
@@ -92,6 +93,10 @@ CASES = {
     "another host": request(b'{"instances": [10.0]}', JSON_TYPE).replace(b"127.0.0.1", b"elsewhere"),
     "in chunks": request(b'15\r\n{"instances": [10.0]}\r\n0\r\n\r\n', JSON_TYPE, "Transfer-Encoding: chunked"),
     "compressed": request(b'{"instances": [10.0]}', JSON_TYPE, "Content-Encoding: gzip"),
+    "an upgrade": request(b'{"instances": [10.0]}', JSON_TYPE, *UPGRADE),
+    "an upgrade, in chunks": request(
+        b'15\r\n{"instances": [10.0]}\r\n0\r\n\r\n', JSON_TYPE, "Transfer-Encoding: chunked", *UPGRADE
+    ),
     "a query": request(b'{"instances": [10.0]}', JSON_TYPE, path="/invocations?a=1"),
 }
 
@@ -117,6 +122,15 @@ def test_requests_sent_together_are_answered_in_order(server: Served) -> None:
     assert json.loads(told[0][2])["name"]
     for i, (status, _, body) in enumerate(told[1:], 1):
         assert (status.split()[1], body) == ("200", b'{"predictions": [%d.0]}' % (2 * i)) if i % 3 else b"row 1" in body
+
+
+@pytest.mark.parametrize("cut", [5, 60, -25, -5])  # in the first line, in the head, in its last line, in the body
+def test_an_upgrade_is_ignored_and_the_connection_goes_on(server: Served, cut: int) -> None:
+    asked, plain = (request(b'{"instances": [10.0]}', JSON_TYPE, *more) for more in (UPGRADE, ()))
+    sent = plain + asked + asked + plain
+    at = len(plain) + len(asked) + cut if cut > 0 else len(plain) + 2 * len(asked) + cut
+    told = answers(server.url, sent[:at], sent[at:], asked, plain, count=6)
+    assert [(status, body) for status, _, body in told] == [("HTTP/1.1 200 OK", b'{"predictions": [20.0]}')] * 6
 
 
 def test_requests_answered_at_once_are_counted_and_logged(server: Served) -> None:

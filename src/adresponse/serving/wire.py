@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server as UvicornServer
@@ -40,18 +41,42 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; a request that is not whole by then goes uvicorn's way."""
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._refuse(400, NO_REQUEST)
         if self.held is not None:
             self._release()
 
+    def _parse(self, data: bytes) -> None:
+        """Parse what came; the parser drops the body after ``Upgrade``, which a server may ignore (RFC 9110, 7.8)."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as stopped:
+                rest = data[stopped.args[0] :]
+                data = self._head_without_upgrade() + rest if self._would_upgrade() else b""
+
+    def _would_upgrade(self) -> bool:
+        """Whether the request asks for another protocol, and may be answered in this one."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _head_without_upgrade(self) -> bytes:
+        first = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        return b"".join([first, *kept, b"\r\n"])
+
     def on_headers_complete(self) -> None:
-        """Hold the request back if it may be answered at once."""
+        """Hold the request back if it may be answered at once; one that would upgrade comes again without that wish."""
+        if self._would_upgrade():
+            return
         if (
             self.url == ANSWERED_AT_ONCE
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
-            and not self.parser.should_upgrade()
             and not self.expect_100_continue
             and not self.flow.write_paused
             and (self.cycle is None or self.cycle.response_complete)
@@ -79,7 +104,8 @@ class Protocol(HttpToolsProtocol):
                 self.on_response_complete()
                 return
             self._release()
-        super().on_message_complete()
+        if not self._would_upgrade():
+            super().on_message_complete()
 
     def _release(self) -> None:
         parts, self.held = self.held or [], None
@@ -114,10 +140,6 @@ class Protocol(HttpToolsProtocol):
             self._refuse(408, f"The head of the request did not arrive within {patience:g} seconds; send it again.")
         else:
             self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer 400 and close the connection."""
-        self._refuse(400, NO_REQUEST)
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer so and close the connection."""
