@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -142,6 +143,19 @@ def test_a_version_whose_files_were_changed_is_refused_by_every_command(here: Pa
 
 
 # --- predict
+
+
+def test_files_that_cannot_be_fetched_are_named_with_the_reason(here: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    os.mkfifo(source / "MLmodel")
+    version = client(here).create_model_version("sales-response", str(source)).version
+    registered = deployment._Registered(f"models:/sales-response/{version}")
+    try:
+        with pytest.raises(StoreError, match=r"downloading .* File MLmodel: .*/MLmodel` is a named pipe\.$"):
+            registered.fetch(registered.find(), tmp_path / "to")
+    finally:
+        client(here).delete_model_version("sales-response", version)
 
 
 def test_a_table_is_scored_in_the_shell_and_in_python(here: Path, tmp_path: Path) -> None:

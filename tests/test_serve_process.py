@@ -186,24 +186,52 @@ def test_a_registry_that_is_down_is_said_once_and_outwaited(registry: FileRegist
     assert "answers again" in server.said
 
 
-def test_a_failure_to_copy_is_said_once_though_it_names_the_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_files_that_cannot_be_fetched_are_told_and_fetched_later(registry: FileRegistry) -> None:
+    def trouble() -> str:
+        told = json.loads(server.text("/ready"))
+        assert told["ready"] is True
+        return str(told.get("trouble", ""))
+
+    with serving(registry.home, workers=2) as server:
+        registry.move("5")  # no such folder yet
+        until(trouble, "the trouble at /ready")
+        assert trouble().startswith("The files of version 5 cannot be fetched. ")
+        assert "No such file or directory" in trouble()
+        assert json.loads(server.text("/info"))["trouble"] == trouble()
+        assert server.ask(10.0) == (200, "1", 20.0)
+        registry.move("2")
+        until(lambda: server.ask(10.0) == (200, "2", 30.0), "another version", 5)
+        until(lambda: not trouble(), "no trouble any more")
+        registry.move("5")
+        until(trouble, "the same trouble")
+        closed_model(registry.home / "new", 4.0).rename(registry.home / "5")
+        until(lambda: server.ask(10.0) == (200, "5", 40.0), "the version, once its files are there")
+        until(lambda: "version 5 is fit now" in server.said, "that it answers")
+        until(lambda: not trouble(), "no trouble any more")
+    assert server.said.count("cannot be fetched") == 2
+    assert "answers again" not in server.said, "the registry was never down"
+
+
+def test_a_version_that_cannot_be_fetched_is_fetched_again_when_told_to(tmp_path: Path) -> None:
     now = Found("1", "sales-response")
 
     def fetch(found: Found, target: Path) -> tuple[Path, str | None]:
         target.mkdir(parents=True)
         if found.version == "2":
-            raise OSError(f"The copy to {target} broke off.")
+            raise OSError(f"The copy to {target}\nbroke off")
         return target, None
 
     source = supervise._Source(Followed(lambda: now, fetch), tmp_path)
     now = Found("2", "sales-response")
-    assert [source.look() for _ in range(3)] == [None] * 3
-    assert capfd.readouterr().err.count("broke off") == 1
+    refusal = f"The files of version 2 cannot be fetched. OSError: The copy to {tmp_path}/models/2 broke off."
+    for _ in range(2):  # in the same words, though they name a folder
+        assert source.look() == supervise._Away("2", refusal)
+        assert source.look() is None
+        source.forget("2")
     now = Found("3", "sales-response")
     moved = source.look()
-    assert moved is not None
+    assert isinstance(moved, supervise.Pointed)
     assert moved.version == "3"
-    assert "answers again" in capfd.readouterr().err
     assert len(list((tmp_path / "models").iterdir())) == 2
 
 

@@ -2,8 +2,9 @@
 
 The parent owns the listening socket, so that connections wait while a worker is replaced. It alone may use MLflow: it
 looks where the alias points, copies the model into a folder, and writes where that is into ``current.json``, which the
-workers watch (``reload.py``). A model that a worker refuses is not pointed at any longer; while the alias names it, it is
-fetched again from time to time, since what was wrong may have been the store of its files and not the model.
+workers watch (``reload.py``). A model that cannot be copied is not pointed at, and one that a worker refuses is not any longer;
+while the alias names it, it is fetched again from time to time, since what was wrong may have been the store of its files and
+not the model.
 """
 
 from __future__ import annotations
@@ -245,6 +246,14 @@ def environment() -> dict[str, str]:
 # --- where the model comes from
 
 
+@dataclass(frozen=True)
+class _Away:
+    """A version that the alias names and whose files cannot be fetched, and the sentence that says so."""
+
+    version: str
+    refusal: str
+
+
 class _Source:
     """What to serve: a folder that stays, or what the registry's alias names now."""
 
@@ -273,18 +282,23 @@ class _Source:
         self.seen = found
         return Pointed(str(folder), found.version, found.name, digest)
 
-    def look(self) -> Pointed | None:
+    def look(self) -> Pointed | _Away | None:
         """What to serve from now on, where that has changed; a registry that is down is said once, and outwaited."""
         try:
             found = self._find()
-            moved = self._fetch(found) if found != self.seen else None
         except Exception as error:  # whatever the registry's client raises, serving goes on
             self._complain(error)
             return None
         if self.down:
             self.down = ""
             say("The registry answers again.")
-        return moved
+        if found == self.seen:
+            return None
+        try:
+            return self._fetch(found)
+        except Exception as error:
+            self.seen = found
+            return _Away(found.version, f"The files of version {found.version} cannot be fetched. {_said(error)}")
 
     def forget(self, version: str) -> None:
         """Fetch a version again at the next look, if the alias names it still."""
@@ -292,10 +306,15 @@ class _Source:
             self.seen = None
 
     def _complain(self, error: Exception) -> None:
-        said = str(error) if isinstance(error, AdresponseError) else f"{type(error).__name__}: {error}"
+        said = _said(error)
         if said != self.down:
             self.down = said
-            say(f"{' '.join(said.split())} The model served so far is kept; looking again.")
+            say(f"{said} The model served so far is kept; looking again.")
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return " ".join((str(error) if isinstance(error, AdresponseError) else f"{type(error).__name__}: {error}.").split())
 
 
 # --- the parent
@@ -317,7 +336,7 @@ class _Failures:
 
 @dataclass
 class _Refused:
-    """A version that a worker did not take, how often, and when it is to be fetched again."""
+    """A version that could not be fetched or that a worker did not take, how often, and when it is to be fetched again."""
 
     version: str
     count: int = 0
@@ -358,7 +377,7 @@ class _Supervisor:
         self.good: Pointed | None = None  # the last one that the workers took; nothing is tried before there is one
         self.pointed = replace(self.source.first, number=1)
         self.pointed.write(self.pointer)
-        self.moves: queue.SimpleQueue[Pointed] = queue.SimpleQueue()
+        self.moves: queue.SimpleQueue[Pointed | _Away] = queue.SimpleQueue()
         self.ended = threading.Event()
         with selectors.DefaultSelector() as self.selector, self._waking(), self._signalled():
             try:
@@ -443,13 +462,13 @@ class _Supervisor:
                 say(f"{self.good.name} version {self.good.version} is fit now, and answers.")
                 self.refused = None
         elif what == "refused" and number == self.pointed.number and self.good and self.good.folder != self.pointed.folder:
-            self._keep(self.good, worker.refusal)
+            self._keep(self.good, self.pointed.version, worker.refusal)
 
-    def _keep(self, good: Pointed, refusal: str) -> None:
+    def _keep(self, good: Pointed, version: str, refusal: str) -> None:
         """Let the last good one answer on; what was refused is said once, and tried again later."""
-        if self.refused is None:
+        if self.refused is None or self.refused.version != version:
             say(f"{refusal} Version {good.version} answers on; the other is looked at again.")
-            self.refused = _Refused(self.pointed.version)
+            self.refused = _Refused(version)
         self.refused.note()
         self._point(replace(good, trouble=refusal))
 
@@ -479,6 +498,9 @@ class _Supervisor:
     def _move(self) -> None:
         while self.good is not None and not self.moves.empty():
             moved = self.moves.get()
+            if isinstance(moved, _Away):
+                self._keep(self.good, moved.version, moved.refusal)
+                continue
             if self.pointed.folder == moved.folder:
                 continue
             if self.refused is None or self.refused.version != moved.version:
