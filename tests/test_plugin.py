@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -165,6 +166,67 @@ def test_an_update_to_a_model_that_cannot_answer_leaves_the_old_one_at_work(
         client.update_deployment("sales", str(tmp_path / "none"))
     assert client.get_deployment("sales") == before
     assert {p.name for p in (client.state / "sales").iterdir()} == {"deployment.json", "log"}
+
+
+KILLED = """
+import os, signal, sys
+from adresponse.plugin import LocalClient
+from adresponse.targets import local
+
+folder, act, model, waits = sys.argv[1:]
+wait, left = local._wait_ready, int(waits)
+
+def killed(process, *rest):
+    global left
+    left -= 1
+    if not left:
+        print(process.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    wait(process, *rest)
+
+local._wait_ready = killed
+getattr(LocalClient(folder), f"{act}_deployment")("sales", model)
+"""
+
+
+@pytest.mark.parametrize(
+    ("act", "waits", "then"),
+    [
+        ("create", 1, "delete"),
+        ("create", 1, "update"),
+        ("update", 1, "delete"),  # killed while the new model is tried beside the old server
+        ("update", 1, "update"),
+        ("update", 2, "delete"),  # killed once the old server is gone
+        ("update", 2, "update"),
+    ],
+)
+def test_what_a_killed_command_started_is_ended_by_the_next(
+    client: LocalClient, model: Path, act: str, waits: int, then: str
+) -> None:
+    if act == "update":
+        client.create_deployment("sales", str(model))
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, client.target_uri, act, str(model), str(waits)],
+        env=tracked_example.child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    started = int(done.stdout)
+    try:
+        assert not gone(started)
+        assert client.get_deployment("sales")["status"] == "alive"
+        if then == "update":
+            client.update_deployment("sales", str(model))
+            assert len(client.predict("sales", pd.DataFrame({"TV": [1.0]}))["predictions"]) == 1
+            assert {p.name for p in (client.state / "sales").iterdir()} == {"deployment.json", "log"}
+        else:
+            client.delete_deployment("sales")
+        assert gone(started)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(started, signal.SIGKILL)
 
 
 def test_a_server_with_a_token_is_asked_with_it(client: LocalClient, model: Path, tmp_path: Path) -> None:

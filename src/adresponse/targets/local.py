@@ -30,6 +30,7 @@ __all__ = ["Local", "Wanted", "alive", "create", "delete", "find", "listing", "s
 
 RECORD = "deployment.json"
 LOG = "log"
+TRIAL = ".trial-"  # begins the name of a folder for a server that is tried
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 GRACE = 30.0  # seconds that a server is given to end: its own drain takes up to 20
 POLL = 0.05  # seconds between two looks at a server that starts or ends
@@ -113,7 +114,8 @@ def update(state: Path, name: str, wanted: Wanted) -> Local:
     """
     before = find(state, name)
     folder = state / name
-    with tempfile.TemporaryDirectory(prefix=".trial-", dir=folder) as trial:
+    _end_trials(folder)
+    with tempfile.TemporaryDirectory(prefix=TRIAL, dir=folder) as trial:
         _end(_launch(Path(trial), name, replace(wanted, port=0), before.place))
     _end(before)
     port = wanted.port or int(before.url.rpartition(":")[2])
@@ -128,6 +130,7 @@ def delete(state: Path, name: str) -> None:
     """End the server's process, and nothing but that, and forget it; a deployment that is not there is deleted already."""
     _refuse_name(name)
     folder = state / name
+    _end_trials(folder)
     if (folder / RECORD).is_file():
         _end(find(state, name))
     shutil.rmtree(folder, ignore_errors=True)
@@ -137,8 +140,7 @@ def find(state: Path, name: str) -> Local:
     """The deployment of that name, or a refusal that suggests the nearest."""
     _refuse_name(name)
     try:
-        given = json.loads((state / name / RECORD).read_bytes())
-        return Local(**{**given, "wanted": Wanted(**given["wanted"])})
+        return _read(state / name / RECORD)
     except FileNotFoundError:
         names = [d.name for d in listing(state)]
         known = f" There are: {', '.join(names)}." if names else " There is none yet."
@@ -174,7 +176,10 @@ def state_folder(target_uri: str, environment: Mapping[str, str]) -> Path:
 
 
 def _launch(folder: Path, name: str, wanted: Wanted, place: str) -> Local:
-    """Start the server and wait until it is ready; ended again where it does not become so, or cannot be recorded."""
+    """Start the server and wait until it is ready; ended again where it does not become so, or cannot be recorded.
+
+    It is recorded before it is ready, so that it can be ended even if this process is killed while it waits.
+    """
     port = _free_port(wanted.host, wanted.port)
     log = folder / LOG
     with _private(log) as sink:
@@ -189,10 +194,10 @@ def _launch(folder: Path, name: str, wanted: Wanted, place: str) -> Local:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(wanted.host, wanted.host)  # noqa: S104
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     try:
-        _wait_ready(process, url, wanted, log)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         made = Local(name, wanted, url, process.pid, _mark(process.pid), now, str(log), place)
         _record(folder, made)
+        _wait_ready(process, url, wanted, log)
     except BaseException:
         _stop(process.pid, _mark(process.pid))
         raise
@@ -233,6 +238,13 @@ def _is_ready(url: str) -> bool:
 def _end(deployment: Local) -> None:
     if alive(deployment):
         _stop(deployment.pid, deployment.started)
+
+
+def _end_trials(folder: Path) -> None:
+    """End what an update that was killed was trying."""
+    for record in folder.glob(f"{TRIAL}*/{RECORD}"):
+        _end(_read(record))
+        shutil.rmtree(record.parent)
 
 
 def _stop(pid: int, started: str) -> None:
@@ -305,6 +317,11 @@ def _private(path: Path) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _read(record: Path) -> Local:
+    given = json.loads(record.read_bytes())
+    return Local(**{**given, "wanted": Wanted(**given["wanted"])})
 
 
 def _record(folder: Path, made: Local) -> None:
