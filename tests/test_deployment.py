@@ -379,6 +379,31 @@ def test_what_would_not_be_read_is_refused_before_anything_is_asked(here: Path, 
 # --- deploy and serve
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        "short",
+        "blanks in sixteen characters",
+        "sixteen-characters\nand-two-lines",
+        "sixteen-euros-or-more-€",  # no header of ours can hold it
+        "sixteen-umlauts-or-more-ü",  # one can, which the server reads otherwise
+        "\ufeffsixteen-or-more-characters",  # a mark that some editors write first
+        "",
+    ],
+)
+def test_a_token_that_cannot_be_sent_or_guessed_too_soon_is_refused_and_not_shown(tmp_path: Path, token: str) -> None:
+    (tmp_path / "token").write_text(token, encoding="utf-8")
+    with pytest.raises(ConfigError, match="16 or more characters, ASCII letters, digits and punctuation") as refused:
+        deployment.read_token(tmp_path / "token")
+    assert not token or token not in str(refused.value)
+
+
+def test_a_token_may_hold_whatever_a_header_takes(tmp_path: Path) -> None:
+    token = "".join(map(chr, range(0x21, 0x7F)))
+    (tmp_path / "token").write_text(f"{token}\n")
+    assert deployment.read_token(tmp_path / "token") == token
+
+
 def test_an_image_is_written_and_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     model = str(stored(three_channels(), tmp_path))

@@ -882,6 +882,9 @@ def read_token(path: str | Path | None) -> str:
         token = Path(path).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The token file {str(path)!r} cannot be read: {getattr(error, 'strerror', error)}.") from None
-    if len(token) < 16 or not token.isprintable() or " " in token:
-        raise ConfigError(f"The token in {str(path)!r} is no secret: write one line of 16 or more characters without blanks.")
+    if len(token) < 16 or not (token.isascii() and token.isprintable()) or " " in token:  # else no header can hold it
+        raise ConfigError(
+            f"The token in {str(path)!r} is none that can be sent and kept secret: write one line of 16 or more characters, "
+            "ASCII letters, digits and punctuation without blanks."
+        )
     return token
