@@ -113,21 +113,23 @@ def test_a_library_that_is_not_installed_is_named(model: Stored, monkeypatch: py
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_with_something_else_is_never_written_over(model: Stored, tmp_path: Path) -> None:
+@pytest.mark.parametrize("act", [image.write, image.intent])  # what is told is refused where it would not be done
+def test_a_folder_with_something_else_is_never_written_over(model: Stored, tmp_path: Path, act: Any) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for force in (False, True):
         with pytest.raises(ConfigError, match="holds no build context of adresponse"):
-            image.write(model, tmp_path, **ABOUT, force=force)
+            act(model, tmp_path, **ABOUT, force=force)
     assert files_of(tmp_path) == {"notes.txt": b"mine"}
 
 
-def test_a_context_is_replaced_only_when_asked(model: Stored, tmp_path: Path) -> None:
+@pytest.mark.parametrize("act", [image.write, image.intent])
+def test_a_context_is_replaced_only_when_asked(model: Stored, tmp_path: Path, act: Any) -> None:
     image.write(model, tmp_path / "image", **ABOUT)
     (tmp_path / "image" / "left over").write_text("from before")
     with pytest.raises(ConfigError, match="add --force"):
-        image.write(model, tmp_path / "image", **ABOUT)
-    image.write(model, tmp_path / "image", **ABOUT, force=True)
-    assert "left over" not in files_of(tmp_path / "image")
+        act(model, tmp_path / "image", **ABOUT)
+    act(model, tmp_path / "image", **ABOUT, force=True)
+    assert ("left over" in files_of(tmp_path / "image")) is (act is image.intent)
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])

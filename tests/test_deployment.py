@@ -413,6 +413,11 @@ def test_an_image_is_written_and_a_dry_run_writes_nothing(tmp_path: Path, monkey
     assert not Path("image").exists()
     assert command("deploy", "image", model, "--out", "image").exit_code == 0
     assert Path("image/Dockerfile").exists()
+    for dry in ([], ["--dry-run"]):
+        again = command("deploy", "image", model, "--out", "image", *dry)
+        assert again.exit_code == 2
+        assert "holds a build context already" in again.stderr
+        assert command("deploy", "image", model, "--out", "image", "--force", *dry).exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -577,8 +577,8 @@ def _image(found: Model, out: Path, given: dict[str, Any], force: bool, dry_run:
     if unknown := set(given) - {"port", "token_file"}:
         raise ConfigError(f"The setting {min(unknown)!r} is not known to an image; it takes port and token_file.")
     port, token_file = _port(given.get("port", 8080)), str(given.get("token_file", ""))
-    about: dict[str, Any] = {"version": found.version, "name": found.name, "port": port, "token_file": token_file}
-    return image.intent(found.stored, out, **about) if dry_run else image.write(found.stored, out, **about, force=force)
+    act = image.intent if dry_run else image.write
+    return act(found.stored, out, version=found.version, name=found.name, port=port, token_file=token_file, force=force)
 
 
 def _port(value: Any) -> int:

@@ -99,9 +99,12 @@ def write(
     return Written(folder, folder / "Dockerfile", commands(folder, version=version, name=name, port=port))
 
 
-def intent(stored: Stored, folder: Path, *, version: str, name: str, port: int = 8080, token_file: str = "") -> Intent:
-    """What ``write`` would put where, and what is left to do by hand."""
+def intent(
+    stored: Stored, folder: Path, *, version: str, name: str, port: int = 8080, token_file: str = "", force: bool = False
+) -> Intent:
+    """What ``write`` would put where, and what is left to do by hand; refused where ``write`` would be."""
     _refuse_port(port)
+    _refuse_folder(folder, force)
     files = sorted(str(p.relative_to(stored.folder)) for p in _files(stored.folder))
     sends = {
         "Dockerfile": dockerfile(stored, version=version, name=name, port=port, token_file=token_file).splitlines(),
