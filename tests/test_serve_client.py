@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from adresponse import deployment
 from adresponse.errors import ConfigError, DeploymentError, DifferenceError, ModelError
 from adresponse.serving import client, launch, listening, supervise
 from adresponse.serving.options import Options
@@ -358,6 +359,14 @@ def test_mlflows_own_server_is_asked_for_nothing_that_it_would_drop(tmp_path: Pa
     with pytest.raises(ConfigError, match=re.escape(said)) as refused:
         launch.serve_mlflow(tmp_path, Options(**given))
     assert refused.value.exit_code == 2
+
+
+def test_mlflows_own_server_follows_no_alias(tmp_path: Path) -> None:
+    model = stored(one_channel(), tmp_path)
+    with pytest.raises(ConfigError, match="does not know --poll; leave it out"):
+        deployment.serve(str(model), engine="mlflow", poll=3.0)
+    with pytest.raises(ConfigError, match="does not know --log and --poll; leave them out"):
+        deployment.serve(str(model), engine="mlflow", poll=3.0, log="errors")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "203.0.113.7", "127.0.0.1"])

@@ -447,10 +447,10 @@ def serve(
     )  # fmt: skip
     options = refuse_open_door(options, allow_anyone)
     if model is not None and Path(model).is_dir():
-        return _serve_folder(Path(model), options, workers, engine)
+        return _serve_folder(Path(model), options, workers, engine, poll)
     if engine == "mlflow":
         with opened(model) as found:
-            return _serve_folder(found.stored.folder, options, workers, engine)
+            return _serve_folder(found.stored.folder, options, workers, engine, poll)
     from adresponse.serving import supervise
 
     registered = _Registered(model)
@@ -502,12 +502,12 @@ def _files_and_reasons(error: StoreError) -> str:
     return f"{without_secrets(told)[:TOLD].rstrip('.')}."
 
 
-def _serve_folder(folder: Path, options: Options, workers: int, engine: str) -> int:
+def _serve_folder(folder: Path, options: Options, workers: int, engine: str, poll: float) -> int:
     if engine == "mlflow":
         from adresponse.serving import launch
         from adresponse.stored import open_stored
 
-        return launch.serve_mlflow(open_stored(folder).folder, options, workers)
+        return launch.serve_mlflow(open_stored(folder).folder, options, workers, poll)
     if workers == 1:
         from adresponse.serving import worker
 

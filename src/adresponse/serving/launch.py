@@ -20,7 +20,7 @@ from adresponse.errors import ConfigError, DeploymentError, ModelError
 from adresponse.serving.listening import listen, say, url_of
 from adresponse.serving.options import Options
 from adresponse.serving.pointer import Pointed
-from adresponse.serving.supervise import Worker, environment
+from adresponse.serving.supervise import POLL_SECONDS, Worker, environment
 
 __all__ = ["Endpoint", "background", "serve_mlflow"]
 
@@ -178,13 +178,15 @@ def _end_session(server: subprocess.Popen[bytes], seconds: float = END_SECONDS) 
     return server.returncode
 
 
-def _refuse_unknown_to_mlflow(options: Options) -> None:
+def _refuse_unknown_to_mlflow(options: Options, poll_seconds: float) -> None:
     """Refuse what MLflow's server would drop in silence."""
     instead = "leave {} out, or use --engine adresponse."
     if options.token:
         raise ConfigError(f"MLflow's own server asks nobody for a token; {instead.format('--token-file')}")
     usual = Options()
     changed = [f"--{name.replace('_', '-')}" for name in OURS_ALONE if getattr(options, name) != getattr(usual, name)]
+    if poll_seconds != POLL_SECONDS:
+        changed.append("--poll")
     if set(options.hosts) - {*usual.hosts, options.host}:
         changed.append("--allow-host")
     if changed:
@@ -194,18 +196,18 @@ def _refuse_unknown_to_mlflow(options: Options) -> None:
         raise ConfigError(f"MLflow's own server counts whole seconds, not --timeout {options.timeout:g}; give a whole number.")
 
 
-def serve_mlflow(folder: str | Path, options: Options, workers: int = 1) -> int:
+def serve_mlflow(folder: str | Path, options: Options, workers: int = 1, poll_seconds: float = POLL_SECONDS) -> int:
     """Serve a stored model with MLflow's own server until SIGTERM or SIGINT; gives the exit code.
 
     Of the options it takes ``host``, ``port`` and ``timeout`` (whole seconds). It asks for no token, so it is for loopback
-    and for comparison.
+    and for comparison, and follows no alias.
 
     Raises
     ------
     ConfigError
         If another option is not at its default, or it cannot listen where the options say.
     """
-    _refuse_unknown_to_mlflow(options)
+    _refuse_unknown_to_mlflow(options, poll_seconds)
     with contextlib.closing(listen(options)) as probe:  # a port in use is refused in one sentence
         port = int(probe.getsockname()[1])
         url = url_of(probe)

@@ -34,10 +34,11 @@ from adresponse.serving.options import Options
 from adresponse.serving.pointer import Pointed
 from adresponse.serving.worker import ONE_THREAD, Task
 
-__all__ = ["Fetch", "Find", "Followed", "Found", "Worker", "run"]
+__all__ = ["POLL_SECONDS", "Fetch", "Find", "Followed", "Found", "Worker", "run"]
 
 COUNTS = "PROMETHEUS_MULTIPROC_DIR"  # where Prometheus's client looks for the folder
 TICK_SECONDS = 0.25
+POLL_SECONDS = 2.0  # between two looks at the registry, unless another pause is named
 AGAIN = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)  # before a version that was refused is fetched again
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a worker that ends soon after each
 LASTING_SECONDS = 30.0  # a worker that answered for so long has not failed at once
@@ -69,7 +70,7 @@ class Followed:
     fetch: Fetch
 
 
-def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seconds: float = 2.0) -> int:
+def run(model: Pointed | Followed, options: Options, workers: int = 1, poll_seconds: float = POLL_SECONDS) -> int:
     """Serve a model with worker processes until SIGTERM or SIGINT; gives the exit code.
 
     Parameters
