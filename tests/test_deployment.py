@@ -314,6 +314,17 @@ def test_too_few_answers_of_another_target_are_a_difference(here: Path, monkeypa
     assert "predictions of 40 rows (expected within 1e-09, found not a finite number for each row)" in found.sentence
 
 
+def test_a_password_in_a_target_is_not_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from adresponse import scoring
+
+    monkeypatch.setattr(scoring, "asker", lambda target, name: lambda rows: Answered(rows.predicted[:-1]))
+    found = deployment.verify(target="https://user:secretpw@models.example.com", deployment="sales")
+    tags = client(here).get_model_version_by_alias("sales-response", "champion").tags
+    run = client(here).get_run(found.run_id).data.tags
+    assert tags["adresponse.verified_deployment"] == "https://***@models.example.com sales"
+    assert "secretpw" not in json.dumps([tags, run])
+
+
 def test_a_server_of_ours_in_the_background_is_asked_for_its_version_and_interval(here: Path, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("a-token-of-sixteen-or-more\n")

@@ -774,7 +774,9 @@ def _asker(
     if url is not None:
         return _ask_url(url, read_token(token_file)), url
     if target is not None and deployment is not None:
-        return _ask_target(target, deployment, config or {}), f"{target} {deployment}"
+        from adresponse.store import without_secrets
+
+        return _ask_target(target, deployment, config or {}), f"{without_secrets(target)} {deployment}"
     from adresponse.serving import launch
 
     endpoint = stack.enter_context(launch.background(found.stored.folder, version=found.version, name=found.name))
