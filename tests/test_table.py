@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import decimal
 import math
@@ -22,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adresponse.errors import ConfigError, TableError
-from adresponse.reading import dates, numerals
+from adresponse.reading import dates, numerals, textfile
 from adresponse.table import AdTable, builtin_names, read, read_builtin
 
 ROLES: dict[str, Any] = {"target": "Sales", "channels": ["TV"]}
@@ -312,6 +313,57 @@ def test_months_with_points_do_not_speak_for_a_decimal_point(tmp_path: Path) -> 
 )
 def test_a_text_file_is_read_however_it_is_laid_out(tmp_path: Path, text: str, encoding: str) -> None:
     assert read(write(tmp_path, text, encoding=encoding), **ROLES).frame.to_numpy().tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "read_as"),
+    [
+        (['5" screen', "b"], ['5" screen', "b"]),  # a quote within an unquoted cell
+        (['5" screen', '"6"" screen"'], ['5" screen', '6" screen']),
+        (['"abc" x', '"a\nb"'], ["abc x", "a\nb"]),  # a quoted cell that goes on, in a row of one line
+        (['"a ""b""\r\n"', '"c\rd"'], ['a "b"\r\n', "c\rd"]),
+        (['"' + "a" * 140_000 + '"', '"a\nb"', '"c" d'], ["a" * 140_000, "a\nb", "c d"]),  # beyond csv.field_size_limit()
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_quotes_may_stand_in_cells_and_hold_line_ends(
+    tmp_path: Path, cells: list[str], read_as: list[str], encoding: str, end: str
+) -> None:
+    text = "\n".join(["TV,Sales,note", *(f"1,2,{cell}" for cell in cells)]) + end
+    assert textfile.open_text(write(tmp_path, text, encoding=encoding)).head[2].to_pylist() == read_as
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        (['1,2,"Big sale', "3,4,b", "5,6,c"], 2),  # nothing closes it
+        (['1,2,"Big sale', "3,4,b", '5,6,"c"'], 2),  # the next quoted cell does
+        (["1,2,a", '3,4,"b\nc"', '5,6,"Big sale', "7,8,d"], 5),  # after a cell that does hold a line end
+        (["1,2,a", '3,4,"b" x', '5,6,"Big sale', "7,8,d"], 4),  # after a stray quote that swallows nothing
+        (['1,5" screen,"Big sale', "3,4,b"], 2),  # two stray quotes make an even number
+        (['1,2,"Big sale', *["3,4,b"] * 30_000], 2),  # beyond csv.field_size_limit()
+        ([*["3,4,b"] * 50_000, '1,2,"Big sale', *["3,4,b"] * 50_000, '1,2,"c"'], 50_002),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+def test_a_quote_left_open_swallows_no_rows(tmp_path: Path, rows: list[str], line: int, encoding: str) -> None:
+    path = write(tmp_path, "\n".join(["TV,Sales,Straße", *rows]) + "\n", encoding=encoding)
+    assert f"The row that begins in line {line} of ads.csv has a quote that is not closed" in refusal(path, **ROLES)
+
+
+@pytest.mark.parametrize("text", ['TV,"Sales\n1,2\n3,4\n', 'sep=,\nTV,Sales\n1,2\n3,"4\n5,6\n'])
+def test_a_quote_is_left_open_in_the_header_or_after_a_hint(tmp_path: Path, text: str) -> None:
+    line = 1 if text.startswith("TV") else 4
+    assert f"The row that begins in line {line} of ads.csv" in refusal(write(tmp_path, text), **ROLES)
+
+
+@given(st.text('"",\n\r;ab', max_size=12))
+def test_no_line_end_within_quotes_is_overlooked(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = write(tmp_path_factory.getbasetemp(), text, "quotes.csv")
+    lines = text.splitlines(keepends=True)
+    each_line_is_a_row = list(csv.reader(lines)) == [row for line in lines for row in csv.reader([line])]
+    assert each_line_is_a_row or textfile._may_span_lines(path, 0, ",")
 
 
 def test_names_and_markets_are_read_in_their_encoding(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ import codecs
 import csv
 import io
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -75,16 +78,20 @@ def recognise(path: Path) -> Layout:
     hint = _EXCEL_HINT.match(sample)
     before = hint.end() if hint else 0
     separator = hint[1] if hint else _separator(_complete_lines(sample, whole))
+    header_byte = len(bom) + len(sample[:before].encode(encoding))
     names, after, lines = _header(sample[before:], separator)
+    data_byte = header_byte + len(sample[before : before + after].encode(encoding))
+    layout = Layout(path, encoding, _quotes(path), separator, tuple(names), data_byte, lines + bool(hint))
+    if layout.quoted and (encoding.startswith("utf-16") or _may_span_lines(path, header_byte, separator)):
+        _refuse_open_quotes(layout, header_byte, bool(hint))
     refuse_numbers_as_names(names, str(path))
-    data_byte = len(bom) + len(sample[: before + after].encode(encoding))
-    return Layout(path, encoding, _quotes(path), separator, tuple(names), data_byte, lines + bool(hint))
+    return layout
 
 
-def _chunks(path: Path, start: int = 0) -> Iterator[bytes]:
+def _chunks(path: Path, start: int = 0, size: int = 8 << 20) -> Iterator[bytes]:
     with path.open("rb") as file:
         file.seek(start)
-        while chunk := file.read(8 << 20):
+        while chunk := file.read(size):
             yield chunk
 
 
@@ -106,6 +113,66 @@ def _decodes(path: Path, encoding: str, start: int = 0) -> bool:
 
 def _quotes(path: Path) -> bool:
     return any(b'"' in chunk for chunk in _chunks(path))
+
+
+def _may_span_lines(path: Path, start: int, separator: str) -> bool:
+    """Whether a line may end within a quoted cell; for sure not where every quote pairs off in plain sight.
+
+    As long as every other quote stands where a cell begins, or right after a quote, a parser is within quotes where an odd
+    number of them lies behind it.
+    """
+    may_open_after = np.zeros(256, bool)
+    may_open_after[list(b'"\r\n' + separator.encode())] = True
+    odd, last = 0, b"\n"
+    for chunk in _chunks(path, start, 1 << 18):  # fits into a processor's cache
+        if odd or b'"' in chunk:
+            data = np.frombuffer(last + chunk, np.uint8)
+            quotes = np.flatnonzero(data[1:] == ord('"')) + 1
+            if not may_open_after[data[quotes[odd::2] - 1]].all():
+                return True
+            for end in b"\r\n":
+                ends = np.flatnonzero(data[1:] == end) + 1
+                if ((np.searchsorted(quotes, ends) + odd) % 2).any():
+                    return True
+            odd = (odd + len(quotes)) % 2
+        last = chunk[-1:]
+    return False
+
+
+def _refuse_open_quotes(layout: Layout, start: int, before: int) -> None:
+    """Refuse a row of several lines that breaks the rules of quoting: a quote left open swallows the rows after it.
+
+    A row of one line swallows nothing, so a stray quote in it is a character like any other.
+    """
+    with _text(layout.path, layout.encoding, start) as text, suppress(csv.Error):
+        deque(csv.reader(text, delimiter=layout.separator, strict=True), maxlen=0)
+        return
+    lines: list[str] = []
+    with _text(layout.path, layout.encoding, start) as text:
+        reader = csv.reader(_kept(text, lines), delimiter=layout.separator)
+        while True:
+            before += len(lines)
+            lines.clear()
+            try:
+                next(reader)
+                if len(lines) > 1:
+                    next(csv.reader(lines, delimiter=layout.separator, strict=True))
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if len(lines) == 1 and lines[0].count('"') % 2 == 0:
+                    continue  # a long cell, which ends in its line
+                raise TableError(
+                    f"The row that begins in line {before + 1} of {layout.path.name} has a quote that is not closed where its "
+                    f"cell ends ({error}); close it, or double a quote that belongs to the cell."
+                ) from error
+
+
+def _kept(lines: Iterable[str], used: list[str]) -> Iterator[str]:
+    """The lines, each put aside as it is used."""
+    for line in lines:
+        used.append(line)
+        yield line
 
 
 def _text(path: Path, encoding: str, start: int) -> io.TextIOWrapper:
@@ -152,13 +219,7 @@ def _records(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[s
 def _header(sample: str, separator: str) -> tuple[list[str], int, int]:
     """The first record, and how many characters and lines it takes with what is before it."""
     used: list[str] = []
-
-    def lines() -> Iterator[str]:
-        for line in io.StringIO(sample, newline=""):
-            used.append(line)
-            yield line
-
-    _, names = next(_records(lines(), separator), (0, []))
+    _, names = next(_records(_kept(io.StringIO(sample, newline=""), used), separator), (0, []))
     return names, sum(map(len, used)), len(used)
 
 
