@@ -405,10 +405,20 @@ def test_one_database_may_be_read_and_written(postgres: str) -> None:
     assert len(read_back(f"{postgres}#spend")) == len(rows)
 
 
+def test_a_url_with_a_question_mark_is_no_pattern_and_its_password_is_not_said(folder: Path) -> None:
+    with pytest.raises(TableError, match="did not answer") as caught:
+        predict(MODEL, "postgresql://u:SECRET@127.0.0.1:1/db?sslmode=require", folder / "o.csv")
+    assert "SECRET" not in str(caught.value)
+    url = write_sql(frame(), f"sqlite:///{folder}/a.db", "spend")
+    assert predict(MODEL, f"{url}?timeout=5", folder / "o.csv").rows == len(frame())
+
+
 def test_an_sqlite_file_is_not_read_and_written_at_once(folder: Path) -> None:
     url = write_sql(frame(), f"sqlite:///{folder}/a.db", "spend")
     with pytest.raises(ConfigError, match="SQLite is not written at the same time"):
         predict(MODEL, url, f"{url}#answers", sql_table="spend")
+    with pytest.raises(ConfigError, match="SQLite is not written at the same time"):
+        predict(MODEL, f"{url}?timeout=5", f"{url}#answers", sql_table="spend")
 
 
 CHILD = """

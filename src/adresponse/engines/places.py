@@ -39,6 +39,8 @@ def parquet_files(source: str | Path) -> list[Path]:
 
     In a folder, files and folders that start with ``_`` or ``.`` are bookkeeping of whoever wrote it.
     """
+    if is_url(source):
+        return []
     path = Path(source).expanduser()
     if path.is_dir():
         found = sorted(p for p in path.rglob("*.parquet") if p.is_file() and not _hidden(p.relative_to(path)))
@@ -157,4 +159,4 @@ def refuse_same(source: str | Path, output: Path | Table, query: str | None, sql
 
 def _sqlite_file(url: str) -> Path | None:
     scheme, _, path = url.partition(":///")
-    return Path(path).resolve() if scheme.startswith("sqlite") else None
+    return Path(path.partition("?")[0]).resolve() if scheme.startswith("sqlite") else None
