@@ -361,6 +361,21 @@ def test_bad_rows_can_be_put_aside(folder: Path, ending: str) -> None:
     assert not done.rejected.exists(), "the rejected rows of another table would mislead"  # type: ignore[union-attr]
 
 
+def test_rejected_rows_that_were_mended_are_not_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    Path("a.csv").write_text("TV,Radio\n1,1\nx,2\n", encoding="utf-8")
+    Path("t.rejected.csv").write_text("TV,Radio\n1,1\n", encoding="utf-8")
+    mended = predict(MODEL, "a.csv", "o.csv", on_error="skip").rejected
+    assert mended is not None
+    mended.write_text("TV,Radio\n3,2\n", encoding="utf-8")
+    for source, output, skip in ((mended, "o.csv", "fail"), ("t.rejected.csv", "sqlite:///o.db#t", "skip")):
+        with pytest.raises(ConfigError, match=r"rejected.csv is read, and has the name of the output's rejected rows"):
+            predict(MODEL, source, output, on_error=skip, overwrite=True)  # type: ignore[arg-type]
+    assert mended.read_text("utf-8") == "TV,Radio\n3,2\n"
+    assert predict(MODEL, "t.rejected.csv", "sqlite:///o.db#t").rows == 1
+    assert Path("t.rejected.csv").exists(), "a database has no rejected rows in this folder unless asked to skip"
+
+
 def test_rows_may_all_be_bad(folder: Path) -> None:
     (folder / "a.csv").write_text("TV,Radio\nx,1\ny,2\n", encoding="utf-8")
     done = predict(MODEL, folder / "a.csv", folder / "o.csv", on_error="skip")

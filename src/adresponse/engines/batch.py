@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adresponse import words
 from adresponse.engines import duck
-from adresponse.engines.places import Table, output_of, parquet_files, refuse_output, refuse_same
+from adresponse.engines.places import Table, output_of, parquet_files, refuse_output, refuse_same, rejects_of
 from adresponse.engines.scored import Beyond, Scored
 from adresponse.errors import ConfigError, RowsError
 from adresponse.formula import Formula
@@ -93,23 +93,20 @@ def predict(
     if level is not None:
         stored.formula.spread.finite_quantile(level)
     target = output_of(output, out_table)
-    refuse_same(source, target, query, sql_table)
+    rejects = rejects_of(target) if isinstance(target, Path) or on_error == "skip" else None
+    refuse_same(source, target, rejects, query, sql_table)
     refuse_output(target, overwrite)
     about = {"adresponse.model_id": stored.model_id, "adresponse.model_version": version}
     if isinstance(target, Path) and query is sql_table is sheet is None and (files := parquet_files(source)):
         done = None if contributions else duck.score(stored.formula, files, target, level, about, progress)
         if done is not None:
-            _rejected(target).unlink(missing_ok=True)
+            rejects_of(target).unlink(missing_ok=True)
             return done
     from adresponse.engines.inputs import open_input
 
     with open_input(source, sheet=sheet, query=query, sql_table=sql_table) as table:
         job = _Job(ResponseModel(stored.formula, stored.folder), table, level, contributions, on_error == "skip")
         return job.run(target, overwrite, about, decimal, progress)
-
-
-def _rejected(target: Path | Table) -> Path:
-    return target.with_name(f"{target.name}.rejected.csv") if isinstance(target, Path) else Path(f"{target.name}.rejected.csv")
 
 
 class _Job:
@@ -145,7 +142,7 @@ class _Job:
         seen = rows = size = 0
         writer: Writer | None = None
         with ExitStack() as beside, ExitStack() as stack:  # the answers are put in their place first
-            rejects = _Rejects(_rejected(target), table, beside)
+            rejects = _Rejects(rejects_of(target), table, beside)
             for block in at_once(table) if formula.together else table.blocks:
                 named = zip(table.names, block, strict=True)
                 marks.learn({n: feature_array(c) for n, c in named if not seen or n in reads.names})
@@ -168,7 +165,7 @@ class _Job:
             if writer is None:
                 stack.enter_context(_open(target, form, overwrite)).write(columns)
         progress(1.0)
-        if not rejects.rows:
+        if not rejects.rows and (self._skip or isinstance(target, Path)):  # a table has no folder of its own
             rejects.path.unlink(missing_ok=True)
         findings = (*table.findings, *marks.findings())
         shown = str(target) if isinstance(target, Path) else f"table {target.name}"

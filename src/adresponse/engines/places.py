@@ -6,14 +6,25 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from adresponse.errors import ConfigError, TableError
 
-__all__ = ["FILES", "Table", "is_alive", "is_url", "output_of", "parquet_files", "part_beside", "refuse_output", "refuse_same"]
+__all__ = [
+    "FILES",
+    "Table",
+    "is_alive",
+    "is_url",
+    "output_of",
+    "parquet_files",
+    "part_beside",
+    "refuse_output",
+    "refuse_same",
+    "rejects_of",
+]
 
 FILES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx")
 
@@ -139,22 +150,37 @@ def is_alive(part: Path) -> bool:
     return True
 
 
-def refuse_same(source: str | Path, output: Path | Table, query: str | None, sql_table: str | None) -> None:
-    """Refuse to write over what is read, or into a folder that is read."""
+def rejects_of(output: Path | Table) -> Path:
+    """Where the rows go that cannot be answered."""
+    if isinstance(output, Path):
+        return output.with_name(f"{output.name}.rejected.csv")
+    return Path(f"{output.name}.rejected.csv")
+
+
+def refuse_same(
+    source: str | Path, output: Path | Table, rejects: Path | None, query: str | None, sql_table: str | None
+) -> None:
+    """Refuse to write over what is read, with the answers or with rejected rows, or into a folder that is read."""
     if isinstance(output, Table):
         if str(source) == output.url and query is None and sql_table in (None, output.name):
             raise ConfigError(f"The table {output.name!r} may be the one that is read; name --sql-table, or write another.")
         if is_url(source) and (file := _sqlite_file(str(source))) is not None and file == _sqlite_file(output.url):
             raise ConfigError(f"{file} is read, and SQLite is not written at the same time; write another file.")
-        return
     if is_url(source):
         return
-    path, target = Path(source).expanduser().resolve(), output.resolve()
-    if path.is_dir() and path in target.parents:
-        raise ConfigError(f"The output {output} lies in the folder that is read; write it elsewhere.")
+    path = Path(source).expanduser().resolve()
     read = parquet_files(source) or [path]
-    if any(target == p.resolve() or (target.exists() and p.exists() and target.samefile(p)) for p in read):
-        raise ConfigError(f"The output {output} is the table that is read; give another name.")
+    if isinstance(output, Path):
+        if path.is_dir() and path in output.resolve().parents:
+            raise ConfigError(f"The output {output} lies in the folder that is read; write it elsewhere.")
+        if _is_among(output, read):
+            raise ConfigError(f"The output {output} is the table that is read; give another name.")
+    if rejects is not None and _is_among(rejects, read):
+        raise ConfigError(f"{rejects} is read, and has the name of the output's rejected rows; give the output another name.")
+
+
+def _is_among(target: Path, read: Sequence[Path]) -> bool:
+    return any(target.resolve() == p.resolve() or (target.exists() and p.exists() and target.samefile(p)) for p in read)
 
 
 def _sqlite_file(url: str) -> Path | None:
