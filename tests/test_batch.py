@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from adresponse.engines import duck
+from adresponse.engines import duck, inputs
 from adresponse.engines.batch import predict
 from adresponse.errors import AdresponseError, ConfigError, RowsError, TableError
 from adresponse.rows import check
@@ -203,6 +204,73 @@ def test_what_is_carried_along_keeps_its_type(folder: Path) -> None:
     assert found.drop_columns(["prediction"]).to_pylist() == given.to_pylist()
     assert found.schema.field("list").type == given.schema.field("list").type
     predict(MODEL, folder / "a.parquet", f"sqlite:///{folder}/o.db#out")
+
+
+LATER: list[tuple[Any, Any, str]] = [  # a cell of the first block; one of the second; what both are called
+    (1, 2.5, "double from row 3 on and int64 before"),
+    (1, "x", "string from row 3 on and int64 before"),
+    (1, "007", "string from row 3 on and int64 before"),  # which 7 is not
+    (True, 7, "int64 from row 3 on and bool before"),
+    (1, datetime.datetime(2024, 1, 1), "timestamp[us] from row 3 on and int64 before"),
+    (datetime.datetime(2024, 1, 1), 7, "int64 from row 3 on and timestamp[us] before"),
+]
+
+
+def write_later(path: Path, monkeypatch: pytest.MonkeyPatch, first: Any, later: Any) -> None:
+    """A sheet whose second block of rows holds something else."""
+    monkeypatch.setattr(inputs, "ROWS_AT_ONCE", 2)
+    write_excel(pd.DataFrame({"TV": [1.0] * 3, "Radio": [2.0] * 3, "more": [first, first, later]}, dtype=object), path)
+
+
+@pytest.mark.parametrize("wanted", ["o.parquet", "postgres"])
+@pytest.mark.parametrize(("first", "later", "said"), LATER)
+def test_values_that_the_first_blocks_type_cannot_hold_are_refused(
+    folder: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: str,
+    first: Any,
+    later: Any,
+    said: str,
+) -> None:
+    write_later(folder / "a.xlsx", monkeypatch, first, later)
+    output = f"{request.getfixturevalue(wanted)}#refused" if wanted == "postgres" else folder / wanted
+    with pytest.raises(TableError, match=re.escape(f"Column 'more' holds {said}, and a")):
+        predict(MODEL, folder / "a.xlsx", output)
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (None, "x"),
+        (None, 0.1),
+        (1.5, 2),
+        ("x", 0.1),
+        (datetime.datetime(2024, 1, 1, 12), datetime.date(2024, 1, 2)),
+    ],
+)
+@pytest.mark.parametrize("wanted", ["o.parquet", "postgres"])
+def test_values_that_the_first_blocks_type_can_hold_are_kept(
+    folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, wanted: str, first: Any, later: Any
+) -> None:
+    write_later(folder / "a.xlsx", monkeypatch, first, later)
+    output = f"{request.getfixturevalue(wanted)}#kept" if wanted == "postgres" else folder / wanted
+    predict(MODEL, folder / "a.xlsx", output, overwrite=True)
+    last = read_back(output)["more"].iloc[-1]
+    assert last == (pd.Timestamp(later) if isinstance(later, datetime.date) else later if first == 1.5 else str(later))
+
+
+def test_a_fraction_among_whole_numbers_stays_one_in_sqlite_and_a_numeric_of_postgres(folder: Path, postgres: str) -> None:
+    rows = [(1.0, 2.0, i if i < 10_000 else i + 0.75) for i in range(10_001)]
+    with sqlite3.connect(folder / "a.db") as made:
+        made.execute("CREATE TABLE a (TV, Radio, more)")
+        made.executemany("INSERT INTO a VALUES (?, ?, ?)", rows)
+    predict(MODEL, f"sqlite:///{folder}/a.db", f"sqlite:///{folder}/o.db#o")
+    with sqlite3.connect(folder / "o.db") as found:
+        assert found.execute("SELECT more FROM o WHERE more > 9998").fetchall() == [(9999,), (10_000.75,)]
+    query = 'SELECT 1.0 AS "TV", 2.0 AS "Radio", i / (1 + i / 10000)::numeric AS more FROM generate_series(0, 10001) i'
+    predict(MODEL, postgres, f"{postgres}#numerics", query=query)
+    assert read_back(f"{postgres}#numerics")["more"].iloc[-1] == 5000.5
 
 
 def test_a_folder_and_a_pattern_are_read_in_the_order_of_their_names(folder: Path) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.sql import quoted_name
 
-from adresponse.engines.outputs import Columns, Form, Writer, as_arrow
+from adresponse.engines.outputs import Columns, Form, Typed, Writer
 from adresponse.engines.places import Table
 from adresponse.errors import ConfigError, TableError
 from adresponse.reading import database
@@ -77,21 +77,27 @@ class _Table:
         self._name = name
         self._form = form
         self._replaces = replaces
+        self._typed = Typed(form, "a column of a database", self._alike)
         self._insert: sa.Insert | None = None
 
     def write(self, columns: Columns) -> None:
-        numbers = self._form.numbers
-        arrays = [as_arrow(c, name in numbers) for name, c in zip(self._form.names, columns, strict=True)]
+        arrays = self._typed.arrays(columns)
         if self._insert is None:
-            self._insert = self._make(arrays)
+            self._insert = self._make()
         values = [_values(a) for a in arrays]
         if values[0]:
             keys = [f"c{i}" for i in range(len(values))]
             self._connection.execute(self._insert, [dict(zip(keys, row, strict=True)) for row in zip(*values, strict=True)])
 
-    def _make(self, arrays: Columns) -> sa.Insert:
-        named = zip(self._form.names, arrays, strict=True)
-        columns = [sa.Column(quoted_name(name, True), _sql_type(a.type), key=f"c{i}") for i, (name, a) in enumerate(named)]
+    def _alike(self, kind: Any, other: Any) -> bool:
+        """Whether a column for one type holds values of another as they are."""
+        into, given = repr(_sql_type(kind)), repr(_sql_type(other))
+        in_sqlite = self._connection.dialect.name == "sqlite"  # where 1.5 stays 1.5 among whole numbers
+        return into == given or (in_sqlite and (into, given) == ("BigInteger()", "Double()"))
+
+    def _make(self) -> sa.Insert:
+        named = zip(self._form.names, self._typed.kinds, strict=True)
+        columns = [sa.Column(quoted_name(name, True), _sql_type(kind), key=f"c{i}") for i, (name, kind) in enumerate(named)]
         made = sa.Table(quoted_name(self._name, True), sa.MetaData(), *columns)
         if self._replaces:
             made.drop(self._connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from adresponse.engines.places import part_beside
 from adresponse.errors import TableError
 
-__all__ = ["Columns", "Form", "Writer", "as_arrow", "open_output", "refuse_long_sheet"]
+__all__ = ["Columns", "Form", "Typed", "Writer", "open_output", "refuse_long_sheet"]
 
 EXCEL_ROWS = 1_048_576  # of a sheet, its header among them (Microsoft's specification of .xlsx)
 EXCEL_TEXT = 32_767  # characters of a cell
@@ -167,41 +168,85 @@ class _Parquet:
     def __init__(self, part: Path, form: Form) -> None:
         self._part = part
         self._form = form
+        self._typed = Typed(form, "a Parquet column")
         self._writer: Any = None
-        self._rows = 0
 
     def write(self, columns: Columns) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        numbers = self._form.numbers
-        arrays = [as_arrow(c, name in numbers) for name, c in zip(self._form.names, columns, strict=True)]
+        arrays = self._typed.arrays(columns)
         if self._writer is None:
-            fields = [(n, _kept_type(a.type)) for n, a in zip(self._form.names, arrays, strict=True)]
-            schema = pa.schema(fields, metadata=self._form.about or None)
-            self._writer = pq.ParquetWriter(self._part, schema)
+            fields = list(zip(self._form.names, self._typed.kinds, strict=True))
+            self._writer = pq.ParquetWriter(self._part, pa.schema(fields, metadata=self._form.about or None))
         schema = self._writer.schema
-        cast = [self._cast(a, f) for a, f in zip(arrays, schema, strict=True)]
-        self._rows += len(arrays[0])
-        self._writer.write_batch(pa.record_batch(cast, schema=schema), row_group_size=1 << 17)
-
-    def _cast(self, array: Any, field: Any) -> Any:
-        import pyarrow as pa
-
-        if array.type == field.type:
-            return array
-        try:
-            return array.cast(field.type)
-        except pa.ArrowException:
-            raise TableError(
-                f"Column {field.name!r} holds {array.type} from row {self._rows + 1} on and {field.type} before, and a "
-                f"Parquet column has one type; write .csv or .xlsx."
-            ) from None
+        self._writer.write_batch(pa.record_batch(arrays, schema=schema), row_group_size=1 << 17)
 
     def close(self) -> None:
         """Write the file's end."""
         if self._writer is not None:
             self._writer.close()
+
+
+# --- types
+
+
+class Typed:
+    """Block after block as Arrow arrays; the types are those of the first block.
+
+    Parameters
+    ----------
+    form : Form
+        The output.
+    what : str
+        What has one type: ``a Parquet column``.
+    alike : callable
+        Whether values of a type need no cast where the first is that of the column.
+    """
+
+    def __init__(self, form: Form, what: str, alike: Callable[[Any, Any], bool] = operator.eq) -> None:
+        self.kinds: list[Any] = []
+        self._form = form
+        self._what = what
+        self._alike = alike
+        self._rows = 0
+
+    def arrays(self, columns: Columns) -> list[Any]:
+        """The columns of a block under the types of the first, or a refusal of values that these cannot hold."""
+        arrays = [as_arrow(c, name in self._form.numbers) for name, c in zip(self._form.names, columns, strict=True)]
+        self.kinds = self.kinds or [_kept_type(a.type) for a in arrays]
+        kept = [self._kept(*each) for each in zip(self._form.names, arrays, self.kinds, strict=True)]
+        self._rows += len(arrays[0])
+        return kept
+
+    def _kept(self, name: str, array: Any, kind: Any) -> Any:
+        import pyarrow as pa
+
+        if self._alike(kind, array.type):
+            return array
+        try:
+            cast = array.cast(kind)
+            if pa.types.is_string(kind) or (_is_kin(array.type, kind) and cast.cast(array.type).equals(array)):
+                return cast
+        except pa.ArrowException:
+            pass
+        raise TableError(
+            f"Column {name!r} holds {array.type} from row {self._rows + 1} on and {kind} before, and {self._what} has one "
+            f"type; write .csv or .xlsx."
+        )
+
+
+def _is_kin(kind: Any, other: Any) -> bool:
+    """Whether values of one type may be meant by the other; Arrow would make a moment of a number, and true of 7."""
+    import pyarrow as pa
+
+    def is_number(t: Any) -> bool:
+        return bool(pa.types.is_integer(t) or pa.types.is_floating(t) or pa.types.is_decimal(t))
+
+    def is_day(t: Any) -> bool:
+        return bool(pa.types.is_date(t) or pa.types.is_timestamp(t))
+
+    return pa.types.is_null(kind) or (is_number(kind) and is_number(other)) or (is_day(kind) and is_day(other))
 
 
 def as_arrow(column: Any, number: bool = False) -> Any:
