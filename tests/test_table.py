@@ -440,6 +440,18 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytes
     assert "permission denied" in refusal(path)
 
 
+def test_a_pipe_is_refused_and_a_file_as_standard_input_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "TV,Sales\n" + "1,2\n" * 20)
+    end, start = os.pipe()
+    os.write(start, path.read_bytes())
+    os.close(start)
+    assert "is a pipe or a device, and a table is read more than once; save it to a file" in refusal(f"/dev/fd/{end}")
+    os.close(end)
+    code = "from adresponse.table import read; print(read('/dev/stdin').rows_read)"
+    with path.open() as given:
+        assert subprocess.run([sys.executable, "-c", code], stdin=given, capture_output=True, check=True).stdout == b"20\n"
+
+
 @pytest.mark.parametrize("source", [[1, 2], {"TV": [1]}, None, pd.Series([1.0])])
 def test_other_objects_are_no_table(source: object) -> None:
     assert "is no table; give a path" in refusal(source)

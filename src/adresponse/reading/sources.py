@@ -72,6 +72,8 @@ def _first_bytes(path: Path) -> bytes:
     refuse_missing_file(path)
     if path.is_dir():
         raise TableError(f"{path} is a directory; give the path of one table file in it.")
+    if not path.is_file():
+        raise TableError(f"{path} is a pipe or a device, and a table is read more than once; save it to a file first.")
     try:
         with path.open("rb") as file:
             start = file.read(16)
