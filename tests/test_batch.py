@@ -26,6 +26,7 @@ import sqlalchemy as sa
 
 from adresponse.engines import duck, inputs
 from adresponse.engines.batch import predict
+from adresponse.engines.places import Table, output_of
 from adresponse.errors import AdresponseError, ConfigError, RowsError, TableError
 from adresponse.rows import check
 from adresponse.stored import Stored, open_stored
@@ -494,6 +495,44 @@ def test_a_url_with_a_question_mark_is_no_pattern_and_its_password_is_not_said(f
     assert "SECRET" not in str(caught.value)
     url = write_sql(frame(), f"sqlite:///{folder}/a.db", "spend")
     assert predict(MODEL, f"{url}?timeout=5", folder / "o.csv").rows == len(frame())
+
+
+def test_a_table_is_written_into_the_schema_that_it_is_read_from(postgres: str) -> None:
+    rows = frame(20)
+    url = write_sql(rows, postgres, "plain")
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql('CREATE SCHEMA "Media"')
+    predict(MODEL, url, f"{url}#Media.out", level=LEVEL, sql_table="plain")
+    with pytest.raises(ConfigError, match=r"has a table 'Media\.out' already"):
+        predict(MODEL, url, f"{url}#Media.out", sql_table="plain")
+    predict(MODEL, url, f"{url}#Media.out", level=LEVEL, sql_table="plain", overwrite=True)
+    predict(MODEL, url, f"{url}#none.out", sql_table="plain")  # there is no such schema
+    with engine.connect() as connection:
+        found = sa.inspect(connection)
+        assert found.get_table_names(schema="Media") == ["out"]
+        assert "none.out" in found.get_table_names()
+        assert same_bits(pd.read_sql_table("out", connection, schema="Media"), rows)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("output", "out_table", "url", "name"),
+    [
+        ("postgresql://u:p@h/db#t", None, "postgresql://u:p@h/db", "t"),
+        ("postgresql://u:p#w@h/db#t", None, "postgresql://u:p#w@h/db", "t"),
+        ("postgresql://u:p#w@h/db", "t", "postgresql://u:p#w@h/db", "t"),
+        ("postgresql://u:p@h/db#t", "t", "postgresql://u:p@h/db", "t"),
+    ],
+)
+def test_a_password_may_hold_a_hash(output: str, out_table: str | None, url: str, name: str) -> None:
+    assert output_of(output, out_table) == Table(url, name)
+
+
+def test_a_password_with_a_hash_is_no_table() -> None:
+    with pytest.raises(ConfigError, match="is a database without a table") as caught:
+        output_of("postgresql://u:p#SECRET@h/db", None)
+    assert "SECRET" not in str(caught.value)
 
 
 def test_an_sqlite_file_is_not_read_and_written_at_once(folder: Path) -> None:

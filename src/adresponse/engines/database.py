@@ -63,18 +63,29 @@ def open_table(table: Table, form: Form, overwrite: bool) -> Iterator[Writer]:
     with connect(table.url, new=True) as (engine, shown), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
-        there = sa.inspect(connection).has_table(table.name)
+        schema, name = _placed(connection, table.name)
+        there = sa.inspect(connection).has_table(name, schema=schema)
         if there and not overwrite:
             raise ConfigError(f"{shown} has a table {table.name!r} already; give --force to replace it, or another name.")
-        yield _Table(connection, table.name, form, there)
+        yield _Table(connection, schema, name, form, there)
+
+
+def _placed(connection: sa.Connection, name: str) -> tuple[str | None, str]:
+    """The schema and the table that a name means, as it would be read: ``media.spend`` lies in the schema ``media``."""
+    inspector = sa.inspect(connection)
+    schema, _, bare = name.rpartition(".")
+    if schema and schema in inspector.get_schema_names() and not inspector.has_table(name):
+        return schema, bare
+    return None, name
 
 
 class _Table:
     """The rows of one table; its types are those of the first block."""
 
-    def __init__(self, connection: sa.Connection, name: str, form: Form, replaces: bool) -> None:
+    def __init__(self, connection: sa.Connection, schema: str | None, name: str, form: Form, replaces: bool) -> None:
         self._connection = connection
-        self._name = name
+        self._schema = None if schema is None else quoted_name(schema, True)
+        self._name = quoted_name(name, True)
         self._form = form
         self._replaces = replaces
         self._typed = Typed(form, "a column of a database", self._alike)
@@ -98,7 +109,7 @@ class _Table:
     def _make(self) -> sa.Insert:
         named = zip(self._form.names, self._typed.kinds, strict=True)
         columns = [sa.Column(quoted_name(name, True), _sql_type(kind), key=f"c{i}") for i, (name, kind) in enumerate(named)]
-        made = sa.Table(quoted_name(self._name, True), sa.MetaData(), *columns)
+        made = sa.Table(self._name, sa.MetaData(), *columns, schema=self._schema)
         if self._replaces:
             made.drop(self._connection)
         made.create(self._connection)

@@ -87,7 +87,9 @@ def output_of(output: str | Path, out_table: str | None) -> Path | Table:
         if out_table is not None:
             raise ConfigError(f"out_table={out_table!r} is for a database URL; leave it out for a file.")
         return Path(output).expanduser()
-    url, _, name = str(output).partition("#")
+    url, _, name = str(output).rpartition("#")
+    if not url or "@" in name or "/" in name:  # no table: what follows a # in the password
+        url, name = str(output), ""
     if name and out_table and name != out_table:
         raise ConfigError(f"The output names two tables, {name!r} and {out_table!r}; name one.")
     if not (table := out_table or name):
