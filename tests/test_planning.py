@@ -62,6 +62,13 @@ def sold(o: Outlook, plan: Plan) -> float:
     )
 
 
+def brought_by(response: Response, series: list[float], before: tuple[float, ...], tail: bool) -> float:
+    """What a channel brings in its periods, and after them over what earlier spend alone brings then."""
+    later = [0.0] * (len(response.weights) - 1 if tail else 0)
+    idle = response.sales([0.0] * len(series) + later, before)[len(series) :]
+    return float(response.sales([*series, *later], before).sum() - idle.sum())
+
+
 # what is best
 
 
@@ -141,8 +148,7 @@ def test_no_split_tried_period_by_period_brings_more(total: float, tail: bool) -
     o = outlook((s_curve, WEB), periods=4, before={"S": (30.0, 60.0), "Web": (20.0, 5.0, 40.0)})
 
     def brings(response: Response, amount: float) -> float:
-        series = [amount / 4] * 4 + [0.0] * (len(response.weights) - 1 if tail else 0)
-        return float(response.sales(series, o.before[response.channel]).sum())
+        return brought_by(response, [amount / 4] * 4, o.before[response.channel], tail)
 
     plan = best_plan(o, Wish(total=total, tail=tail))
     assert plan.sales == pytest.approx(2000 + brings(s_curve, plan.spend["S"]) + brings(WEB, plan.spend["Web"]))
@@ -424,11 +430,42 @@ def test_sales_after_the_horizon_count_where_asked() -> None:
     o = outlook((line,), periods=1, before={"TV": (8.0,)})
     within, whole = score(o, {"TV": 100}), score(o, {"TV": 100}, Wish(tail=True))
     assert within.sales == 500 + 100 + 4
-    assert whole.sales == pytest.approx(500 + 104 + 75 + 2)
+    assert whole.sales == pytest.approx(500 + 104 + 75)  # the 2 that the 8 of before still bring are not the plan's
     assert within.after == whole.after == pytest.approx(75)
     assert within.channels[0].roi == pytest.approx(1.0)
     assert whole.channels[0].roi == pytest.approx(1.75)
     assert any("After the horizon this spend still brings 75" in n for n in within.notes)
+
+
+CARRIED = {"Print": (100.0, 80.0), "Web": (20.0, 5.0, 40.0)}
+
+
+@pytest.mark.parametrize("spend", [0.0, 130.0, [10.0, 90.0]])
+def test_what_earlier_spend_brings_after_the_horizon_is_not_the_plans(spend: float | list[float]) -> None:
+    """A plan of no spend sells nothing after the horizon, in the fit and in each draw."""
+    draws = [[replace(r, half=r.half * k, coefficient=r.coefficient * k) for r in ALL] for k in (0.8, 1.0, 1.3)]
+    o = outlook(periods=2, before=CARRIED, draws=draws)  # fewer than Web's carry-over, so that its history passes them
+    given = {c: spend if c in CARRIED else 0.0 for c in o.channels}
+    within, whole = score(o, given, Wish(level=0.999999)), score(o, given, Wish(tail=True, level=0.999999))
+    series = spend if isinstance(spend, list) else [spend / 2] * 2
+    sales = [
+        1000 + sum(brought_by(r, series, CARRIED[r.channel], True) for r in row if r.channel in CARRIED)
+        for row in [ALL, *draws]
+    ]
+    assert whole.sales == pytest.approx(sales[0], rel=1e-12)
+    assert (whole.low, whole.high) == pytest.approx((min(sales), max(sales)), rel=1e-5)
+    assert whole.after == within.after == pytest.approx(whole.sales - within.sales, abs=1e-9)
+    assert (whole.after == 0) == (spend == 0)
+
+
+def test_a_target_cannot_be_met_by_what_earlier_spend_brings_after_the_horizon() -> None:
+    """1 a unit, and 0.75 after: 8 of before bring 4 within and 2 after, so 510 needs 6 more at 1.75 each."""
+    line = Response("TV", "linear", 1, 1, 1.0, (1.0, 0.5, 0.25))
+    o = outlook((line,), periods=1, before={"TV": (8.0,)})
+    plan = best_plan(o, Wish(target_sales=510, tail=True, margin=2.0))
+    assert plan.total == pytest.approx(6 / 1.75)
+    assert plan.profit == pytest.approx(2 * 510 - 6 / 1.75)
+    assert plan.today_sales == pytest.approx(504 + 30 * 1.75)
 
 
 # refusals

@@ -122,7 +122,7 @@ class Outlook:
 
     @cached_property
     def beyond(self) -> Forecast:
-        """Sales within the horizon, and those after it that its spend still brings, as if nothing were spent then."""
+        """Sales within the horizon, and those after it that its spend adds, as if nothing were spent then."""
         return Forecast.of(self, tail=True)
 
     def forecast(self, tail: bool) -> Forecast:
@@ -162,7 +162,8 @@ class Estimate:
 class _Channel:
     """A channel's curve over the horizon, for the fit (first row) and each draw.
 
-    Spend is even, so that of an amount ``x`` in period ``k`` there works ``rate_k x + carried_k``.
+    Spend is even, so that of an amount ``x`` in period ``k`` there works ``rate_k x + carried_k``. After the horizon only what
+    this brings over ``carried_k`` alone counts: earlier spend brings the rest whatever is planned.
 
     Parameters
     ----------
@@ -172,6 +173,8 @@ class _Channel:
     rate, carried : ndarray of shape (1 + n_draws, n_terms)
     times : ndarray of shape (n_terms,)
         How many periods are alike.
+    within : int
+        Terms of the horizon; those after it follow.
     """
 
     shapes: tuple[Shape, ...]
@@ -182,6 +185,7 @@ class _Channel:
     rate: Vector
     carried: Vector
     times: Vector
+    within: int
 
     @classmethod
     def of(cls, drawn: Sequence[Response], before: Sequence[float], periods: int, tail: bool) -> _Channel:
@@ -197,11 +201,11 @@ class _Channel:
         carried = worked(np.zeros(int(at[-1]) + 1), before, weights)[:, at]
         numbers = np.array([(r.half, r.slope, r.coefficient) for r in drawn]).T
         shapes = tuple(r.shape for r in drawn)
-        return cls(shapes, numbers[0], numbers[1], numbers[2], weights, rate, carried, times)
+        return cls(shapes, numbers[0], numbers[1], numbers[2], weights, rate, carried, times, alike)
 
     def response(self, amounts: ArrayLike, rows: slice = slice(None)) -> Vector:
         """Response summed over the horizon, before the coefficient; shape (n_rows, n_amounts)."""
-        return np.asarray(self._by_shape(saturate, self._working(amounts, rows), rows) @ self.times)
+        return np.asarray(self._by_shape(saturate, self._working(amounts, rows), rows) @ self.times) - self.earlier[rows, None]
 
     def response_slope(self, amounts: ArrayLike, rows: slice = slice(None)) -> Vector:
         """Its derivative by the amount; shape (n_rows, n_amounts)."""
@@ -217,7 +221,12 @@ class _Channel:
         added = worked(np.concatenate([np.full(len(spend), 1 / len(spend)), after]), (), self.weights)
         with np.errstate(invalid="ignore"):
             slopes = np.where(added > 0, self._by_shape(saturation_slope, works) * added, 0.0)
-        return np.asarray(self._by_shape(saturate, works).sum(axis=1)), np.asarray(slopes.sum(axis=1))
+        return np.asarray(self._by_shape(saturate, works).sum(axis=1)) - self.earlier, np.asarray(slopes.sum(axis=1))
+
+    @cached_property
+    def earlier(self) -> Vector:
+        """Response after the horizon to what was spent before it, which is not the plan's; shape (1 + n_draws,)."""
+        return np.asarray(self._by_shape(saturate, self.carried[:, self.within :]).sum(axis=1))
 
     @property
     def limitless(self) -> NDArray[np.bool_]:
