@@ -337,12 +337,25 @@ def test_the_interval_of_the_gain_takes_differences_within_each_draw() -> None:
 
 def test_draws_of_one_coefficient_give_its_quantiles() -> None:
     draws = [[replace(TV, coefficient=float(a))] for a in range(101)]
-    o = outlook((TV,), periods=1, today=0.0, draws=draws)
+    o = outlook((replace(TV, coefficient=50.0),), periods=1, today=0.0, draws=draws)
     plan = best_plan(o, Wish(total=50, level=0.8))
     unit = math.log(2)
     assert (plan.gain_low, plan.gain_high) == pytest.approx((10 * unit, 90 * unit))
     assert plan.channels[0].roi_low == pytest.approx(10 * unit / 50)
     assert plan.channels[0].marginal_high == pytest.approx(90 / 100)
+
+
+def test_an_interval_holds_its_figure_where_all_draws_lie_to_one_side() -> None:
+    """A sign holds the fit's coefficient at 0, while draws have 1 to 101: no clear return, so the note says so."""
+    draws = [[replace(TV, coefficient=float(a))] for a in range(1, 102)]
+    o = outlook((replace(TV, coefficient=0.0),), periods=1, today=0.0, draws=draws)
+    plan = best_plan(o, Wish(total=50, level=0.8, margin=1.0))
+    [tv], unit = plan.channels, math.log(2)
+    assert (plan.gain, plan.gain_low, plan.gain_high) == pytest.approx((0, 0, 91 * unit))
+    assert (tv.roi, tv.roi_low, tv.roi_high) == pytest.approx((0, 0, 91 * unit / 50))
+    assert (tv.marginal, tv.marginal_low, tv.marginal_high) == pytest.approx((0, 0, 91 / 100))
+    assert (plan.profit, plan.profit_low, plan.profit_high) == pytest.approx((450, 450, 450 + 91 * unit))
+    assert any("No clear return can be shown for TV" in n for n in plan.notes)
 
 
 def test_draws_may_have_curves_of_their_own() -> None:

@@ -131,6 +131,28 @@ def test_intervals_are_those_of_the_draws() -> None:
     assert band.high[-1] == pytest.approx(150 * math.log(9), rel=0.02)
 
 
+@pytest.mark.parametrize("coefficient", [0.0, 300.0])
+def test_a_band_holds_the_curve_where_all_draws_lie_to_one_side(coefficient: float) -> None:
+    """Draws of 60 to 160 around a coefficient that a sign holds at 0, and around one above them all."""
+    fit = replace(LOG, coefficient=coefficient)
+    o = outlook(fit, draws=[[replace(LOG, coefficient=float(a))] for a in range(60, 161)])
+    band, told = curve(o, "TV", level=0.8, points=3), returns(o, "TV", margin=1.0, level=0.8)
+    ends = sorted([coefficient, 70.0 if coefficient > 0 else 150.0])
+    assert (band.low[-1], band.high[-1]) == pytest.approx([a * math.log(9) for a in ends], rel=0.02)  # one draw is one unit
+    assert (band.marginal_low[-1], band.marginal_high[-1]) == pytest.approx([a / 450 for a in ends], rel=0.02)
+    assert told.pays_until is not None
+    assert (told.pays_until.low, told.pays_until.high) == pytest.approx([max(a - 50, 0) for a in ends], rel=0.06)
+    assert (told.marginal_low, told.marginal_high) == pytest.approx([a / 80 for a in ends])
+
+
+def test_an_interval_of_like_draws_holds_the_exact_threshold() -> None:
+    """The draws' ends lie between points of a grid; that of the fit is exact, and no end may pass it."""
+    found = returns(outlook(LOG, draws=[[LOG]] * 20), "TV", margin=1.0)
+    for threshold in (found.pays_until, found.break_even, found.saturation):
+        assert threshold is not None
+        assert threshold.low <= threshold.spend <= threshold.high  # type: ignore[operator]
+
+
 def test_the_band_of_a_least_squares_line_is_that_of_its_slope() -> None:
     o = outlook(LINE, precision=Precision(np.diag([1.0, 0.01]), 30))
     band = curve(o, "TV", 0, 100, points=3, level=0.95)

@@ -349,7 +349,7 @@ class Forecast:
         return sum((self.sales(i, x) for i, x in enumerate(amounts)), start=self.base)
 
     def interval(self, estimate: Estimate, level: float) -> tuple[float | None, float | None]:
-        """Between what the figure lies at ``level``; None where the fit does not tell."""
+        """Between what the figure lies at ``level``, the figure itself inside; None where the fit does not tell."""
         if len(estimate.drawn):
             with np.errstate(invalid="ignore"):
                 low, high = np.quantile(estimate.drawn, [(1 - level) / 2, (1 + level) / 2])
@@ -360,7 +360,8 @@ class Forecast:
             low, high = estimate.value - reach, estimate.value + reach
         else:
             return None, None
-        return _finite(low), _finite(high)
+        # where a sign holds a coefficient of the fit at 0, all draws can lie to one side of the figure
+        return _finite(min(low, estimate.value)), _finite(max(high, estimate.value))
 
     def _estimate(self, channel: int, response: Vector) -> Estimate:
         gradient = np.zeros(1 + len(self.curves))

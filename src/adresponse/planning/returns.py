@@ -198,14 +198,15 @@ def _above_none(forecast: Forecast, i: int, spend: Vector, level: float) -> tupl
 
 
 def _band(outlook: Outlook, rows: Vector, level: float) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
-    """Interval at each point, from the rows after the first."""
+    """Interval at each point, from the rows after the first; the first lies inside, as in ``Forecast.interval``."""
     if len(rows) == 1:
         return (None,) * rows.shape[1], (None,) * rows.shape[1]
-    if not outlook.draws:
-        return _known(rows[1:].min(axis=0)), _known(rows[1:].max(axis=0))
-    # an order statistic, since a draw may be infinite
-    low, high = np.quantile(rows[1:], [(1 - level) / 2, (1 + level) / 2], axis=0, method="inverted_cdf")
-    return _known(low), _known(high)
+    if outlook.draws:
+        # an order statistic, since a draw may be infinite
+        low, high = np.quantile(rows[1:], [(1 - level) / 2, (1 + level) / 2], axis=0, method="inverted_cdf")
+    else:
+        low, high = rows[1:].min(axis=0), rows[1:].max(axis=0)
+    return _known(np.minimum(low, rows[0])), _known(np.maximum(high, rows[0]))
 
 
 def _known(values: Vector) -> tuple[float | None, ...]:
@@ -236,13 +237,14 @@ def _crossings(rows: Vector, spend: Vector) -> Vector:
 def _threshold(outlook: Outlook, rows: Vector, spend: Vector, exact: Callable[[float], float], level: float) -> Threshold:
     """Where the rows fall below 0; that of the fit is made exact between the two points."""
     found = _crossings(rows, spend)
-    low, high = _band(outlook, found[:, None], level)
     at = float(found[0])
     if 0 < at < math.inf:
         after = int(np.searchsorted(spend, at))
         left, right = float(spend[max(after - 1, 0)]), float(spend[after])
         if exact(left) >= 0 > exact(right):
             at = crossing(exact, left, right)
+    found[0] = at
+    low, high = _band(outlook, found[:, None], level)
     return Threshold(at if math.isfinite(at) else None, low[0], high[0], "")
 
 
