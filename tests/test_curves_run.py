@@ -110,6 +110,26 @@ def test_a_plan_is_found_scored_and_written(made: Made) -> None:
     assert scored["sales"] == pytest.approx(plan["sales"], rel=1e-9)
 
 
+def test_one_dated_row_is_the_plan_of_the_next_period_alone(made: Made) -> None:
+    """The 120 weeks end with that of 2024-04-15; the same amounts without their date are for the whole horizon."""
+    row = pd.DataFrame({"week of": ["2024-04-22"], **{name: [40.0] for name in CHANNELS}})
+    row.to_csv("next week.csv", index=False)
+    row.drop(columns="week of").to_csv("undated.csv", index=False)
+    code, told = command("plan", "--score", "next week.csv")
+    assert (code, told["periods"], told["total"]) == (0, 1, 120)
+    assert [day[:10] for day in told["dates"]] == ["2024-04-22"]
+    assert told["sales"] == command("plan", "--score", "undated.csv", "--horizon", "1")[1]["sales"]
+    assert command("plan", "--score", "next week.csv", "--horizon", "1")[1]["sales"] == told["sales"]
+    assert command("plan", "--score", "undated.csv")[1]["periods"] == 13
+    code, told = command("plan", "--score", "next week.csv", "--horizon", "13")
+    assert code == 2
+    assert "horizon=13 does not go with a plan of one row whose date is that of the next period" in told["error"]["message"]
+    row.assign(**{"week of": "1999-01-04"}).to_csv("long ago.csv", index=False)
+    code, told = command("plan", "--score", "long ago.csv")
+    assert code == 2
+    assert "row 1 is 1999-01-04, where 2024-04-22 is due" in told["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -133,14 +133,16 @@ def plan_file(folder: Path, text: str) -> Path:
 def test_a_plan_by_period_is_taken_in_the_order_of_its_dates(tmp_path: Path) -> None:
     # the 60 weeks of the table end with that of 2025-02-17
     newest_first = plan_file(tmp_path, "week,tv,search\n2025-03-10,3,6\n2025-03-03,2,5\n2025-02-24,1,4\n")
-    assert _amounts(newest_first, weekly()) == {"tv": [1, 2, 3], "search": [4, 5, 6]}
+    assert _amounts(newest_first, weekly()) == ({"tv": [1, 2, 3], "search": [4, 5, 6]}, 3)
     undated = plan_file(tmp_path, "tv,search\n3,6\n2,5\n")
-    assert _amounts(undated, weekly()) == {"tv": [3, 2], "search": [6, 5]}
+    assert _amounts(undated, weekly()) == ({"tv": [3, 2], "search": [6, 5]}, 0)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("week,tv\n1999-01-04,1\n", "row 1 is 1999-01-04, where 2025-02-24 is due"),
+        ("week,tv\n,1\n", "column 'week', row 1 is no date"),
         ("week,tv\n2024-02-26,1\n2024-03-04,2\n", "row 1 is 2024-02-26, where 2025-02-24 is due"),
         ("week,tv\n2025-02-24,1\n2025-03-10,2\n", "row 2 is 2025-03-10, where 2025-03-03 is due"),
         ("week,tv\n2025-02-24,1\n2025-02-24,2\n", "row 2 is 2025-02-24, where 2025-03-03 is due"),

@@ -270,8 +270,8 @@ def plan(
         Periods to plan; 13 where the model has dates.
     score : path or mapping, optional
         A plan of one's own: a table with a column for each channel and one row, or one for each period; or the amounts. Dates
-        of a table are those of the next periods, in any order. Nothing can be wished for with it but a margin, a level and
-        the tail.
+        of a table are those of the next periods, in any order; one row with its date is the next period alone. Nothing can be
+        wished for with it but a margin, a level and the tail.
     out : path, optional
         Where to write the plan as a workbook (xlsx).
 
@@ -298,8 +298,13 @@ def plan(
     place = _workbook(out)
     with opened(model) as found:
         prospect = Prospect.of(found.stored.folder)
-        given = None if score is None else _amounts(score, prospect)
-        periods = prospect.usual(given) if horizon is None else horizon
+        given, dated = (None, 0) if score is None else _amounts(score, prospect)
+        if dated == 1 and horizon is not None and horizon > 1:
+            raise ConfigError(
+                f"horizon={horizon} does not go with a plan of one row whose date is that of the next period alone; leave the "
+                "horizon out, or the date where the row is for the whole horizon."
+            )
+        periods = (dated or prospect.usual(given)) if horizon is None else horizon
         outlook = prospect.outlook(periods)
         made = best_plan(outlook, wish) if given is None else scored(outlook, given, wish)
         stops = tuple(returns(outlook, channel, margin, level, tail) for channel in outlook.channels)
@@ -345,10 +350,10 @@ def _refuse_wishes(wish: Wish) -> None:
         raise ConfigError(f"A plan is scored as it is, so {others[0]} cannot be asked for with it; leave one of the two out.")
 
 
-def _amounts(given: str | Path | Mapping[str, Any], prospect: Prospect) -> dict[str, list[float]]:
-    """A plan of one's own, each channel's amounts by period; a channel that it does not name gets nothing."""
+def _amounts(given: str | Path | Mapping[str, Any], prospect: Prospect) -> tuple[dict[str, list[float]], int]:
+    """A plan of one's own, each channel's amounts by period, and how many periods its dates name, 0 where it has none."""
     if isinstance(given, Mapping):
-        return {str(k): list(map(float, v if isinstance(v, Sequence) else (v,))) for k, v in given.items()}
+        return {str(k): list(map(float, v if isinstance(v, Sequence) else (v,))) for k, v in given.items()}, 0
     from adresponse.table import read_all
 
     channels = prospect.contract.channels
@@ -361,14 +366,15 @@ def _amounts(given: str | Path | Mapping[str, Any], prospect: Prospect) -> dict[
         raise ConfigError(f"{raw.label} has no rows; give one with the amounts of the whole plan, or one for each period.")
     columns = {name: _column(raw, name) for name in named}
     order = _in_time(raw, prospect)
-    return {name: [column[row] for row in order] for name, column in columns.items()}
+    amounts = {name: [column[row] for row in order or range(len(column))] for name, column in columns.items()}
+    return amounts, len(order)
 
 
 def _in_time(raw: Raw, prospect: Prospect) -> list[int]:
-    """The rows of a plan by period, where it says its dates: those of the next periods, each once."""
+    """The rows of a plan by period, where it says its dates: those of the next periods, each once. None without dates."""
     name, calendar, rows = prospect.contract.date, prospect.curves.baseline.calendar, len(raw.frame)
-    if rows == 1 or calendar is None or name not in raw.frame:
-        return list(range(rows))
+    if calendar is None or name not in raw.frame:
+        return []
     dates = raw.frame[name]
     if dates.isna().any():
         row = int(dates.index[dates.isna()][0])
