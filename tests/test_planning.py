@@ -605,3 +605,17 @@ def test_it_is_said_in_a_sentence() -> None:
         "Spend 200 thousand dollars: TV 150.1, Radio 49.6 and Paper 0.3. Expected sales: 19.93 thousand units (90 % interval "
         "19 to 20.86), 5.239 more than today's split of 200 (90 % interval 4.763 to 5.714)."
     )
+
+
+def test_with_a_margin_the_sentence_ends_in_the_profit() -> None:
+    """20 times the sales, less the spend of 200: ``3 + 0.05 * 150.1 + 0.19 * 49.6 - 0.001 * 0.3`` are 19.93, today's 14.69.
+
+    The standard error of sales is ``sqrt(d' V d) = 0.5631`` for ``d`` of 1 and the amounts; t is 1.652665.
+    """
+    o = lines(sold="thousand units", money="thousand dollars")
+    plan = best_plan(o, Wish(total=200, margin=20.0))
+    assert plan.sentence.endswith(
+        "(90 % interval 4.763 to 5.714). Profit at a margin of 20: 198.6 thousand dollars (90 % interval 180 to 217.2), "
+        "today's split 93.8."
+    )
+    assert "Profit" not in best_plan(o, Wish(total=200)).sentence

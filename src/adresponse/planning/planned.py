@@ -313,7 +313,17 @@ def _sentence(outlook: Outlook, plan: Plan) -> str:
     return (
         f"Spend {_with(plan.total, outlook.money)}{over}: {parts}. Expected sales: {_with(plan.sales, outlook.sold)}"
         f"{_interval(plan.low, plan.high, plan.level)}, {gain} today's split of "
-        f"{words.number(plan.today_total)}{_interval(plan.gain_low, plan.gain_high, plan.level)}."
+        f"{words.number(plan.today_total)}{_interval(plan.gain_low, plan.gain_high, plan.level)}.{_profit(outlook, plan)}"
+    )
+
+
+def _profit(outlook: Outlook, plan: Plan) -> str:
+    if plan.margin is None or plan.profit is None:
+        return ""
+    return (
+        f" Profit at a margin of {words.number(plan.margin)}: {_with(plan.profit, outlook.money)}"
+        f"{_interval(plan.profit_low, plan.profit_high, plan.level)}, today's split "
+        f"{words.number(plan.margin * plan.today_sales - plan.today_total)}."
     )
 
 
