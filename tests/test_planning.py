@@ -18,7 +18,7 @@ from adresponse.errors import ConfigError, ModelError
 from adresponse.planning.horizon import Outlook, Precision
 from adresponse.planning.returns import returns
 from adresponse.planning.split import Plan, best_plan, score
-from adresponse.planning.wishes import Together, Wish, bounds_from, groups_from
+from adresponse.planning.wishes import Together, Wish, bounds_from, groups_from, limits_of
 
 TV = Response("TV", "log", half=50, slope=1, coefficient=100)
 RADIO = Response("Radio", "power", half=20, slope=0.5, coefficient=80)
@@ -303,6 +303,42 @@ def test_a_group_binds_as_one() -> None:
     assert tv > paper
 
 
+@pytest.mark.parametrize(
+    ("wish", "tops", "rules"),
+    [
+        # 900 less what the other keeps at the least: TV its bound, Radio today's
+        ({"groups": (Together(("TV", "Radio"), 0, 900),), "bounds": {"TV": (50, math.inf)}}, (900, 850), ("group", "group")),
+        ({"groups": (Together(("TV", "Radio"), 0, 900),), "locks": ("Radio",)}, (840, 60), ("group", "lock")),
+        ({"groups": (Together(("TV", "Radio"), 0, 900), Together(("TV",), 0, 700))}, (700, 900), ("group", "group")),
+        ({"groups": (Together(("TV", "Radio"), 0, 900),), "bounds": {"TV": (0, 5000)}}, (5000, 900), ("bound", "group")),
+    ],
+)
+def test_beyond_the_range_a_group_gives_its_channels_a_highest_amount(
+    wish: dict[str, object], tops: tuple[float, ...], rules: tuple[str, ...]
+) -> None:
+    """What is left of the group when its others get their least; the best split is that of a cap instead, and of a grid."""
+    o = outlook((TV, RADIO), periods=2)
+    limits = limits_of(o, Wish(beyond=True, margin=3.0, **wish))  # type: ignore[arg-type]
+    assert tuple(limits.problem.high) == tops
+    assert tuple(limits.rules[c][1] for c in o.channels) == rules
+    plan = best_plan(o, Wish(beyond=True, margin=3.0, **wish))  # type: ignore[arg-type]
+    capped = best_plan(o, Wish(beyond=True, margin=3.0, cap=900, **wish))  # type: ignore[arg-type]
+    assert plan.profit == pytest.approx(capped.profit, rel=1e-9)
+    low, high = limits.problem.low, limits.problem.high
+    tv, radio = np.meshgrid(*(np.linspace(a, b, 801) for a, b in zip(low, high, strict=True)))
+    profit = 3 * (1000 + 200 * np.log1p(tv / 100) + 160 * np.sqrt(radio / 40)) - tv - radio
+    inside = (tv + radio <= 900) & (tv <= limits.problem.groups[-1].high)
+    assert plan.profit == pytest.approx(profit[inside].max(), rel=1e-4)  # the grid is one wide, and an optimum is flat
+    assert plan.profit >= profit[inside].max() - 1e-9
+
+
+def test_a_target_beyond_the_range_may_be_bounded_by_a_group() -> None:
+    o = outlook((TV, RADIO), periods=2)
+    plan = best_plan(o, Wish(beyond=True, target_sales=1800, groups=(Together(("TV", "Radio"), 0, 900),)))
+    assert plan.sales == pytest.approx(1800)
+    assert plan.total == pytest.approx(best_plan(o, Wish(beyond=True, target_sales=1800, cap=900)).total, rel=1e-8)
+
+
 # straight lines
 
 
@@ -516,7 +552,18 @@ def test_a_target_cannot_be_met_by_what_earlier_spend_brings_after_the_horizon()
             "TV and Radio together must get 4000 to 5000, but their own bounds",
         ),
         ({"groups": (Together(("TV", "Radio"), 0, 9), Together(("TV", "Web"), 0, 9))}, "Two groups share a channel"),
-        ({"margin": 1, "beyond": True}, "(beyond) leaves TV without a highest amount"),
+        (
+            {"margin": 1, "beyond": True},
+            "(beyond) leaves TV without a highest amount; give one in bounds or in groups, or give a cap.",
+        ),
+        (
+            {"margin": 1, "beyond": True, "groups": (Together(("TV", "Radio", "Print"), 0, 900),)},
+            "(beyond) leaves Web without a highest amount",
+        ),
+        (
+            {"margin": 1, "beyond": True, "groups": (Together(("TV", "Radio", "Print", "Web"), 50),)},
+            "(beyond) leaves TV without a highest amount",
+        ),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_refused_with_the_reason(wish: dict[str, object], said: str) -> None:

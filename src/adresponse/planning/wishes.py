@@ -120,7 +120,7 @@ class Limits:
         Curves with their bounds and groups, in the order of the channels.
     rules : dict of str to (str, str)
         What sets the lowest and the highest amount of each channel: ``bound``, ``range seen``, ``lock``,
-        ``no spend`` (0) or ``total`` (all there is).
+        ``no spend`` (0), ``total`` or ``group`` (all there is).
     least, most : float
         Sums of the amounts that can be had.
     """
@@ -286,19 +286,31 @@ def _range_of(outlook: Outlook, wish: Wish, channel: str) -> tuple[tuple[float, 
 
 
 def _ceiling(outlook: Outlook, wish: Wish, channel: str, high: float) -> tuple[float, str]:
-    """The highest amount where the range seen may be left: the bound, or all there is to spend."""
+    """The highest amount where the range seen may be left: the bound, or all that there is to spend, in all or in a group."""
     spendable = wish.total if wish.total is not None else wish.cap
     if spendable is None and wish.goal == "total":
         spendable = math.fsum(outlook.today[c] * outlook.periods for c in outlook.channels)
-    if spendable is None and math.isinf(high):
+    if spendable is not None:
+        return (high, "bound") if high <= spendable else (max(spendable, _floor(outlook, wish, channel)), "total")
+    if math.isfinite(high):
+        return high, "bound"
+    left = min((_left(outlook, wish, channel, g) for g in wish.groups if channel in g.channels), default=math.inf)
+    if math.isinf(left):
         raise ConfigError(
-            f"Leaving the range seen (beyond) leaves {channel} without a highest amount; give one in bounds, or a cap."
+            f"Leaving the range seen (beyond) leaves {channel} without a highest amount; give one in bounds or in groups, or "
+            "give a cap."
         )
-    return (
-        (high, "bound")
-        if spendable is None or high <= spendable
-        else (max(spendable, wish.bounds.get(channel, (0.0,))[0]), "total")
-    )
+    return max(left, _floor(outlook, wish, channel)), "group"
+
+
+def _left(outlook: Outlook, wish: Wish, channel: str, group: Together) -> float:
+    """What a group leaves to a channel when its others get their lowest amounts."""
+    return group.high - math.fsum(_floor(outlook, wish, c) for c in group.channels if c != channel)
+
+
+def _floor(outlook: Outlook, wish: Wish, channel: str) -> float:
+    """The lowest amount where the range seen may be left."""
+    return outlook.today[channel] * outlook.periods if channel in wish.locks else wish.bounds.get(channel, (0.0,))[0]
 
 
 def _group(outlook: Outlook, together: Together) -> Group:
