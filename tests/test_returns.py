@@ -12,6 +12,8 @@ from adresponse.curves import Response
 from adresponse.errors import ConfigError
 from adresponse.planning.horizon import Outlook, Precision
 from adresponse.planning.returns import curve, returns
+from adresponse.planning.split import best_plan
+from adresponse.planning.wishes import Wish
 
 LOG = Response("TV", "log", half=50, slope=1, coefficient=100)
 HILL = Response("TV", "hill", half=40, slope=1, coefficient=200)
@@ -58,10 +60,33 @@ def test_break_even_for_a_margin(response: Response, margin: float, until: float
 
 
 @pytest.mark.parametrize(
+    ("response", "until", "even"),
+    [
+        (replace(HILL, half=0.01, coefficient=0.09), 0.02, 0.08),  # a h = (h + x)^2; a x / (h + x) = x
+        (replace(HILL, half=0.01, coefficient=0.0225), 0.005, 0.0125),  # both are less than a ten thousandth of the range
+        (replace(POWER, coefficient=2 * math.sqrt(20e-6)), 1e-6, 4e-6),  # without limit at none, so it pays for a little
+        (replace(LOG, coefficient=50.0), 0.0, 0.0),  # the first unit earns just what it costs, and no other does
+        (replace(HILL, half=0.01, coefficient=0.009), 0.0, 0.0),
+    ],
+)
+def test_a_channel_may_stop_paying_next_to_no_spend(response: Response, until: float, even: float) -> None:
+    """At a margin of 1, where the range seen ends at 400; draws that are all alike tell the same."""
+    o = outlook(response, draws=[[response]] * 20)
+    found = returns(o, "TV", margin=1.0)
+    for threshold, at in ((found.pays_until, until), (found.break_even, even)):
+        assert threshold is not None
+        assert threshold.spend == pytest.approx(at, rel=1e-9, abs=1e-20)
+        assert (threshold.low, threshold.high) == pytest.approx((at, at), rel=0.1)  # of points a quarter of a decade apart
+        assert ("at no spend on TV" in threshold.sentence) == (at == 0)
+    assert best_plan(o, Wish(margin=1.0)).spend["TV"] == pytest.approx(until, abs=1e-9)
+
+
+@pytest.mark.parametrize(
     ("response", "spend"),
     [
         (LOG, 450.0),  # 1 / (half + x) is a tenth of 1 / half at 9 half
         (HILL, 40 * (math.sqrt(10) - 1)),  # (half / (half + x))^2 = 1 / 10
+        (replace(HILL, half=0.1), 0.1 * (math.sqrt(10) - 1)),
         (LOGISTIC, 30 * 2 * math.acosh(math.sqrt(10)) / math.log(3)),  # 1 / cosh(l x / 2)^2 = 1 / 10
     ],
 )

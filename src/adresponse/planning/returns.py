@@ -22,6 +22,7 @@ UNTOLD = 0.1  # share of draws without a best unit from which on a saturation po
 FURTHEST = 100.0  # ranges seen within which a saturation point is looked for
 POINTS = 301
 NEAREST = 1e-4  # share of the longest spend looked at, from which points lie closer and closer
+NEAR_NONE, NEAR_POINTS = 1e-10, 25  # on from there to this share, for what pays next to no spend alone
 
 
 @dataclass(frozen=True)
@@ -214,8 +215,10 @@ def _known(values: Vector) -> tuple[float | None, ...]:
 
 
 def _amounts(outlook: Outlook, i: int, ranges: float) -> Vector:
-    """Amounts up to so many times the highest seen, closer and closer towards none, which is left out."""
-    return np.geomspace(NEAREST, 1, POINTS) * ranges * outlook.seen[outlook.channels[i]][1] * outlook.periods
+    """Amounts from none up to so many times the highest seen, closer and closer towards none."""
+    near = np.geomspace(NEAR_NONE, NEAREST, NEAR_POINTS)[:-1]
+    shares = np.concatenate([[0.0], near, np.geomspace(NEAREST, 1, POINTS)])
+    return np.asarray(shares * ranges * outlook.seen[outlook.channels[i]][1] * outlook.periods)
 
 
 def _crossings(rows: Vector, spend: Vector) -> Vector:
@@ -257,13 +260,15 @@ def _pays_until(forecast: Forecast, i: int, margin: float, level: float) -> Thre
 
 def _break_even(forecast: Forecast, i: int, margin: float, level: float) -> Threshold:
     outlook, spend = forecast.outlook, _amounts(forecast.outlook, i, 1.0)
-    sales, _ = _above_none(forecast, i, spend, level)
+    sales, slopes = _above_none(forecast, i, spend, level)
+    per_unit = np.divide(sales, spend, out=slopes, where=spend > 0)  # towards no spend it becomes the slope
     none = forecast.sales(i, 0.0).value
 
     def left_over(x: float) -> float:
-        return margin * (forecast.sales(i, x).value - none) - x
+        each = (forecast.sales(i, x).value - none) / x if x > 0 else forecast.marginal(i, x).value
+        return margin * each - 1
 
-    found = _threshold(outlook, margin * sales - spend, spend, left_over, level)
+    found = _threshold(outlook, margin * per_unit - 1, spend, left_over, level)
     return _told(outlook, i, found, f"The whole spend earns itself back (margin {words.number(margin)})", level)
 
 
@@ -281,7 +286,7 @@ def _told(outlook: Outlook, i: int, found: Threshold, what: str, level: float) -
 def _saturation(forecast: Forecast, i: int, level: float) -> Threshold:
     outlook, spend = forecast.outlook, _amounts(forecast.outlook, i, FURTHEST)
     channel, shape = outlook.channels[i], outlook.responses[i].shape
-    _, slopes = _above_none(forecast, i, np.concatenate([[0.0], spend]), level)
+    _, slopes = _above_none(forecast, i, spend, level)
     highest = slopes.max(axis=1, keepdims=True)
     limitless = forecast.curves[i].limitless
     if shape == "linear":
@@ -298,7 +303,8 @@ def _saturation(forecast: Forecast, i: int, level: float) -> Threshold:
     if highest[0, 0] <= 0:
         return Threshold(None, None, None, f"{channel} brings nothing, so it has no saturation.")
     target = SATURATED * float(highest[0, 0])
-    rows = (slopes[:, 1:] - SATURATED * highest)[~np.broadcast_to(limitless, len(slopes))]
+    limited = ~np.broadcast_to(limitless, len(slopes))
+    rows = slopes[limited] - SATURATED * highest[limited]
     found = _threshold(outlook, rows, spend, lambda x: forecast.marginal(i, x).value - target, level)
     if found.spend is None:
         return replace(found, sentence=f"{channel} is far from saturated, even at {words.number(float(spend[-1]))}.")
