@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -15,12 +16,13 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from adresponse import deployment, lifecycle, registry, standing, track, upkeep
+from adresponse import deployment, lifecycle, mutex, registry, standing, track, upkeep
 from adresponse.cli import main
-from adresponse.errors import DifferenceError, StoreError
+from adresponse.errors import ConfigError, DifferenceError, StoreError
 from adresponse.growing import Kept
 from adresponse.mutex import process_tags
 from adresponse.record import ROWS_FILE
+from adresponse.settings import Settings
 from adresponse.store import Store
 from upkeep_example import NOW, QUICK, arrived, dump, happened, place, spend, table, weekly
 
@@ -393,6 +395,9 @@ def test_a_challenger_that_the_gate_rejects_is_not_promoted_and_the_sentence_say
 REFUSED = {
     "an unknown rule of the watch": (["watch", "new.csv", "--config", "watch.yaml"], "Watch rule 'alhpa' is unknown"),
     "an unknown rule of the contest": (["retrain", "new.csv", "--config", "promotion.yaml"], "Contest rule 'margn' is unknown"),
+    "a config of another model": (["retrain", "new.csv", "--config", "name.yaml"], "name='other-model' is not that of"),
+    "a config of another column": (["retrain", "new.csv", "--config", "channels.yaml"], "channels=('Radio', 'TV') is not that"),
+    "a watch with another target": (["watch", "new.csv", "--config", "target.yaml"], "target='Profit' is not that"),
     "a version to be challenged": (["refresh", "new.csv", "--model", "models:/sales-response/1"], "models:/NAME@champion"),
     "a model that is not there": (["watch", "new.csv", "--model", "models:/sale-response@champion"], "Did you mean"),
     "no registered version": (["watch", "new.csv", "--model", "runs:/0123abc/model"], "no registered version"),
@@ -410,6 +415,9 @@ def test_what_cannot_be_done_is_refused_in_one_sentence_and_changes_nothing(case
     arrived(spend(60, 1))
     Path("watch.yaml").write_text("watch: {alhpa: 0.1}")
     Path("promotion.yaml").write_text("promotion: {margn: 0.1}")
+    Path("name.yaml").write_text("name: other-model")
+    Path("channels.yaml").write_text("channels: [Radio, TV]")
+    Path("target.yaml").write_text("target: Profit")
     arguments, sentence = REFUSED[case]
     before = [v.version for v in registry.versions(opened, "sales-response")], happened()
     found = command(*arguments)
@@ -418,6 +426,22 @@ def test_what_cannot_be_done_is_refused_in_one_sentence_and_changes_nothing(case
     assert found.stderr.count("\n") == 1
     assert sentence in found.stderr
     assert ([v.version for v in registry.versions(opened, "sales-response")], happened()) == before
+
+
+def test_a_config_that_names_the_champions_own_model_and_columns_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at("weekly", tmp_path, monkeypatch)
+    own = {"name": "units-sold-response", "channels": ["Radio, local", "TV spend (k€)"], "date": None, "market": "région"}
+    found = upkeep.watch(arrived(weekly("2024-07-15", 16, 1), "new.parquet"), config=_config(tmp_path, **own))
+    assert found.verdict == "keep"
+
+
+def test_a_study_is_not_registered_under_the_lock_of_another_model(opened: Store) -> None:
+    study = lifecycle.fit(spend(60, 1), target="Sales", **QUICK)
+    with mutex.held(opened, "other") as lease, pytest.raises(ConfigError, match="held on 'other', and the study is called"):
+        lifecycle.publish(study, {}, Settings(**QUICK), opened, contextlib.nullcontext(lease), lambda step: None)
+    assert [v.version for v in registry.versions(opened, "sales-response")] == ["1"]
 
 
 def test_a_version_that_an_older_adresponse_made_is_refused_in_one_sentence(opened: Store) -> None:

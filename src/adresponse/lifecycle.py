@@ -539,11 +539,21 @@ def publish(
         written = write(settings.out / f"{study.name}-report.html", page)
         progress("Registering the version")
         with lock as lease:
+            _refuse_other_lock(lease, study)
             promotes = study.gate.status == "VALIDATED" and (contest is None or contest.promotes)
             version = _registered(lease, study, model, tracked.run_id, verification, tags or {})
             if promotes:
                 _promoted(lease, study, version, model, tracked.run_id, terms or Terms())
     return Published(study, tracked.run_id, tracked.experiment_id, version, promotes, written, verification)
+
+
+def _refuse_other_lock(lease: Lease, study: Study) -> None:
+    """Refuse to register under one name and promote under another: version numbers are the same, the models are not."""
+    if lease.name != study.name:
+        raise ConfigError(
+            f"The lock is held on {lease.name!r}, and the study is called {study.name!r}; hold the lock of the model that it "
+            "is registered as."
+        )
 
 
 def _registered(

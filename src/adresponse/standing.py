@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adresponse import deployment, lifecycle
 from adresponse import settings as config_file
-from adresponse.errors import StoreError, TableError
+from adresponse.errors import ConfigError, StoreError, TableError
 from adresponse.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ NEW_ROWS = "new-rows.parquet"  # of a watch's run: the rows that arrived
 FILE_TAG = "adresponse.file"  # SHA-256 of the content of the file that a version or a watch took in
 CHALLENGED_TAG = "adresponse.challenged"  # of a version: the champion that it was fitted to replace
 TAKEN_IN = ("kept", "refresh")  # events after which a file's rows are known
+OWN = ("name", "target", "channels", "controls", "date", "market")  # what a challenger has from its champion
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,22 @@ def _recipe(settings: bytes, model: Model) -> Settings:
 
 
 def asked_of(settings: Settings, config: str | Path | None, given: Mapping[str, Any]) -> Settings:
-    """The version's recipe with what a config file or the caller says otherwise now."""
+    """The version's recipe with what a config file or the caller says otherwise now; name and columns stay its own."""
     asked = config_file.load(config, **given)
     said = {key: getattr(asked, key) for key in asked.model_fields_set}
+    for key in OWN:
+        value, own = said.pop(key, None), getattr(settings, key)
+        if value is not None and _as_set(value) != _as_set(own):
+            raise ConfigError(
+                f"{config}: {key}={value!r} is not that of the model {settings.name!r}, {own!r}, which its new rows and "
+                f"challengers keep; leave {key} out of the file, or name the model that it belongs to."
+            )
     return settings.model_copy(update={"out": asked.out, **said})
+
+
+def _as_set(value: Any) -> Any:
+    """Columns in whichever order."""
+    return set(value) if isinstance(value, tuple) else value
 
 
 # --- what arrives
