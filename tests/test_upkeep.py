@@ -437,6 +437,16 @@ def test_a_config_that_names_the_champions_own_model_and_columns_is_its_own(
     assert found.verdict == "keep"
 
 
+def test_a_config_says_how_new_rows_are_read_and_the_command_line_wins(opened: Store, tmp_path: Path) -> None:
+    with pd.ExcelWriter("new.xlsx") as book:
+        pd.DataFrame({"about": ["nothing to see"]}).to_excel(book, sheet_name="About", index=False)
+        spend(60, 1).to_excel(book, sheet_name="Data", index=False)
+    path = str(_config(tmp_path, sheet="Data"))
+    assert told("watch", "new.xlsx", "--config", path)[1]["verdict"] == "keep"
+    assert told("watch", "new.xlsx", "--config", path, "--sheet", "About")[1]["verdict"] == "stop"
+    assert told("refresh", "new.xlsx", "--config", path)[1]["action"] == "kept"
+
+
 def test_a_study_is_not_registered_under_the_lock_of_another_model(opened: Store) -> None:
     study = lifecycle.fit(spend(60, 1), target="Sales", **QUICK)
     with mutex.held(opened, "other") as lease, pytest.raises(ConfigError, match="held on 'other', and the study is called"):

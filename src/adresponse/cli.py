@@ -446,7 +446,7 @@ def watch(table: str, manners: Manners, **given: Any) -> Told:
     """
     from adresponse import upkeep
 
-    found = upkeep.watch(table, progress=manners.progress, **_given(given))
+    found = upkeep.watch(table, progress=manners.progress, **given)
     return Told(_shown(found), lambda: console.print_watched(found), exit_code=found.exit_code)
 
 
@@ -460,7 +460,7 @@ def retrain(table: str, manners: Manners, **given: Any) -> Told:
     """
     from adresponse import upkeep
 
-    done = upkeep.retrain(table, progress=manners.progress, **_given(given))
+    done = upkeep.retrain(table, progress=manners.progress, **given)
     return Told(_shown(done), lambda: console.print_refreshed(done), exit_code=done.exit_code)
 
 
@@ -475,14 +475,8 @@ def refresh(table: str, manners: Manners, **given: Any) -> Told:
     """
     from adresponse import upkeep
 
-    done = upkeep.refresh(table, progress=manners.progress, **_given(given))
+    done = upkeep.refresh(table, progress=manners.progress, **given)
     return Told(_shown(done), lambda: console.print_refreshed(done), exit_code=done.exit_code)
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that say something; how a table is read is told only where it was asked for."""
-    reading = ("decimal", "sheet", "query", "sql_table")
-    return {k: v for k, v in options.items() if v is not None or k not in reading}
 
 
 def _shown(found: Any) -> Any:

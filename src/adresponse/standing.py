@@ -36,6 +36,7 @@ NEW_ROWS = "new-rows.parquet"  # of a watch's run: the rows that arrived
 FILE_TAG = "adresponse.file"  # SHA-256 of the content of the file that a version or a watch took in
 CHALLENGED_TAG = "adresponse.challenged"  # of a version: the champion that it was fitted to replace
 TAKEN_IN = ("kept", "refresh")  # events after which a file's rows are known
+READING = ("decimal", "query", "sql_table", "sheet")  # how a file is read; says nothing of the next one
 OWN = ("name", "target", "channels", "controls", "date", "market")  # what a challenger has from its champion
 
 
@@ -163,7 +164,7 @@ def _recipe(settings: bytes, model: Model) -> Settings:
     import yaml
 
     contract = model.stored.formula.contract
-    known = set(Settings.model_fields) - {"decimal", "query", "sql_table", "sheet", "out"}
+    known = set(Settings.model_fields) - {*READING, "out"}
     given = {k: v for k, v in yaml.safe_load(settings).items() if k in known}
     roles: dict[str, Any] = {
         "name": model.name,
@@ -214,11 +215,13 @@ class Arrival:
     refusal: str = ""
 
 
-def arrive(source: Any, contract: Contract, reading: Mapping[str, Any]) -> Arrival:
+def arrive(source: Any, contract: Contract, settings: Settings, given: Mapping[str, Any]) -> Arrival:
+    """The source as the settings say that it is read, and as was given beside them, which wins."""
     from adresponse import table
     from adresponse.growing import content_digest, scored_rows
 
-    raw = table.read_all(source, date=contract.date, **reading)
+    asked = {**{key: getattr(settings, key) for key in READING}, **{k: v for k, v in given.items() if v is not None}}
+    raw = table.read_all(source, date=contract.date, **asked)
     frame = _as_it_is(raw)
     digest = content_digest(frame)
     rows = scored_rows(frame, contract)

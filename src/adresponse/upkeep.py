@@ -182,7 +182,7 @@ def watch(
     progress : callable
         Called with the name of each step as it begins.
     **reading
-        How the source is read: ``decimal``, ``sheet``, ``query``, ``sql_table``.
+        How the source is read: ``decimal``, ``sheet``, ``query``, ``sql_table``; wins over the config.
     """
     progress("Opening the model")
     store = deployment.open_store()
@@ -190,7 +190,7 @@ def watch(
         settings = asked_of(standing.settings, config, {"out": out})
         lifecycle.writable(settings.out)
         progress("Reading the new rows")
-        return _watched(standing, arrive(source, standing.contract, reading), settings, progress)
+        return _watched(standing, arrive(source, standing.contract, settings, reading), settings, progress)
 
 
 def _watched(standing: Standing, arrival: Arrival, settings: Settings, progress: Progress) -> Watched:
@@ -434,7 +434,7 @@ def _refreshed(asked: _Asked, command: str, progress: Progress, *, always: bool)
         raise ConfigError(f"window={asked.window} keeps no rows; give 1 or more.")
     with _turn(asked, command, progress) as (lease, standing, settings):
         progress("Reading the new rows")
-        arrival = arrive(asked.source, standing.contract, asked.reading)
+        arrival = arrive(asked.source, standing.contract, settings, asked.reading)
         if said := standing.taken(arrival.digest):
             return _nothing(standing, said)
         watched = _watched(standing, arrival, settings, progress)
