@@ -81,6 +81,13 @@ def test_the_champion_is_not_promoted_twice(lease: Lease) -> None:
     assert len(moves(lease.store, lease.name)) == 1
 
 
+def test_a_champion_whose_files_are_gone_is_not_called_champion_already(lease: Lease) -> None:
+    many(lease, 1, own=True)
+    lose_files(lease.store, lease.name, "1")
+    with pytest.raises(StoreError, match=r"files of version 1 .* put the folder back, or run the study again"):
+        promote(lease, "1")
+
+
 @pytest.mark.parametrize(
     ("expected", "said"),
     [("1", "is version 2, and version 1 was expected"), (None, "is version 2, and no version was expected")],
@@ -115,7 +122,7 @@ def test_a_version_that_is_not_there_or_not_whole_is_refused(lease: Lease, reque
     for asked, said in (
         ("9", r"no version 9 of .* there is 3, 2 and 1"),
         ("2", "has no tag adresponse.manifest"),
-        ("3", r"files of version 3 .* are gone: MLmodel and manifest.json"),
+        ("3", r"files of version 3 .* are gone: MLmodel and manifest.json cannot be found \(they were at .*/model\)"),
     ):
         with pytest.raises(StoreError, match=said):
             promote(lease, asked)

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from adresponse import deployment, lifecycle, mutex, registry, standing, track, upkeep
 from adresponse.cli import main
-from adresponse.errors import ConfigError, DifferenceError, StoreError
+from adresponse.errors import ConfigError, DifferenceError, ModelError, StoreError
 from adresponse.growing import Kept
 from adresponse.mutex import process_tags
 from adresponse.record import ROWS_FILE
@@ -458,6 +458,29 @@ def test_a_version_that_an_older_adresponse_made_is_refused_in_one_sentence(open
     opened.call("delete_model_version_tag", "sales-response", "1", "adresponse.rows")
     with pytest.raises(StoreError, match="older adresponse, which kept no rows to compare with; run the study again"):
         upkeep.watch(arrived(spend(60, 1)))
+
+
+def test_files_of_a_folder_that_was_moved_are_named_with_where_they_were(opened: Store, tmp_path: Path) -> None:
+    where = tmp_path / "gone"
+    opened.call("create_registered_model", "moved")
+    digest = opened.call("get_model_version", "sales-response", "1").tags[registry.MANIFEST_TAG]
+    opened.call("create_model_version", "moved", str(where), tags={registry.MANIFEST_TAG: digest})
+    opened.call("set_registered_model_alias", "moved", "champion", "1")
+    for arguments in (["watch", arrived(spend(60, 1))], ["predict", "new.csv", "-o", "scored.csv"]):
+        found = command(*arguments, "--model", "models:/moved@champion")
+        assert found.exit_code == 2
+        assert f"files of version 1 of 'moved' are gone: MLmodel and manifest.json cannot be found (they were at {where})" in (
+            found.stderr
+        )
+
+
+def test_a_model_that_others_stored_is_named_as_it_was_asked_for(opened: Store, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "MLmodel").write_text("flavors: {}\n")
+    opened.call("create_registered_model", "theirs")
+    opened.call("create_model_version", "theirs", str(tmp_path / "other"))
+    with pytest.raises(ModelError, match=r"'models:/theirs/1' holds no model of adresponse"):
+        upkeep.watch(arrived(spend(60, 1)), model="models:/theirs/1")
 
 
 def test_rows_that_were_altered_are_refused(opened: Store) -> None:

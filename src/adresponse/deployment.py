@@ -139,10 +139,13 @@ def open_store() -> Store:
 
 def from_registry(store: Store, located: Located, folder: Path) -> Model:
     """A model of MLflow's, copied into ``folder``."""
-    from adresponse import registry
+    from adresponse import promotion, registry
     from adresponse.stored import open_stored
 
-    stored = open_stored(registry.fetch(store, located, folder), located.digest)
+    fetched = registry.fetch(store, located, folder)
+    if located.version and not any(fetched.iterdir()):
+        promotion.refuse_gone(store, located.name, located.version)
+    stored = open_stored(fetched, located.digest, located.uri)
     return Model(stored, located.name, located.version or stored.model_id, located.pinned, located, store)
 
 

@@ -100,7 +100,7 @@ def seal(folder: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def open_stored(folder: Path, digest: str | None = None) -> Stored:
+def open_stored(folder: Path, digest: str | None = None, called: str = "") -> Stored:
     """The stored model in a folder, or a refusal with the reason.
 
     Parameters
@@ -109,6 +109,8 @@ def open_stored(folder: Path, digest: str | None = None) -> Stored:
         The folder with ``MLmodel``.
     digest : str, optional
         SHA-256 of the manifest, as the registered version's tag says.
+    called : str, optional
+        What the user calls it, where the folder is a copy.
 
     Raises
     ------
@@ -118,7 +120,7 @@ def open_stored(folder: Path, digest: str | None = None) -> Stored:
         If the folder holds no model of adresponse, or one that needs another environment.
     """
     _refuse_pickles(folder)
-    found = _refuse_changes(folder, digest)
+    found = _refuse_changes(folder, digest, called or str(folder))
     formula = Formula.from_json((folder / FORMULA).read_bytes())
     if not formula.closed:
         _refuse_other_environment(folder)
@@ -151,12 +153,12 @@ def _refuse_pickles(folder: Path) -> None:
             )
 
 
-def _refuse_changes(folder: Path, expected: str | None) -> str:
+def _refuse_changes(folder: Path, expected: str | None, called: str) -> str:
     try:
         text = (folder / MANIFEST).read_bytes()
     except OSError:
         raise ModelError(
-            f"{str(folder)!r} holds no model of adresponse: there is no {MANIFEST}; give a version that `adresponse run` made."
+            f"{called!r} holds no model of adresponse: there is no {MANIFEST}; give a version that `adresponse run` made."
         ) from None
     found = hashlib.sha256(text).hexdigest()
     if expected is not None and found != expected:
