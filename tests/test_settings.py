@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adresponse.contest import ContestRules
 from adresponse.errors import ConfigError
 from adresponse.settings import CONFIG_TEMPLATE, Settings, load
 
@@ -72,6 +73,13 @@ def test_the_template_names_every_setting_that_a_file_may_hold(tmp_path: Path) -
 )
 def test_the_model_is_named_after_the_target(target: str, name: str) -> None:
     assert Settings().model_name(target) == name
+
+
+@pytest.mark.parametrize("text", ["promotion: {mode: off}", "promotion: {mode: 'off'}", "promotion:\n  mode: Off\n"])
+def test_off_is_a_word_of_ours_and_no_truth_value_of_yaml(tmp_path: Path, text: str) -> None:
+    settings = load(config(tmp_path, text))
+    assert ContestRules.build(settings.promotion).mode == "off"
+    assert yaml.safe_load(yaml.safe_dump(settings.plain()))["promotion"] == {"mode": "off"}  # as a version keeps it
 
 
 def test_a_lift_that_is_given_twice_is_refused() -> None:

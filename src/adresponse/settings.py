@@ -128,6 +128,12 @@ class Settings(BaseModel):
             found[channel.strip()] = (lift.strip(), error.strip())
         return found
 
+    @field_validator("promotion", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        """``off`` is false to YAML, unless it is quoted."""
+        return {**value, "mode": "off"} if isinstance(value, Mapping) and value.get("mode") is False else value
+
     @field_validator("name")
     @classmethod
     def _nameable(cls, value: str | None) -> str | None:
