@@ -395,6 +395,12 @@ def test_a_challenger_that_the_gate_rejects_is_not_promoted_and_the_sentence_say
 REFUSED = {
     "an unknown rule of the watch": (["watch", "new.csv", "--config", "watch.yaml"], "Watch rule 'alhpa' is unknown"),
     "an unknown rule of the contest": (["retrain", "new.csv", "--config", "promotion.yaml"], "Contest rule 'margn' is unknown"),
+    "an unknown rule, before a file is opened": (["watch", "none.csv", "--config", "watch.yaml"], "Watch rule 'alhpa'"),
+    "an unknown rule of the contest, before a watch is": (["refresh", "none.csv", "--config", "promotion.yaml"], "'margn'"),
+    "a run with an unknown rule of the watch": (["run", "new.csv", "--config", "watch.yaml"], "Watch rule 'alhpa' is unknown"),
+    "a check with an unknown rule": (["check", "new.csv", "--config", "promotion.yaml"], "Contest rule 'margn' is unknown"),
+    "no list of names": (["watch", "new.csv", "--config", "number.yaml"], "stop_on=5 is no list of names; write [A, B]"),
+    "no list of channels": (["run", "new.csv", "--config", "falling.yaml"], "falling=True is no list of names; write [A, B]"),
     "a config of another model": (["retrain", "new.csv", "--config", "name.yaml"], "name='other-model' is not that of"),
     "a config of another column": (["retrain", "new.csv", "--config", "channels.yaml"], "channels=('Radio', 'TV') is not that"),
     "a watch with another target": (["watch", "new.csv", "--config", "target.yaml"], "target='Profit' is not that"),
@@ -415,6 +421,8 @@ def test_what_cannot_be_done_is_refused_in_one_sentence_and_changes_nothing(case
     arrived(spend(60, 1))
     Path("watch.yaml").write_text("watch: {alhpa: 0.1}")
     Path("promotion.yaml").write_text("promotion: {margn: 0.1}")
+    Path("number.yaml").write_text("watch: {stop_on: 5}")
+    Path("falling.yaml").write_text("promotion: {falling: yes}")
     Path("name.yaml").write_text("name: other-model")
     Path("channels.yaml").write_text("channels: [Radio, TV]")
     Path("target.yaml").write_text("target: Profit")

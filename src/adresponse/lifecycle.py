@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from adresponse.verification import Verification
 
 __all__ = ["Published", "Run", "Terms", "check", "compare", "doctor", "drawn", "explore", "fit", "publish", "read_table", "run"]
-__all__ += ["study_of", "ui", "writable", "write"]
+__all__ += ["refuse_unknown_rules", "study_of", "ui", "writable", "write"]
 
 Progress = Callable[[str], None]
 UP_TO_TAG = "adresponse.rows_up_to"  # of a version: the last event of the history whose rows it stands on
@@ -114,7 +114,9 @@ def check(source: Any = None, *, config: str | Path | None = None, **given: Any)
     """The table and all that is to be said about it; unlike ``run``, does not raise on what makes a fit wrong."""
     from adresponse.checks import check as findings_of
 
-    table = read_table(source, config=config, **given)
+    settings = config_file.load(config, **given)
+    refuse_unknown_rules(settings)
+    table = _read(source, settings)
     return table, findings_of(table)
 
 
@@ -190,15 +192,29 @@ def _fit_table(source: Any, settings: Settings, progress: Progress) -> tuple[AdT
     """The table and its findings, or a refusal where a fit on it would be wrong."""
     from adresponse.checks import check as findings_of
     from adresponse.checks import refuse_unfit
-    from adresponse.gate import validate_rules
 
-    validate_rules(settings.gate)
+    refuse_unknown_rules(settings)
     progress("Reading the table")
     table = _read(source, settings)
     progress("Checking it")
     findings = findings_of(table)
     refuse_unfit(findings)
     return table, findings
+
+
+def refuse_unknown_rules(settings: Settings) -> None:
+    """Refuse rules that cannot be read before anything else is: a version keeps them, and is held to them later."""
+    from adresponse.gate import validate_rules
+
+    validate_rules(settings.gate)
+    if settings.watch:
+        from adresponse.watching.verdict import WatchRules
+
+        WatchRules.build(settings.watch)
+    if settings.promotion:
+        from adresponse.contest import ContestRules
+
+        ContestRules.build(settings.promotion)
 
 
 def study_of(

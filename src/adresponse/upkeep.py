@@ -188,6 +188,7 @@ def watch(
     store = deployment.open_store()
     with standing_of(store, model) as standing:
         settings = asked_of(standing.settings, config, {"out": out})
+        lifecycle.refuse_unknown_rules(settings)
         lifecycle.writable(settings.out)
         progress("Reading the new rows")
         return _watched(standing, arrive(source, standing.contract, settings, reading), settings, progress)
@@ -470,6 +471,7 @@ def _turn(asked: _Asked, command: str, progress: Progress) -> Iterator[tuple[Lea
             settings = asked_of(standing.settings, asked.config, {"out": asked.out})
             if asked.mode is not None:
                 settings = settings.model_copy(update={"promotion": {**settings.promotion, "mode": asked.mode}})
+            lifecycle.refuse_unknown_rules(settings)
             lifecycle.writable(settings.out)
             yield lease, standing, settings
 

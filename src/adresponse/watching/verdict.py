@@ -112,8 +112,8 @@ class WatchRules:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "retrain_on", tuple(self.retrain_on))
-        object.__setattr__(self, "stop_on", tuple(self.stop_on))
+        object.__setattr__(self, "retrain_on", _names("retrain_on", self.retrain_on))
+        object.__setattr__(self, "stop_on", _names("stop_on", self.stop_on))
         _within("alpha", self.alpha, 0, 0.5, "a share such as 0.05")
         if self.per not in ("stream", "watch"):
             raise ConfigError(f"per={self.per!r} is unknown; give 'stream' or 'watch'.")
@@ -138,6 +138,13 @@ class WatchRules:
                     f"Watch rule {key!r} is unknown.{did_you_mean(str(key), names)} There are: {', '.join(names)}."
                 )
         return cls(**(given or {}))
+
+
+def _names(name: str, value: object) -> tuple[str, ...]:
+    """One name or a list of them."""
+    if not isinstance(value, str | Sequence):
+        raise ConfigError(f"{name}={value!r} is no list of names; write [A, B].")
+    return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
 
 
 def _within(name: str, value: object, low: float, high: float, want: str, *, closed: bool = False) -> None:
