@@ -36,6 +36,10 @@ def test_lists_may_be_written_with_commas() -> None:
         ("missing: guess", "missing='guess' is refused"),
         ("columns: {TV: {meaning: x}}", "'columns.TV.meaning' is not known"),
         ("name: a/b", "no '/'"),
+        ("name: a@b", "'@'"),  # models:/a@b@champion and the like name another model, or none
+        ("name: 'why?'", "'?'"),
+        ("name: 'a #1'", "'#'"),
+        ("name: 50%", "'%'"),
         (f"name: {'x' * 300}", "at most 200 bytes"),
         ('name: "..."', "not blank"),
         ("target: [", "line 1 is not valid YAML"),
