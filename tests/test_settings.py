@@ -40,6 +40,7 @@ def test_lists_may_be_written_with_commas() -> None:
         ("name: 'why?'", "'?'"),
         ("name: 'a #1'", "'#'"),
         ("name: 50%", "'%'"),
+        ("name: adresponse-lock", "the queue of the lock has this name"),
         (f"name: {'x' * 300}", "at most 200 bytes"),
         ('name: "..."', "not blank"),
         ("target: [", "line 1 is not valid YAML"),

@@ -141,6 +141,11 @@ class Settings(BaseModel):
             raise ValueError("a model name is not blank, and has no '/', ':', '@', '?', '#' or '%' and no control characters")
         if value is not None and len(value.encode()) > LONGEST_NAME:
             raise ValueError(f"a model name has at most {LONGEST_NAME} bytes")
+        if value is not None:
+            from adresponse.mutex import LOCK
+
+            if value == LOCK:
+                raise ValueError("the queue of the lock has this name; take another")
         return value
 
     def dictionary(self) -> dict[str, dict[str, str]]:
