@@ -412,6 +412,8 @@ REFUSED = {
     "a version that is not there": (["promote", "7"], "There is no version 7"),
     "nothing to go back to": (["rollback"], "no version of 'sales-response' to go back to"),
     "the champion deleted": (["delete", "1"], "move the alias first"),
+    "a history of an unknown name": (["history", "--model", "sale-response"], "Did you mean 'sales-response'? It has: sales-"),
+    "a rollback of an unknown name": (["rollback", "--model", "sale-response"], "Did you mean 'sales-response'?"),
     "a history of nothing": (["history", "--model", "models:/other@champion"], "no model 'other'"),
 }
 
