@@ -260,7 +260,7 @@ def test_a_bend_that_curves_leave_is_not_called_one_of_a_line() -> None:
     [
         (["print"], "write channel=return:error"),
         (["print=a:b"], "valid number"),
-        (["radio=1:0.1"], "no channel"),
+        (["prnt=1:0.1"], "The lift of 'prnt' is of no channel. Did you mean 'print'?"),
         (["print=1:0"], "The lift of print is 1 with a standard error of 0; give finite numbers, the error above 0"),
         (["print=1:0.1", "print=2:0.1"], "'print' is given twice"),
     ],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adresponse import __version__, words
 from adresponse import settings as config_file
-from adresponse.errors import ConfigError, DifferenceError
+from adresponse.errors import ConfigError, DifferenceError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.settings import Settings
 
@@ -335,6 +335,11 @@ def _mix(
 
     progress("Fitting response curves")
     contract = table.contract
+    if unknown := next((name for name in settings.lifts if name not in contract.channels), None):
+        raise ConfigError(
+            f"The lift of {unknown!r} is of no channel.{did_you_mean(unknown, contract.channels)} "
+            f"There are: {', '.join(contract.channels)}."
+        )
     spec = MixSpec(
         contract.channels,
         contract.controls,
