@@ -185,6 +185,12 @@ def test_odd_column_names(folder: Path, name: str, ending: str) -> None:
     assert same_bits(read_back(output), rows, model)
 
 
+def test_a_column_without_a_name_gets_one_that_no_other_has(folder: Path) -> None:
+    (folder / "a.csv").write_text("TV,,Radio,Column 2,\n1,a,2,b,c\n", encoding="utf-8")
+    predict(MODEL, folder / "a.csv", folder / "o.parquet")
+    assert pq.read_schema(folder / "o.parquet").names[:5] == ["TV", "column 2 (unnamed)", "Radio", "Column 2", "column 5"]
+
+
 def test_what_is_carried_along_keeps_its_type(folder: Path) -> None:
     given = pa.table(
         {

@@ -243,7 +243,15 @@ def _open_database(source: str, query: str | None, sql_table: str | None) -> Ite
 
 
 def _named(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name or f"column {i}" for i, name in enumerate(names, 1))
+    """The names, with one for each column that has none, which no other column has."""
+    taken = {name.casefold() for name in names}
+    named = []
+    for place, name in enumerate(names, 1):
+        made = f"column {place}"
+        while made in taken:
+            made += " (unnamed)"
+        named.append(name or made)
+    return tuple(named)
 
 
 def _row_blocks(rows: Iterator[Sequence[Any]], width: int) -> Iterator[Block]:
