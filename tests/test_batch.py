@@ -133,6 +133,15 @@ def test_a_file_with_decimal_commas_keeps_its_look(folder: Path) -> None:
     assert same_bits(pd.read_csv(folder / "o.csv", sep=";", decimal=","), rows)
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_answers_have_the_decimal_comma_that_shows_itself_late(folder: Path, separator: str) -> None:
+    rows = ["TV;Radio;note", *["1;2;a note of some length"] * 60_000, "18,5;2;late"]  # beyond the first block
+    (folder / "a.csv").write_text("\n".join(rows).replace(";", separator), encoding="utf-8")
+    predict(MODEL, folder / "a.csv", folder / "o.csv")
+    shown = {".", ","} & set(pd.read_csv(folder / "o.csv", sep=None, engine="python", dtype=str)["prediction"].str.cat())
+    assert shown == {","}
+
+
 def test_a_model_without_formula_is_asked_block_by_block(folder: Path) -> None:
     model = without_formula(folder)
     rows = frame(40)

@@ -18,7 +18,7 @@ from adresponse.rows import missing_column
 from adresponse.stored import Stored
 
 if TYPE_CHECKING:
-    from adresponse.engines.blocks import Answered, Fault
+    from adresponse.engines.blocks import Answered, Fault, Marks
     from adresponse.engines.inputs import Block, Input
     from adresponse.engines.outputs import Form, Writer
 
@@ -146,6 +146,8 @@ class _Job:
             for block in at_once(table) if formula.together else table.blocks:
                 named = zip(table.names, block, strict=True)
                 marks.learn({n: feature_array(c) for n, c in named if not seen or n in reads.names})
+                if not seen and _is_text(target):
+                    self._look_ahead(marks)
                 answered = answer(self._model, look(reads, table.names, block, marks), self._level, self._contributions)
                 if answered.faults and not self._skip:
                     raise refuse(table, answered.faults[0], seen)
@@ -171,16 +173,24 @@ class _Job:
         shown = str(target) if isinstance(target, Path) else f"table {target.name}"
         return Scored(rows, rejects.rows, shown, rejects.path if rejects.rows else None, ranges.beyond, findings)
 
+    def _look_ahead(self, marks: Marks) -> None:
+        """Find out the decimal mark of the answers, whose first is written before a later row may show it.
+
+        A table parted by commas seldom has decimal commas, and is not read twice for them.
+        """
+        table, names = self._table, self._model.formula.reads.names
+        blocks = table.ahead([table.names.index(name) for name in names]) if table.separator not in ("", ",") else iter(())
+        while not marks.decided and (block := next(blocks, None)) is not None:
+            marks.learn(dict(zip(names, block, strict=True)))
+
     def _form(self, target: Path | Table, about: dict[str, str], mark: str) -> Form:
         """Text keeps the look of the text it came from, so that its numbers read as before."""
         from adresponse.engines.outputs import Form
 
-        suffix = target.suffix.lower() if isinstance(target, Path) else ""
-        as_text = suffix in (".csv", ".tsv")
-        keep = self._table.typed or (as_text and bool(self._table.separator))
+        keep = self._table.typed or (_is_text(target) and bool(self._table.separator))
         numbers = {*self._added, *(() if keep else self._model.formula.contract.features)}
         given = self._table.separator if self._table.separator not in ("", "\t") else ","
-        separator = "\t" if suffix == ".tsv" else given
+        separator = "\t" if isinstance(target, Path) and target.suffix.lower() == ".tsv" else given
         decimal = mark if self._table.separator else "."
         return Form((*self._table.names, *self._added), frozenset(numbers), separator, decimal, about)
 
@@ -190,6 +200,10 @@ class _Job:
         for name, column in zip(self._table.names, block, strict=True):
             kept.append(_where(features[name] if name in form.numbers else column, answered.good))
         return [*kept, *(answered.answers[name] for name in self._added)]
+
+
+def _is_text(target: Path | Table) -> bool:
+    return isinstance(target, Path) and target.suffix.lower() in (".csv", ".tsv")
 
 
 def _refuse_columns(formula: Formula, table: Input, added: Sequence[str]) -> None:

@@ -91,6 +91,11 @@ class Marks:
         """The decimal mark; a point where no cell has shown any."""
         return self._decimal or "."
 
+    @property
+    def decided(self) -> bool:
+        """Whether the decimal mark was given, or a cell has shown it."""
+        return self._decimal is not None
+
     def learn(self, named: dict[str, Any]) -> None:
         """Decide the mark from a block's columns that hold numbers, if they show any, and the order of its dates."""
         if self._order is None and self._date in named and cells.is_text(named[self._date]):

@@ -46,6 +46,8 @@ class Input:
         Number of rows, where the source says it.
     count : callable
         Counts the rows in a pass of its own, where that is possible; else None.
+    ahead : callable
+        Gives some columns, block by block, in a pass of its own; nothing for a source without such a pass.
     size : int
         Bytes of a text file; 0 for any other source.
     separator : str
@@ -62,6 +64,7 @@ class Input:
     place: Callable[[int], str]
     total: int | None = None
     count: Callable[[], int | None] = lambda: None
+    ahead: Callable[[Sequence[int]], Iterator[Block]] = lambda wanted: iter(())
     size: int = 0
     separator: str = ""
     typed: bool = False
@@ -161,6 +164,7 @@ def _open_text(path: Path) -> Iterator[Input]:
             opened.blocks(range(len(opened.names))),
             _Lines(path).place,
             count=lambda: sum(len(first) for (first,) in opened.blocks([0])),
+            ahead=opened.blocks,
             size=path.stat().st_size,
             separator=opened.separator,
             findings=opened.findings,
