@@ -238,6 +238,21 @@ def test_a_server_with_a_token_is_asked_with_it(client: LocalClient, model: Path
         serve_client.ask(made["url"], {"TV": [1.0]})
 
 
+def test_a_token_file_is_found_from_elsewhere_and_missed_in_a_sentence(
+    client: LocalClient, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-token-of-sixteen-or-more\n")
+    monkeypatch.chdir(tmp_path)
+    client.create_deployment("sales", str(model), config={"token_file": "token"})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(client.predict("sales", pd.DataFrame({"TV": [1.0]}))["predictions"]) == 1
+    token.unlink()
+    with pytest.raises(MlflowException, match=r"The token file .* cannot be read"):
+        client.predict("sales", pd.DataFrame({"TV": [1.0]}))
+
+
 def test_a_server_beyond_this_machine_needs_a_token(client: LocalClient, model: Path) -> None:
     with pytest.raises(MlflowException, match=r"its server ended.*token"):
         client.create_deployment("sales", str(model), config={"host": "0.0.0.0"})

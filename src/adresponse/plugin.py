@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.utils.proto_json_utils import dump_input_data
 
+from adresponse.deployment import read_token
 from adresponse.errors import AdresponseError, ConfigError, DeploymentError, did_you_mean
 from adresponse.targets import local
 from adresponse.targets.local import Local, Wanted
@@ -193,7 +194,7 @@ def _told(found: Local) -> dict[str, Any]:
 def _post(found: Local, body: str) -> str:
     headers = {"Content-Type": "application/json"}
     if found.wanted.token_file:
-        headers["Authorization"] = "Bearer " + Path(found.wanted.token_file).read_text("utf-8").strip()
+        headers["Authorization"] = f"Bearer {read_token(Path(found.place, found.wanted.token_file))}"
     request = urllib.request.Request(f"{found.url}/invocations", body.encode(), headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
