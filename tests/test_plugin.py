@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -130,6 +131,17 @@ def test_a_server_that_died_is_told_and_not_asked(client: LocalClient, model: Pa
     assert [d["status"] for d in client.list_deployments()] == ["dead"]
     with pytest.raises(MlflowException, match="'sales' is dead"):
         client.predict("sales", pd.DataFrame({"TV": [1.0]}))
+
+
+def test_a_record_that_cannot_be_read_is_said_with_what_helps(client: LocalClient) -> None:
+    (client.state / "sales").mkdir(parents=True)
+    (client.state / "sales" / "deployment.json").write_text("{}")
+    says = f"'sales' cannot be read .* end its server, if one runs, and remove '{client.state}"
+    for act in (client.get_deployment, client.delete_deployment):
+        with pytest.raises(MlflowException, match=says):
+            act("sales")
+    shutil.rmtree(client.state / "sales")
+    assert client.list_deployments() == []
 
 
 def test_a_number_that_was_given_anew_is_never_ended(client: LocalClient, model: Path) -> None:

@@ -147,7 +147,7 @@ def find(state: Path, name: str) -> Local:
         raise DeploymentError(f"No deployment is named {name!r}.{did_you_mean(name, names)}{known}") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DeploymentError(
-            f"The record of {name!r} cannot be read ({error}); delete the deployment and create it anew."
+            f"The record of {name!r} cannot be read ({error}); end its server, if one runs, and remove {str(state / name)!r}."
         ) from error
 
 
