@@ -35,6 +35,8 @@ What `adresponse COMMAND --help` prints, for every command.
   run in MLflow is marked `FAILED` and has no version. `adresponse check` also leaves with 2 where the table is not fit.
   With `--verbose` the whole trace is shown instead.
 - Exit code 1: `adresponse verify` found a difference.
+- Exit code 130: stopped by Ctrl-C. 143: ended by SIGTERM, as `kill` does. 141: nobody read what it printed to the end, as in
+  `adresponse history | head -1`. After each of them the command can be run again.
 - `--json` prints one JSON object on standard output and nothing else there; a refusal is then
   `{{"error": {{"type": ..., "message": ...}}}}`. What is not finite or not known is `null`.
 - A blank value counts as not given: `--target ''` is no target. MLflow Projects pass every parameter in this way.

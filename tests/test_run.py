@@ -365,3 +365,26 @@ def test_shells_can_complete(shell: str) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "_ADRESPONSE_COMPLETE" in done.stdout
+
+
+def test_a_command_that_is_stopped_says_so_and_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adresponse.lifecycle.explore", stop)
+    code, out, err = command("explore")
+    assert (code, out, err.count("\n")) == (130, "", 1)
+    assert err.startswith("adresponse: Stopped by Ctrl-C")
+    code, out, _ = command("explore", "--json")
+    assert (code, json.loads(out)["error"]["type"]) == (130, "KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("shown", [[], ["--json"]])
+def test_a_command_of_which_nobody_reads_the_rest_ends_quietly(shown: list[str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "adresponse", "explore", *shown], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ __all__ = ["main"]
 
 Command = Callable[..., Any]
 Options = Sequence[Callable[[Any], Any]]
+STOPPED = "Stopped by Ctrl-C before it was done; nothing has to be repaired, run it again."
 
 TABLE: Options = [
     click.argument("table", required=False),
@@ -134,14 +136,31 @@ def _telling(command: Callable[..., Told]) -> Command:
             if as_json:
                 _print_json({"error": {"type": type(error).__name__, "message": _sentence(error)}})
             _refuse(error)
+        except KeyboardInterrupt:
+            if as_json:
+                _print_json({"error": {"type": "KeyboardInterrupt", "message": STOPPED}})
+            click.echo(f"adresponse: {STOPPED}", err=True)
+            sys.exit(130)
         else:
-            _print_json(told.value) if as_json else told.show()
+            with _while_read():
+                _print_json(told.value) if as_json else told.show()
             if told.refusal:
                 _refuse(told.refusal)
             if told.exit_code:
                 sys.exit(told.exit_code)
 
     return wrapped
+
+
+@contextmanager
+def _while_read() -> Iterator[None]:
+    """Print until the other end has enough (``| head -1``), then end as the shell's own commands do."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # rich ends the process itself, with 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is written when Python ends
+        sys.exit(141)
 
 
 def _print_json(value: Any) -> None:
