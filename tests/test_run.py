@@ -388,3 +388,12 @@ def test_a_command_of_which_nobody_reads_the_rest_ends_quietly(shown: list[str],
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "abc"], ["--sede", "1"], ["--missing", "guess"]])
+def test_what_the_command_line_itself_refuses_is_json_too(arguments: list[str]) -> None:
+    code, out, err = command("compare", *arguments, "--json")
+    said = json.loads(out)["error"]
+    assert (code, said["type"]) == (2, "ConfigError")
+    assert said["message"] in err
+    assert command("compare", *arguments)[:2] == (2, "")

@@ -67,7 +67,10 @@ MANNERS: Options = [
 
 
 class _Blankless(click.Command):
-    """A command to which a blank value is one that was not given, as MLflow Projects pass every parameter."""
+    """A command to which a blank value is one that was not given, as MLflow Projects pass every parameter.
+
+    With ``--json``, what click itself refuses is told in JSON too.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         takes_value = {o for p in self.params if isinstance(p, click.Option) and not p.is_flag for o in p.opts}
@@ -77,7 +80,12 @@ class _Blankless(click.Command):
                 given.append(arg)
             elif given and given[-1] in takes_value:
                 given.pop()
-        return super().parse_args(ctx, given)
+        try:
+            return super().parse_args(ctx, given)
+        except click.UsageError as error:
+            if "--json" in args and any(p.name == "as_json" for p in self.params):
+                _print_json({"error": {"type": "ConfigError", "message": error.format_message()}})
+            raise
 
 
 def _with(*groups: Options) -> Callable[[Command], Command]:
