@@ -39,7 +39,8 @@ What `adresponse COMMAND --help` prints, for every command.
   `adresponse history | head -1`. After each of them the command can be run again.
 - `--json` prints one JSON object on standard output and nothing else there; a refusal is then
   `{{"error": {{"type": ..., "message": ...}}}}`. What is not finite or not known is `null`.
-- A blank value counts as not given: `--target ''` is no target. MLflow Projects pass every parameter in this way.
+- A blank value counts as not given: `--target ''` is no target, `--channels 'TV,'` is one channel. MLflow Projects pass every
+  parameter in this way.
 - Settings without an option of their own are given in a [config file](settings.md) with `--config`.
 
 `check`, `explore`, `compare`, `run`, `predict`, `serve`, `verify`, `deploy` and `doctor` are functions of the package too,

@@ -397,3 +397,13 @@ def test_what_the_command_line_itself_refuses_is_json_too(arguments: list[str]) 
     assert (code, said["type"]) == (2, "ConfigError")
     assert said["message"] in err
     assert command("compare", *arguments)[:2] == (2, "")
+
+
+BLANK = [["--target", ""], ["--target="], ["--target", " "], ["--target= "], ["--channels", "TV,"], ["--channels=TV, ,"], [" "]]
+
+
+@pytest.mark.parametrize("arguments", BLANK)
+def test_a_blank_value_counts_as_not_given(arguments: list[str]) -> None:
+    found = command("check", *arguments, "--json")
+    assert found[0] == 0
+    assert found == command("check", "--json")

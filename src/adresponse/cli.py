@@ -76,9 +76,10 @@ class _Blankless(click.Command):
         takes_value = {o for p in self.params if isinstance(p, click.Option) and not p.is_flag for o in p.opts}
         given: list[str] = []
         for arg in args:
-            if arg:
+            option, equals, value = arg.partition("=")
+            if arg.strip() and not (equals and option in takes_value and not value.strip()):
                 given.append(arg)
-            elif given and given[-1] in takes_value:
+            elif not arg.strip() and given and given[-1] in takes_value:
                 given.pop()
         try:
             return super().parse_args(ctx, given)

@@ -109,7 +109,7 @@ class Settings(BaseModel):
     @field_validator("channels", "controls", "challengers", "gate", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("lifts", mode="before")
     @classmethod
