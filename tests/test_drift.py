@@ -80,14 +80,14 @@ def test_a_small_sample_is_too_few_and_says_how_many_are_needed(n: int) -> None:
     columns, findings = drift(CONTRACT, rows(rng, 200), rows(rng, n), level=0.05, min_rows=5)
     assert {c.status for c in columns} == {"too few"}
     needed = math.ceil(rows_needed(200, 0.05 / 3))
-    assert f"{n} rows are too few rows to tell; {needed} would be needed" in columns[0].sentence
+    assert f"{n} rows are too few to tell; {needed} would be needed" in columns[0].sentence
     assert [f.code for f in findings] == ["W010"]
 
 
 def test_the_rules_may_ask_for_more_rows_than_the_test() -> None:
     rng = np.random.default_rng(4)
     columns, _ = drift(CONTRACT, rows(rng, 200), rows(rng, 30), level=0.05, min_rows=40)
-    assert "30 rows are too few rows to tell; the rules ask for 40." in columns[0].sentence
+    assert "30 rows are too few to tell; the rules ask for 40." in columns[0].sentence
 
 
 def test_no_drift_found_says_what_would_have_been_found() -> None:

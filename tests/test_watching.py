@@ -268,6 +268,13 @@ def test_without_a_spread_coverage_is_not_told() -> None:
     assert "coverage" not in {t.name for t in found.tests}
 
 
+def test_one_row_is_spoken_of_as_one() -> None:
+    found = watch(CHAMPION, new(1, shift=500))
+    said = " ".join([*found.reasons, *(f.message for f in found.findings), *(t.sentence for t in found.tests)])
+    for part in ("1 row with known sales is too few to tell", "TV: 1 row is too few to tell", "1 row of 1 has TV outside"):
+        assert part in said
+
+
 def test_a_moved_line_is_not_taken_for_more_scatter() -> None:
     found = watch(CHAMPION, new(slope=0.4, rows=200), PER_WATCH)
     named = {t.name for t in found.tests if t.found}

@@ -405,14 +405,16 @@ def _periods(
 
 
 def _repeated(repeated: Mask, index: pd.Index, rows: int, how: str) -> Finding:
-    every = bool(repeated.all())
+    if repeated.all():
+        all_rows = "The one row was" if rows == 1 else f"All {rows:,} rows were"
+        return Finding(CODES["repeated"], "note", f"{all_rows} there before.", "Send a file with new rows.")
+    count, first = int(repeated.sum()), index[int(np.argmax(repeated))]
     return Finding(
         CODES["repeated"],
-        "note" if every else "review",
-        (f"All {rows:,} rows were there before {how}" if every else f"{words.count(int(repeated.sum()), 'row')} of {rows:,} "
-         f"came {how}") + f"; the first is row {index[int(np.argmax(repeated))]}. They were not counted again.",
-        "Nothing is new in this file." if every else "Send each period once, or leave it as it is.",
-    )  # fmt: skip
+        "review",
+        f"{words.count(count, 'row')} of {rows:,} came {how}; the first is row {first}. They were not counted again.",
+        "Send each period once, or leave it as it is.",
+    )
 
 
 def _revised(new: pd.DataFrame, keys: Sequence[str], count: int, i: int, name: str, old: float, now: float) -> Finding:

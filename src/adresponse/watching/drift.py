@@ -340,7 +340,7 @@ def _sentence(
             want = f"the rules ask for {least}"
         else:
             want = f"{math.ceil(needed):,} would be needed to see a shift of one standard deviation in four of five cases"
-        return f"{name}: {words.count(rows, 'row')}{worth} are too few rows to tell; {want}."
+        return f"{name}: {words.count(rows, 'row')}{worth} {'is' if rows == 1 else 'are'} too few to tell; {want}."
     if status == "not found":
         return (
             f"{name}: no drift found in {words.count(rows, 'row')}{worth.rstrip(',')} ({words.p_value(p)}); a shift of "

@@ -658,7 +658,7 @@ def _range(champion: Champion, new: pd.DataFrame, known: NDArray[np.bool_], leve
         unit = champion.contract[name].unit
         fit = "" if known[outside].any() else " Their sales are not known, so a new fit would not learn from them."
         sentence = (
-            f"{words.count(count, 'row')} of {len(new):,} have {name} outside the range fitted, "
+            f"{words.count(count, 'row')} of {len(new):,} {'has' if count == 1 else 'have'} {name} outside the range fitted, "
             f"{words.span(low, high)}{_of(unit)}: {words.span(float(values.min()), float(values.max()))}.{fit if count else ''}"
         )
         yield Held("range", f"{name} lies beyond the range fitted", p, at, bool(found), sentence)
@@ -736,7 +736,8 @@ def _keep(aside: Sequence[str], tested: bool, sizes: Sizes) -> Iterator[str]:
     elif sizes.with_sales == 0:
         yield f"Sales are not known for the {words.count(sizes.new, 'new row')}; nothing keeps them from being scored."
     elif not tested:
-        yield f"{words.count(sizes.with_sales, 'row')} with known sales are too few rows to tell whether anything moved."
+        are = "is" if sizes.with_sales == 1 else "are"
+        yield f"{words.count(sizes.with_sales, 'row')} with known sales {are} too few to tell whether anything moved."
     elif not aside:
         yield f"Nothing moved by more than chance in {words.count(sizes.with_sales, 'new row')} with known sales."
     yield from (f"Found, but no reason for a new fit by the rules: {sentence}" for sentence in aside)
