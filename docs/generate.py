@@ -35,6 +35,8 @@ What `adresponse COMMAND --help` prints, for every command.
   run in MLflow is marked `FAILED` and has no version. `adresponse check` also leaves with 2 where the table is not fit.
   With `--verbose` the whole trace is shown instead.
 - Exit code 1: `adresponse verify` found a difference.
+- Exit codes 10 and 20: what `adresponse watch`, `retrain` and `refresh` found, as their help says.
+- `adresponse doctor` ends with 0 whatever it found; a script reads the severities in what `adresponse doctor --json` prints.
 - Exit code 130: stopped by Ctrl-C. 143: ended by SIGTERM, as `kill` does. 141: nobody read what it printed to the end, as in
   `adresponse history | head -1`. After each of them the command can be run again.
 - `--json` prints one JSON object on standard output and nothing else there; a refusal is then
@@ -43,8 +45,9 @@ What `adresponse COMMAND --help` prints, for every command.
   parameter in this way.
 - Settings without an option of their own are given in a [config file](settings.md) with `--config`.
 
-`check`, `explore`, `compare`, `run`, `predict`, `serve`, `verify`, `deploy` and `doctor` are functions of the package too,
-with the same words: `adresponse run spend.csv --target Sales --channels TV,Radio` is
+`run`, `check`, `explore`, `compare`, `predict`, `plan`, `serve`, `verify`, `deploy`, `watch`, `retrain`, `refresh`, `promote`,
+`rollback`, `history` and `doctor` are functions of the package too, with the same words; `delete` is `delete_version`, and
+`compare` of two versions is `compare_versions`: `adresponse run spend.csv --target Sales --channels TV,Radio` is
 `adresponse.run("spend.csv", target="Sales", channels=["TV", "Radio"])`.
 """
 
@@ -79,11 +82,15 @@ they are set; where they are not, adresponse talks to MLflow without telemetry a
 What `adresponse init` writes:
 """
 
-UNSAID = {  # settings that neither an option nor the config file explains
+UNSAID = {  # settings that neither an option nor the config file explains by itself
     "columns": "What each column means and its unit, `{NAME: {means, unit}}`; the report, the plots and MLflow use it.",
     "origin": "Where the table comes from, in words.",
     "folds": "Folds of the cross-validation.",
     "repeats": "How often they are drawn anew; once with a date, or beyond 50,000 rows.",
+    "season": "With a shape and a date: so many waves of the year; without it what the length of the table allows.",
+    "weekdays": "With a shape and a daily table of eight weeks and more: a level for each day of the week.",
+    "watch": "How strictly new rows are looked at: the [rules of a watch](../how-to/watch.md#set-the-rules).",
+    "promotion": "When a challenger takes the champion's place: its [rules](../how-to/refresh.md#set-the-rules).",
 }
 
 
@@ -127,10 +134,10 @@ def _value(field: FieldInfo) -> str:
     kinds = [k for k in (get_args(kind) or (kind,)) if k not in (type(None), ...)]
     if literal := next((k for k in (kind, *kinds) if get_origin(k) is Literal), None):
         return " or ".join(f"`{v}`" for v in get_args(literal))
-    if field.annotation is not None and "tuple" in str(field.annotation):
-        return "list of names"
     if "dict" in str(field.annotation):
-        return "mapping"
+        return "mapping, or list of `tv=1.4:0.3`" if "float" in str(field.annotation) else "mapping"
+    if "tuple" in str(field.annotation):
+        return "list of names"
     names = {"str": "text", "int": "whole number", "float": "number", "Path": "folder", "bool": "`true` or `false`"}
     return names[kinds[0].__name__] + _limits(field.metadata)
 

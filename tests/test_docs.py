@@ -77,6 +77,20 @@ def test_every_setting_has_a_meaning() -> None:
     assert all(row.rstrip(" |").split("|")[-1].strip() for row in rows)
 
 
+def test_meanings_of_settings_are_sentences_and_a_list_of_lifts_holds_no_names() -> None:
+    rows = {row.split("`")[1]: row for row in generator().settings().splitlines() if row.startswith("| `")}
+    assert not [name for name, row in rows.items() if re.search(r"\| (And|Or) ", row)]
+    assert "list of names" not in rows["lifts"]
+
+
+def test_the_page_of_commands_names_every_function_that_is_one_too() -> None:
+    opening = generator().commands().partition("\n## ")[0]
+    of_python_alone = {"fit", "load", "read", "read_builtin"}
+    assert [
+        f for f in adresponse.__all__ if f.islower() and f[0] != "_" and f not in of_python_alone and f"`{f}`" not in opening
+    ] == []
+
+
 def test_readme_names_every_command_and_no_other() -> None:
     named = re.findall(r"^\| `adresponse (\w+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
     assert sorted(named) == sorted(main.commands)
