@@ -401,9 +401,9 @@ REFUSED = {
     "a check with an unknown rule": (["check", "new.csv", "--config", "promotion.yaml"], "Contest rule 'margn' is unknown"),
     "no list of names": (["watch", "new.csv", "--config", "number.yaml"], "stop_on=5 is no list of names; write [A, B]"),
     "no list of channels": (["run", "new.csv", "--config", "falling.yaml"], "falling=True is no list of names; write [A, B]"),
-    "a config of another model": (["retrain", "new.csv", "--config", "name.yaml"], "name='other-model' is not that of"),
-    "a config of another column": (["retrain", "new.csv", "--config", "channels.yaml"], "channels=('Radio', 'TV') is not that"),
-    "a watch with another target": (["watch", "new.csv", "--config", "target.yaml"], "target='Profit' is not that"),
+    "a config of another model": (["retrain", "new.csv", "--config", "name.yaml"], "name='other-model' is not the model's own"),
+    "a config of another column": (["retrain", "new.csv", "--config", "channels.yaml"], "channels=('Radio', 'TV') is not the"),
+    "a watch with another target": (["watch", "new.csv", "--config", "target.yaml"], "target='Profit' is not the model's own"),
     "a version to be challenged": (["refresh", "new.csv", "--model", "models:/sales-response/1"], "models:/NAME@champion"),
     "a model that is not there": (["watch", "new.csv", "--model", "models:/sale-response@champion"], "Did you mean"),
     "no registered version": (["watch", "new.csv", "--model", "runs:/0123abc/model"], "no registered version"),
@@ -455,6 +455,14 @@ def test_a_config_says_how_new_rows_are_read_and_the_command_line_wins(opened: S
     assert told("watch", "new.xlsx", "--config", path)[1]["verdict"] == "keep"
     assert told("watch", "new.xlsx", "--config", path, "--sheet", "About")[1]["verdict"] == "stop"
     assert told("refresh", "new.xlsx", "--config", path)[1]["action"] == "kept"
+
+
+def test_a_model_that_mlflow_copied_to_a_name_that_run_refuses_is_watched(opened: Store) -> None:
+    version = opened.call("get_model_version", "sales-response", "1")
+    opened.call("create_registered_model", "50 %")
+    tags = dict(version.tags)
+    opened.call("create_model_version", "50 %", version.source, run_id=version.run_id, tags=tags, model_id=version.model_id)
+    assert upkeep.watch(arrived(spend(60, 1)), model="models:/50 %/1").verdict == "keep"
 
 
 def test_a_study_is_not_registered_under_the_lock_of_another_model(opened: Store) -> None:

@@ -167,7 +167,6 @@ def _recipe(settings: bytes, model: Model) -> Settings:
     known = set(Settings.model_fields) - {*READING, "out"}
     given = {k: v for k, v in yaml.safe_load(settings).items() if k in known}
     roles: dict[str, Any] = {
-        "name": model.name,
         "target": contract.target,
         "channels": contract.channels,
         "controls": contract.controls,
@@ -176,7 +175,7 @@ def _recipe(settings: bytes, model: Model) -> Settings:
         "origin": contract.origin,
         "columns": {c.name: {"means": c.means, "unit": c.unit} for c in contract.columns},
     }
-    return Settings(**{**given, **roles})
+    return Settings(**{**given, **roles}).model_copy(update={"name": model.name})  # MLflow allows more names than run does
 
 
 def asked_of(settings: Settings, config: str | Path | None, given: Mapping[str, Any]) -> Settings:
@@ -187,8 +186,8 @@ def asked_of(settings: Settings, config: str | Path | None, given: Mapping[str, 
         value, own = said.pop(key, None), getattr(settings, key)
         if value is not None and _as_set(value) != _as_set(own):
             raise ConfigError(
-                f"{config}: {key}={value!r} is not that of the model {settings.name!r}, {own!r}, which its new rows and "
-                f"challengers keep; leave {key} out of the file, or name the model that it belongs to."
+                f"{config}: {key}={value!r} is not the model's own, {own!r}, which its new rows and challengers keep; leave "
+                f"{key} out of the file, or give the model that it belongs to."
             )
     return settings.model_copy(update={"out": asked.out, **said})
 
