@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from adresponse.console import print_plan, print_predicted, print_verified
+from adresponse.console import print_plan, print_predicted, print_verified, print_watched
 from adresponse.curves import Response
 from adresponse.deployment import Planned, Verified
 from adresponse.engines.scored import Scored
@@ -45,6 +47,21 @@ def test_no_figure_of_a_plan_is_cut(
     for c in plan.channels:
         for figure in (*(number(v, 4) for v in (c.today, c.spend, c.change, c.sales)), number(c.roi, 3)):
             assert f" {figure} " in rows
+
+
+def test_a_watch_says_its_verdict_and_each_reason_once(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = ("tv has drifted.", "Sales are [low].")
+    sentence = f"Retrain: the champion no longer fits the new rows. {reasons[0]} And 1 more reason."
+    watch: Any = SimpleNamespace(sentence=sentence, reasons=reasons, columns=(), tests=(), findings=())
+    found: Any = SimpleNamespace(
+        name="m", version="2", verdict="retrain", watch=watch, report="page.html", run_id="r", repeated=False
+    )
+    print_watched(found)
+    said = capsys.readouterr().out
+    assert said.startswith(
+        "m version 2, retrain: the champion no longer fits the new rows. tv has drifted. And 1 more reason.\n"
+    )
+    assert [said.count(reason) for reason in reasons] == [1, 1]
 
 
 @pytest.mark.parametrize(("rejected", "said"), [(None, "in its column error"), (Path("bad rows.csv"), "bad rows.csv")])

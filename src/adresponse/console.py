@@ -239,7 +239,7 @@ def print_leaderboard(board: Any) -> None:
     console.print(f"\n{_safe(board.sentence)}\n{_safe(board.tuning_sentence)}")
 
 
-VERDICTS = {"keep": "[green]keep[/]", "retrain": "[yellow]retrain[/]", "stop": "[bold red]stop[/]"}
+VERDICTS = {"keep": "green", "retrain": "yellow", "stop": "bold red"}
 
 
 def print_watched(found: Watched) -> None:
@@ -257,10 +257,10 @@ def _print_watch(console: Console, found: Watched) -> None:
     from adresponse.words import number
 
     watch = found.watch
-    console.print(
-        f"[bold]{_safe(found.name)} version {_safe(found.version)}[/]: {VERDICTS[found.verdict]}. {_safe(watch.sentence)}"
-    )
-    for reason in watch.reasons:
+    said, _, why = watch.sentence.partition(":")
+    verdict = f"[{VERDICTS[found.verdict]}]{said.lower()}[/]"
+    console.print(f"[bold]{_safe(found.name)} version {_safe(found.version)}[/], {verdict}:{_safe(why)}")
+    for reason in watch.reasons[1:]:  # the sentence has the first
         console.print(f"  {_safe(reason)}")
     if watch.columns:
         rows = Table("column", "rows before", "now", "KS", "p (Holm)", "PSI", "moved by", "", box=None, pad_edge=False)
