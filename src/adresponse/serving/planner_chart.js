@@ -2,6 +2,7 @@
 
 const EDGE = { left: 52, right: 14 }; // the slider under a chart has the same
 const MARKS = { today: ["circle", 7], best: ["rect", 8], mine: ["triangle", 9] };
+const MOST_PIXELS = 2; // each way for one of the page's: more cannot be told apart, and takes longer to draw
 const BARE = { borderWidth: 0, pointRadius: 0, fill: false };
 
 // The value of a curve at a place between its points; null outside of them.
@@ -18,6 +19,11 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const places = (xs, ys) => xs.map((x, i) => ({ x, y: ys[i] })).filter(({ y }) => y !== null);
 const held = (x, [low, high]) => Math.min(Math.max(x, low), high);
 let charts = 0;
+
+// Figures are asked for while the library is still being read.
+const library = new Promise((resolve) => {
+  document.head.append(Object.assign(document.createElement("script"), { src: "/planner/chartjs.js", onload: resolve }));
+});
 
 export class CurveChart {
   // `figure` is filled; `say` gives the sentence for an amount.
@@ -49,11 +55,13 @@ export class CurveChart {
     this.desc.textContent = data.desc;
     this.xs = [0, data.spend[data.spend.length - 1]];
     this.ys = reach(data);
+    library.then(() => this.build());
+  }
+
+  build() {
     this.chart?.destroy();
     this.chart = new Chart(this.canvas, { type: "line", data: { datasets: this.drawn() }, options: this.options() });
-    const marks = this.marks;
-    this.marks = {};
-    this.mark(marks);
+    this.place();
   }
 
   // What is drawn, from the back to the front, the reverse of Chart.js's order; the last four are moved by `mark` and `look`.
@@ -102,6 +110,7 @@ export class CurveChart {
     const ends = ([min, max]) => ({ type: "linear", min, max });
     return {
       animation: false,
+      devicePixelRatio: Math.min(devicePixelRatio, MOST_PIXELS),
       events: [],
       parsing: false,
       normalized: true,
@@ -134,10 +143,14 @@ export class CurveChart {
 
   // Where today's, the user's and the best plan's amount lie; beyond the edge a mark stays at the edge.
   mark(marks) {
-    if (!this.chart || Object.keys(MARKS).every((kind) => marks[kind] === this.marks[kind])) return;
+    if (Object.keys(MARKS).every((kind) => marks[kind] === this.marks[kind])) return;
     this.marks = marks;
+    if (this.chart) this.place();
+  }
+
+  place() {
     for (const kind of Object.keys(MARKS)) {
-      const x = held(marks[kind] ?? NaN, this.xs);
+      const x = held(this.marks[kind] ?? NaN, this.xs);
       const y = between(this.data.spend, this.data.sales, x) ?? 0;
       this.put(kind, Number.isNaN(x) ? [] : [{ x, y: this.ys[0] }, { x, y }]);
     }
