@@ -192,7 +192,7 @@ def test_files_that_cannot_be_fetched_are_told_and_fetched_later(registry: FileR
         assert told["ready"] is True
         return str(told.get("trouble", ""))
 
-    with serving(registry.home, workers=2) as server:
+    with serving(registry.home) as server:  # one worker, since each learns of it in its own time
         registry.move("5")  # no such folder yet
         until(trouble, "the trouble at /ready")
         assert trouble().startswith("The files of version 5 cannot be fetched. ")
