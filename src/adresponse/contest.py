@@ -17,6 +17,7 @@ from adresponse.errors import ConfigError, did_you_mean
 from adresponse.evaluate import mae, rmse
 from adresponse.formula import Spread
 from adresponse.schema import Contract
+from adresponse.watching.verdict import names_of
 
 __all__ = ["Contender", "Contest", "ContestRule", "ContestRules", "contest", "responses"]
 
@@ -73,7 +74,7 @@ class ContestRules:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "falling", _names("falling", self.falling))
+        object.__setattr__(self, "falling", names_of("falling", self.falling))
         _one_of("mode", self.mode, ("off", "dry-run", "enforce"))
         _one_of("require", self.require, ("not worse", "better"))
         _one_of("metric", self.metric, tuple(METRICS))
@@ -98,13 +99,6 @@ class ContestRules:
 def _one_of(name: str, value: object, known: Sequence[str]) -> None:
     if value not in known:
         raise ConfigError(f"{name}={value!r} is unknown.{did_you_mean(str(value), known)} Give one of: {', '.join(known)}.")
-
-
-def _names(name: str, value: object) -> tuple[str, ...]:
-    """One name or a list of them."""
-    if not isinstance(value, str | Sequence):
-        raise ConfigError(f"{name}={value!r} is no list of names; write [A, B].")
-    return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
 
 
 def _share(name: str, value: object, low: float, high: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -48,8 +47,6 @@ __all__ = [
     "verify",
     "verifying",
 ]
-
-TOLD = 600  # characters of what MLflow says of files that it could not fetch
 
 Progress = Callable[[str], None]
 Ask = Callable[["EvaluationRows"], "Answered"]
@@ -139,12 +136,12 @@ def open_store() -> Store:
 
 def from_registry(store: Store, located: Located, folder: Path) -> Model:
     """A model of MLflow's, copied into ``folder``."""
-    from adresponse import promotion, registry
+    from adresponse import registry
     from adresponse.stored import open_stored
 
     fetched = registry.fetch(store, located, folder)
     if located.version and not any(fetched.iterdir()):
-        promotion.refuse_gone(store, located.name, located.version)
+        registry.refuse_gone(store, located.name, located.version)
     stored = open_stored(fetched, located.digest, located.uri)
     return Model(stored, located.name, located.version or stored.model_id, located.pinned, located, store)
 
@@ -493,22 +490,7 @@ class _Registered:
 
         store, first = self._found
         pinned = f"models:/{found.name}/{found.version}" if found.version else first.pinned
-        located = registry.locate(store, pinned)
-        try:
-            return registry.fetch(store, located, folder), found.digest
-        except StoreError as error:
-            raise StoreError(_files_and_reasons(error)) from error
-
-
-def _files_and_reasons(error: StoreError) -> str:
-    """MLflow names each file and its reason on lines after the first, which is all that a store's sentence repeats."""
-    from adresponse.store import without_secrets
-
-    first, *more = str(error.__cause__ or "").splitlines() or [""]
-    if not more:
-        return str(error)
-    told = re.sub(r"#{5} (.*?) #{5}", r"\1:", " ".join([first, *more]))
-    return f"{without_secrets(told)[:TOLD].rstrip('.')}."
+        return registry.fetch(store, registry.locate(store, pinned), folder), found.digest
 
 
 def _serve_folder(folder: Path, options: Options, workers: int, engine: str, poll: float) -> int:

@@ -24,8 +24,7 @@ from adresponse.registry import CHAMPION, MANIFEST_TAG
 from adresponse.store import Store, error_code
 from adresponse.stored import open_stored
 
-__all__ = ["ANY", "MovedError", "Promoted", "delete_version", "lost", "promote", "refuse_gone", "rollback", "rollback_target"]
-__all__ += ["settle"]
+__all__ = ["ANY", "MovedError", "Promoted", "delete_version", "lost", "promote", "rollback", "rollback_target", "settle"]
 
 ANY = "any"  # champion may be whichever it is
 DAY = 86_400_000  # milliseconds
@@ -124,7 +123,7 @@ def promote(
         )
     uri = f"models:/{lease.name}/{version}"
     if source == version:
-        refuse_gone(lease.store, lease.name, version)
+        registry.refuse_gone(lease.store, lease.name, version)
         return Promoted(lease.name, source, version, uri, None, settled)
     digest = _refuse_unfit(lease.store, lease.name, version, force, why)
     event = _move(lease, "promotion", source, version, verify, why, {**(digests or {}), "manifest": digest}, by)
@@ -273,18 +272,8 @@ def _refuse_not_whole(store: Store, name: str, found: Any) -> str:
             f"Version {found.version} of {name!r} has no tag {MANIFEST_TAG}, so nobody can tell whether its files are what was "
             "registered; take one that `adresponse run` made."
         )
-    refuse_gone(store, name, str(found.version))
+    registry.refuse_gone(store, name, str(found.version))
     return str(digest)
-
-
-def refuse_gone(store: Store, name: str, version: str) -> None:
-    """Refuse a version whose files are not where they were put, as where a project's folder was moved."""
-    if missing := registry.missing_files(store, name, version):
-        where = store.call("get_model_version_download_uri", name, version)
-        raise StoreError(
-            f"The files of version {version} of {name!r} are gone: {words.listing(missing)} cannot be found (they were at "
-            f"{where}); put the folder back, or run the study again."
-        )
 
 
 def _found(store: Store, name: str, version: str) -> Any:

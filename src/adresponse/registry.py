@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adresponse import record
+from adresponse import record, words
 from adresponse.errors import StoreError, did_you_mean
 from adresponse.mutex import LOCK
-from adresponse.store import LoggedModel, Store, error_code
+from adresponse.store import LoggedModel, Store, error_code, without_secrets
 
 if TYPE_CHECKING:
     from adresponse.study import Study
@@ -33,6 +33,8 @@ __all__ = [
     "locate",
     "missing_files",
     "models",
+    "refuse_gone",
+    "refuse_unknown",
     "register",
     "tag",
     "take_back",
@@ -46,6 +48,7 @@ MODEL_VERSIONS = "mlflow.modelVersions"
 MANIFEST_TAG = "adresponse.manifest"  # SHA-256 of the stored model's manifest
 DEPLOYED_TAG = "adresponse.deployed."  # followed by where; its value is since when
 NEEDED_FILES = ("MLmodel", "manifest.json")
+TOLD = 600  # characters of what MLflow says of files that it could not fetch
 
 
 @dataclass(frozen=True)
@@ -238,13 +241,25 @@ def _paged(store: Store, method: str, *args: Any) -> list[Any]:
             return found
 
 
+def refuse_unknown(store: Store, name: str) -> None:
+    """Refuse the name of a model that is not registered."""
+    if said := _unknown(store, name):
+        raise StoreError(f"The {said}")
+
+
+def _unknown(store: Store, name: str) -> str:
+    """That a store has no such model, and which it has; empty where it has it."""
+    names = _names(store)
+    if name in names:
+        return ""
+    return f"store {store.shown} has no model {name!r}.{did_you_mean(name, names)} It has: {', '.join(names) or 'none'}."
+
+
 def _not_there(store: Store, uri: str, name: str, error: StoreError) -> StoreError:
     if error_code(error) not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
         return error
-    names = _names(store)
-    if name not in names:
-        listed = ", ".join(names) or "none"
-        return StoreError(f"{uri}: the store {store.shown} has no model {name!r}.{did_you_mean(name, names)} It has: {listed}.")
+    if said := _unknown(store, name):
+        return StoreError(f"{uri}: the {said}")
     listed = ", ".join(f"{v.version} ({'champion' if v.champion else v.status})" for v in versions(store, name)[:8])
     return StoreError(f"{uri}: the model {name!r} has no such version or alias. It has: {listed or 'no version'}.")
 
@@ -252,10 +267,22 @@ def _not_there(store: Store, uri: str, name: str, error: StoreError) -> StoreErr
 def fetch(store: Store, located: Located, folder: Path) -> Path:
     """Copy a stored model's files into ``folder`` (made where it is missing); gives the folder that holds ``MLmodel``."""
     folder.mkdir(parents=True, exist_ok=True)
-    with store.speaking(), store.current():
-        import mlflow.artifacts
+    try:
+        with store.speaking(), store.current():
+            import mlflow.artifacts
 
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=located.pinned, dst_path=str(folder)))
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=located.pinned, dst_path=str(folder)))
+    except StoreError as error:
+        raise StoreError(_files_and_reasons(error)) from error.__cause__
+
+
+def _files_and_reasons(error: StoreError) -> str:
+    """MLflow names each file and its reason on lines after the first, which is all that a store's sentence repeats."""
+    first, *more = str(error.__cause__ or "").splitlines() or [""]
+    if not more:
+        return str(error)
+    told = re.sub(r"#{5} (.*?) #{5}", r"\1:", " ".join([first, *more]))
+    return f"{without_secrets(told)[:TOLD].rstrip('.')}."
 
 
 def tag(store: Store, located: Located, tags: Mapping[str, str]) -> None:
@@ -286,6 +313,16 @@ def missing_files(store: Store, name: str, version: str) -> tuple[str, ...]:
             found = []
     there = {str(item.path).rpartition("/")[2] for item in found}
     return tuple(needed for needed in NEEDED_FILES if needed not in there)
+
+
+def refuse_gone(store: Store, name: str, version: str) -> None:
+    """Refuse a version whose files are not where they were put, as where a project's folder was moved."""
+    if missing := missing_files(store, name, version):
+        where = store.call("get_model_version_download_uri", name, version)
+        raise StoreError(
+            f"The files of version {version} of {name!r} are gone: {words.listing(missing)} cannot be found (they were at "
+            f"{where}); put the folder back, or run the study again."
+        )
 
 
 # --- who uses a version

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adresponse import deployment, lifecycle, words
 from adresponse import settings as config_file
-from adresponse.errors import ConfigError, StoreError, TableError, did_you_mean
+from adresponse.errors import ConfigError, StoreError, TableError
 from adresponse.settings import Settings
 from adresponse.standing import (
     CHALLENGED_TAG,
@@ -744,13 +744,13 @@ def delete_version(
 
 def history(*, model: str | None = None) -> tuple[Event, ...]:
     """All that happened to a model, in order: promotions, rollbacks, files taken in; see ``journal.Event``."""
-    from adresponse import journal
+    from adresponse import journal, registry
 
     store = deployment.open_store()
     name, _ = _named(None, model)
     events = journal.read(store, name)
     if not events:
-        _refuse_unknown(store, name)
+        registry.refuse_unknown(store, name)
     return events
 
 
@@ -843,23 +843,14 @@ def _named(version: str | None, model: str | None) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _locked(name: str, patience: float, progress: Progress, command: str) -> Iterator[Lease]:
-    from adresponse import mutex
+    from adresponse import mutex, registry
 
     store = deployment.open_store()
-    _refuse_unknown(store, name)
+    registry.refuse_unknown(store, name)
     with mutex.held(store, name, waiting=progress, patience=patience, command=command) as lease:
         yield lease
         _end_left(lease)
         _complete(lease)
-
-
-def _refuse_unknown(store: Store, name: str) -> None:
-    from adresponse import registry
-
-    names = [model.name for model in registry.models(store)]
-    if name not in names:
-        listed = ", ".join(names) or "none"
-        raise StoreError(f"The store {store.shown} has no model {name!r}.{did_you_mean(name, names)} It has: {listed}.")
 
 
 def _local_uses(name: str, version: str) -> list[str]:

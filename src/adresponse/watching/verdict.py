@@ -35,6 +35,7 @@ __all__ = [
     "SlopeChange",
     "Watch",
     "WatchRules",
+    "names_of",
     "watch",
 ]
 
@@ -112,8 +113,8 @@ class WatchRules:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "retrain_on", _names("retrain_on", self.retrain_on))
-        object.__setattr__(self, "stop_on", _names("stop_on", self.stop_on))
+        object.__setattr__(self, "retrain_on", names_of("retrain_on", self.retrain_on))
+        object.__setattr__(self, "stop_on", names_of("stop_on", self.stop_on))
         _within("alpha", self.alpha, 0, 0.5, "a share such as 0.05")
         if self.per not in ("stream", "watch"):
             raise ConfigError(f"per={self.per!r} is unknown; give 'stream' or 'watch'.")
@@ -140,7 +141,7 @@ class WatchRules:
         return cls(**(given or {}))
 
 
-def _names(name: str, value: object) -> tuple[str, ...]:
+def names_of(name: str, value: object) -> tuple[str, ...]:
     """One name or a list of them."""
     if not isinstance(value, str | Sequence):
         raise ConfigError(f"{name}={value!r} is no list of names; write [A, B].")
