@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import served_example
@@ -384,14 +385,19 @@ def test_a_chart_is_read_by_keyboard_and_as_a_table(browser: Any, hilly: str) ->
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_chart_shows_band_curve_rows_range_and_marks_where_they_belong(browser: Any, hilly: str, scheme: str) -> None:
-    channel = json.loads(got(hilly, "/curves?horizon=13&points=61"))["channels"][0]
+    channel, *others = json.loads(got(hilly, "/curves?horizon=13&points=61"))["channels"]
     away = 1.5 * channel["today"]
+    best = ask(hilly, {"total": away + sum(c["today"] for c in others), "horizon": 13})["spend"][channel["name"]]
+    marks = {
+        kind: [x, float(np.interp(x, channel["spend"], channel["sales"]))]
+        for kind, x in {"today": channel["today"], "mine": away, "best": best}.items()
+    }
     with page_of(browser, hilly, color_scheme="light" if scheme == "dark" else "dark") as page:
         settled(page)
         page.get_by_label("Amount for TV").fill(str(away))
-        until(page, MARKED, away)
+        until(page, MARKED, marks)
         page.emulate_media(color_scheme=scheme)  # an open page follows
-        until(page, RECOLOURED)
+        until(page, MARKED, marks)
         drawn = page.evaluate(DRAWN)
     assert [x for x, _ in drawn["low"]["data"]] == channel["spend"]
     assert [y for _, y in drawn["low"]["data"]] == channel["low"]
@@ -399,44 +405,35 @@ def test_a_chart_shows_band_curve_rows_range_and_marks_where_they_belong(browser
     assert drawn["rows"]["data"] == channel["points"]
     assert [x for x, _ in drawn["seen"]["data"]] == channel["seen"]
     assert set(channel["spend"]) | set(channel["seen"]) == {x for x, _ in drawn["curve"]["data"]}
-    assert [drawn[kind]["data"][1][0] for kind in ("today", "mine")] == [channel["today"], away]
-    for kind in ("today", "mine", "best"):
-        assert drawn[kind]["painted"] == drawn[kind]["meant"], kind
     dashed = [x for x, solid in drawn["curve"]["solid"] if not solid]
     assert dashed
     assert all(not channel["seen"][0] < x <= channel["seen"][1] for x in dashed)
 
 
-MARKED = """(x) => {
-  const sets = window.Chart?.getChart(document.querySelector('canvas'))?.data.datasets ?? [];
-  const of = (label) => sets.find((s) => s.label === label)?.data;
-  return of('mine')?.[1]?.x === x && of('best')?.length === 2;
+# Each mark is painted where it belongs, in its colour; today's is a ring, so its left edge is looked at.
+MARKED = """(marks) => {
+  const canvas = document.querySelector('canvas');
+  const chart = window.Chart?.getChart(canvas);
+  if (!chart) return false;
+  const pixel = (context, x, y) => String(context.getImageData(x, y, 1, 1).data);
+  const sharp = chart.currentDevicePixelRatio;
+  return Object.entries(marks).every(([kind, [amount, sales]]) => {
+    const meant = document.createElement('canvas').getContext('2d');
+    meant.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(`--${kind}`);
+    meant.fillRect(0, 0, 1, 1);
+    const x = chart.scales.x.getPixelForValue(amount) - (kind === 'today' ? 7 : 0);
+    const y = chart.scales.y.getPixelForValue(sales);
+    return pixel(canvas.getContext('2d'), x * sharp, y * sharp) === pixel(meant, 0, 0);
+  });
 }"""
 
-RECOLOURED = """() => Chart.getChart(document.querySelector('canvas')).data.datasets.find((s) => s.label === 'mine').borderColor
-  === getComputedStyle(document.documentElement).getPropertyValue('--mine')"""
-
 DRAWN = """() => {
-  const canvas = document.querySelector('canvas');
-  const chart = Chart.getChart(canvas);
-  const context = canvas.getContext('2d');
-  const sharp = chart.currentDevicePixelRatio;
-  const found = {};
-  chart.data.datasets.forEach((set, i) => {
+  const chart = Chart.getChart(document.querySelector('canvas'));
+  return Object.fromEntries(chart.data.datasets.map(({ label, data, segment }, i) => {
     const elements = chart.getDatasetMeta(i).data;
-    const last = elements.at(-1);
-    const colour = document.createElement('canvas').getContext('2d');
-    colour.fillStyle = set.pointBackgroundColor || '#000';
-    colour.fillRect(0, 0, 1, 1);
-    const solid = (j) => set.segment.borderDash({ p0: elements[j], p1: elements[j + 1] }).length === 0;
-    found[set.label] = {
-      data: set.data.map(({ x, y }) => [x, y]),
-      meant: [...colour.getImageData(0, 0, 1, 1).data],
-      painted: last && [...context.getImageData(last.x * sharp, last.y * sharp, 1, 1).data],
-      solid: set.segment && set.data.slice(1).map((p, j) => [p.x, solid(j)]),
-    };
-  });
-  return found;
+    const solid = (j) => segment.borderDash({ p0: elements[j], p1: elements[j + 1] }).length === 0;
+    return [label, { data: data.map(({ x, y }) => [x, y]), solid: segment && data.slice(1).map((p, j) => [p.x, solid(j)]) }];
+  }));
 }"""
 
 

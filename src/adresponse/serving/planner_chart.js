@@ -1,7 +1,7 @@
 // A response curve by Chart.js: band, line, data points, the range seen, marks, and a readout under the pointer or by arrow keys.
 
 const EDGE = { left: 52, right: 14 }; // the slider under a chart has the same
-const MARKS = { today: ["circle", 7], best: ["rect", 8], mine: ["triangle", 9] };
+const MARKS = { today: ["circle", 7], best: ["rect", 8], mine: ["triangle", 9] }; // from the back to the front
 const MOST_PIXELS = 2; // each way for one of the page's: more cannot be told apart, and takes longer to draw
 const BARE = { borderWidth: 0, pointRadius: 0, fill: false };
 
@@ -60,11 +60,12 @@ export class CurveChart {
 
   build() {
     this.chart?.destroy();
-    this.chart = new Chart(this.canvas, { type: "line", data: { datasets: this.drawn() }, options: this.options() });
-    this.place();
+    this.inks = Object.fromEntries([...Object.keys(MARKS), "ink", "back"].map((name) => [name, colour(name)]));
+    const marks = { id: "marks", afterDatasetsDraw: (chart) => this.over(chart) };
+    this.chart = new Chart(this.canvas, { type: "line", data: { datasets: this.drawn() }, options: this.options(), plugins: [marks] });
   }
 
-  // What is drawn, from the back to the front, the reverse of Chart.js's order; the last four are moved by `mark` and `look`.
+  // What is drawn, from the back to the front, the reverse of Chart.js's order.
   drawn() {
     const { spend, sales, low, high, points, seen } = this.data;
     const ends = seen.map((s) => held(s, this.xs));
@@ -84,21 +85,6 @@ export class CurveChart {
         borderColor: curve,
         segment: { borderDash: ({ p0, p1 }) => (known(p0.parsed.x) && known(p1.parsed.x) ? [] : [4, 4]) }, // where it is not known
       },
-      ...Object.entries(MARKS).map(([kind, [pointStyle, radius]]) => ({
-        label: kind,
-        data: [],
-        ...BARE,
-        clip: 2 * radius,
-        borderWidth: 1.5,
-        borderDash: [3, 3],
-        borderColor: colour(kind),
-        pointStyle,
-        pointRadius: [0, radius],
-        pointBackgroundColor: kind === "today" ? colour("back") : colour(kind),
-        pointBorderColor: kind === "today" ? colour(kind) : colour("back"),
-        pointBorderWidth: kind === "today" ? 2.5 : 1.5,
-      })),
-      { label: "cross", data: [], ...BARE, borderWidth: 1, borderDash: [2, 3], borderColor: colour("ink") },
     ].reverse();
   }
 
@@ -136,25 +122,29 @@ export class CurveChart {
     };
   }
 
-  // The data of one of what is drawn.
-  put(label, data) {
-    this.chart.data.datasets.find((d) => d.label === label).data = data;
-  }
-
   // Where today's, the user's and the best plan's amount lie; beyond the edge a mark stays at the edge.
   mark(marks) {
     if (Object.keys(MARKS).every((kind) => marks[kind] === this.marks[kind])) return;
     this.marks = marks;
-    if (this.chart) this.place();
+    this.chart?.draw();
   }
 
-  place() {
-    for (const kind of Object.keys(MARKS)) {
-      const x = held(this.marks[kind] ?? NaN, this.xs);
-      const y = between(this.data.spend, this.data.sales, x) ?? 0;
-      this.put(kind, Number.isNaN(x) ? [] : [{ x, y: this.ys[0] }, { x, y }]);
+  // Marks and cross, over the rest: they move without a new layout of all that lies below.
+  over({ ctx, scales: { x: across, y: up }, chartArea: { top, bottom } }) {
+    const { ink, back, ...inks } = this.inks;
+    ctx.save();
+    for (const [kind, [pointStyle, radius]] of Object.entries(MARKS)) {
+      const amount = held(this.marks[kind] ?? NaN, this.xs);
+      if (Number.isNaN(amount)) continue;
+      const [x, y] = [across.getPixelForValue(amount), up.getPixelForValue(between(this.data.spend, this.data.sales, amount) ?? 0)];
+      upright(ctx, x, bottom, y, inks[kind], 1.5, [3, 3]);
+      const open = kind === "today";
+      const borderWidth = open ? 2.5 : 1.5;
+      Object.assign(ctx, { fillStyle: open ? back : inks[kind], strokeStyle: open ? inks[kind] : back, lineWidth: borderWidth });
+      Chart.helpers.drawPoint(ctx, { pointStyle, radius, borderWidth }, x, y);
     }
-    this.chart.update("none");
+    if (this.at !== null) upright(ctx, across.getPixelForValue(this.at), bottom, top, ink, 1, [2, 3]);
+    ctx.restore();
   }
 
   point(event) {
@@ -176,10 +166,19 @@ export class CurveChart {
   look(at) {
     this.at = at;
     this.said.textContent = at === null ? "" : this.say(at);
-    if (!this.chart) return;
-    this.put("cross", at === null ? [] : this.ys.map((y) => ({ x: at, y })));
-    this.chart.update("none");
+    this.chart?.draw();
   }
+}
+
+// A dashed line straight up, from one height to another.
+function upright(ctx, x, from, to, strokeStyle, lineWidth, dash) {
+  Object.assign(ctx, { strokeStyle, lineWidth });
+  ctx.setLineDash(dash);
+  ctx.beginPath();
+  ctx.moveTo(x, from);
+  ctx.lineTo(x, to);
+  ctx.stroke();
+  ctx.setLineDash([]);
 }
 
 // The sales that a chart reaches from and to.
