@@ -23,6 +23,7 @@ import adresponse
 from adresponse import deployment, store
 from adresponse.cli import main
 from adresponse.errors import ConfigError, DeploymentError, DifferenceError, StoreError, TamperedModelError
+from adresponse.serving.options import read_token
 from adresponse.targets import local
 from adresponse.verification import Answered
 from stored_example import one_channel, stored, three_channels
@@ -405,14 +406,14 @@ def test_what_would_not_be_read_is_refused_before_anything_is_asked(here: Path, 
 def test_a_token_that_cannot_be_sent_or_guessed_too_soon_is_refused_and_not_shown(tmp_path: Path, token: str) -> None:
     (tmp_path / "token").write_text(token, encoding="utf-8")
     with pytest.raises(ConfigError, match="16 or more characters, ASCII letters, digits and punctuation") as refused:
-        deployment.read_token(tmp_path / "token")
+        read_token(tmp_path / "token")
     assert not token or token not in str(refused.value)
 
 
 def test_a_token_may_hold_whatever_a_header_takes(tmp_path: Path) -> None:
     token = "".join(map(chr, range(0x21, 0x7F)))
     (tmp_path / "token").write_text(f"{token}\n")
-    assert deployment.read_token(tmp_path / "token") == token
+    assert read_token(tmp_path / "token") == token
 
 
 def test_an_image_is_written_and_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

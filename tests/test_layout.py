@@ -23,7 +23,7 @@ FLOORS = [
         *("store", "saving", "track", "registry", "mutex", "journal", "promotion", "scoring"),
         *("report", "serving", "engines", "targets"),
     },
-    {"settings", "deployment", "lifecycle", "standing", "upkeep", "console", "cli", "plugin"},
+    {"settings", "asking", "deployment", "lifecycle", "standing", "upkeep", "console", "cli", "plugin"},
 ]
 DOORS = [  # one door may have several rooms; no door opens into another
     {"store", "saving", "track", "registry", "mutex", "journal", "promotion", "scoring"},

@@ -12,10 +12,10 @@ import stored_example
 from adresponse.baseline import Baseline
 from adresponse.curved import Curves, History
 from adresponse.curves import Response
-from adresponse.deployment import _amounts
 from adresponse.errors import ConfigError, ModelError
 from adresponse.models import formula_of
 from adresponse.periods import Calendar
+from adresponse.planning.own import amounts
 from adresponse.planning.prospect import RECENT, Prospect, prospect_of, straight
 from adresponse.planning.split import best_plan
 from adresponse.planning.wishes import Wish
@@ -133,9 +133,9 @@ def plan_file(folder: Path, text: str) -> Path:
 def test_a_plan_by_period_is_taken_in_the_order_of_its_dates(tmp_path: Path) -> None:
     # the 60 weeks of the table end with that of 2025-02-17
     newest_first = plan_file(tmp_path, "week,tv,search\n2025-03-10,3,6\n2025-03-03,2,5\n2025-02-24,1,4\n")
-    assert _amounts(newest_first, weekly()) == ({"tv": [1, 2, 3], "search": [4, 5, 6]}, 3)
+    assert amounts(newest_first, weekly()) == ({"tv": [1, 2, 3], "search": [4, 5, 6]}, 3)
     undated = plan_file(tmp_path, "tv,search\n3,6\n2,5\n")
-    assert _amounts(undated, weekly()) == ({"tv": [3, 2], "search": [6, 5]}, 0)
+    assert amounts(undated, weekly()) == ({"tv": [3, 2], "search": [6, 5]}, 0)
 
 
 @pytest.mark.parametrize(
@@ -153,4 +153,4 @@ def test_a_plan_by_period_is_taken_in_the_order_of_its_dates(tmp_path: Path) -> 
 )
 def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        _amounts(plan_file(tmp_path, text), weekly())
+        amounts(plan_file(tmp_path, text), weekly())

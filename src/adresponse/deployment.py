@@ -11,16 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from adresponse.errors import ConfigError, DeploymentError, DifferenceError, StoreError
+from adresponse.errors import ConfigError, DifferenceError, StoreError
 
 if TYPE_CHECKING:
+    from adresponse.asking import Ask
     from adresponse.engines.scored import Scored
     from adresponse.planning.planned import Plan
-    from adresponse.planning.prospect import Prospect
     from adresponse.planning.returns import Returns
     from adresponse.planning.wishes import Together, Wish
     from adresponse.pyfunc import ResponseModel
-    from adresponse.reading.raw import Raw
     from adresponse.registry import Located
     from adresponse.serving.options import Options
     from adresponse.serving.supervise import Found
@@ -49,7 +48,6 @@ __all__ = [
 ]
 
 Progress = Callable[[str], None]
-Ask = Callable[["EvaluationRows"], "Answered"]
 Status: TypeAlias = "AzureStatus | SageMakerStatus"
 
 
@@ -282,6 +280,7 @@ def plan(
     ModelError
         If the model cannot be planned with.
     """
+    from adresponse.planning.own import amounts
     from adresponse.planning.prospect import Prospect
     from adresponse.planning.returns import returns
     from adresponse.planning.split import best_plan
@@ -298,7 +297,7 @@ def plan(
     place = _workbook(out)
     with opened(model) as found:
         prospect = Prospect.of(found.stored.folder)
-        given, dated = (None, 0) if score is None else _amounts(score, prospect)
+        given, dated = (None, 0) if score is None else amounts(score, prospect)
         if dated == 1 and horizon is not None and horizon > 1:
             raise ConfigError(
                 f"horizon={horizon} does not go with a plan of one row whose date is that of the next period alone; leave the "
@@ -350,54 +349,6 @@ def _refuse_wishes(wish: Wish) -> None:
         raise ConfigError(f"A plan is scored as it is, so {others[0]} cannot be asked for with it; leave one of the two out.")
 
 
-def _amounts(given: str | Path | Mapping[str, Any], prospect: Prospect) -> tuple[dict[str, list[float]], int]:
-    """A plan of one's own, each channel's amounts by period, and how many periods its dates name, 0 where it has none."""
-    if isinstance(given, Mapping):
-        return {str(k): list(map(float, v if isinstance(v, Sequence) else (v,))) for k, v in given.items()}, 0
-    from adresponse.table import read_all
-
-    channels = prospect.contract.channels
-    raw = read_all(given, date=prospect.contract.date)
-    named = [name for name in channels if name in raw.frame]
-    if not named:
-        have = ", ".join(raw.kinds)
-        raise ConfigError(f"{raw.label} has no column of a channel; it has {have}, and the channels are {', '.join(channels)}.")
-    if raw.frame.empty:
-        raise ConfigError(f"{raw.label} has no rows; give one with the amounts of the whole plan, or one for each period.")
-    columns = {name: _column(raw, name) for name in named}
-    order = _in_time(raw, prospect)
-    amounts = {name: [column[row] for row in order or range(len(column))] for name, column in columns.items()}
-    return amounts, len(order)
-
-
-def _in_time(raw: Raw, prospect: Prospect) -> list[int]:
-    """The rows of a plan by period, where it says its dates: those of the next periods, each once. None without dates."""
-    name, calendar, rows = prospect.contract.date, prospect.curves.baseline.calendar, len(raw.frame)
-    if calendar is None or name not in raw.frame:
-        return []
-    dates = raw.frame[name]
-    if dates.isna().any():
-        row = int(dates.index[dates.isna()][0])
-        raise ConfigError(f"{raw.label}: column {name!r}, row {row} is no date; give one, or leave the column out.")
-    periods = calendar.period(dates.to_numpy())
-    order = sorted(range(rows), key=periods.__getitem__)
-    for row, due, date in zip(order, range(rows), prospect.dates(rows), strict=True):
-        if periods[row] != prospect.last + 1 + due:
-            raise ConfigError(
-                f"{raw.label}: column {name!r}, row {row + 1} is {dates.iloc[row]:%Y-%m-%d}, where {date[:10]} is due; "
-                "give the next periods, each once, or leave the column out."
-            )
-    return order
-
-
-def _column(raw: Raw, name: str) -> list[float]:
-    values = raw.frame[name]
-    if raw.kinds[name] != "number" or values.isna().any():
-        row = int(values.index[values.isna()][0]) if raw.kinds[name] == "number" else 1
-        raise ConfigError(f"{raw.label}: column {name!r}, row {row} is no amount; give a number, 0 for nothing.")
-    return [float(v) for v in values]
-
-
 # --- serve
 
 
@@ -445,7 +396,7 @@ def serve(
         Seconds between two looks at the alias.
     """
     from adresponse.serving.listening import refuse_open_door
-    from adresponse.serving.options import Options
+    from adresponse.serving.options import Options, read_token
 
     options = Options(
         host=host, port=port, token=read_token(token_file), hosts=(*Options().hosts, *allow_hosts), max_body=max_body,
@@ -658,11 +609,13 @@ def _at_sagemaker(region: str, name: str) -> str:
 
 def try_out(stored: Stored, name: str, store: Store, experiment_id: str, run_id: str) -> Verification:
     """Put a model that is not registered yet behind a local endpoint, and hold its answers against the evaluation."""
+    from adresponse import asking
     from adresponse.serving import launch
 
     with launch.background(stored.folder, version=stored.model_id, name=name) as endpoint:
-        ask = _ask_url(endpoint.url, "")
-        found, _ = _judged(ask, "The local endpoint", stored, stored.model_id, store, experiment_id, run_id)
+        found, _ = _judged(
+            asking.at_url(endpoint.url), "The local endpoint", stored, stored.model_id, store, experiment_id, run_id
+        )
     return found
 
 
@@ -762,73 +715,19 @@ def _asker(
     token_file: Any,
     stack: contextlib.ExitStack,
 ) -> tuple[Ask, str]:
+    from adresponse import asking
+    from adresponse.serving.options import read_token
+
     if url is not None:
-        return _ask_url(url, read_token(token_file)), url
+        return asking.at_url(url, read_token(token_file)), url
     if target is not None and deployment is not None:
         from adresponse.store import without_secrets
 
-        return _ask_target(target, deployment, config or {}), f"{without_secrets(target)} {deployment}"
+        return asking.at_target(target, deployment, config or {}), f"{without_secrets(target)} {deployment}"
     from adresponse.serving import launch
 
     endpoint = stack.enter_context(launch.background(found.stored.folder, version=found.version, name=found.name))
-    return _ask_url(endpoint.url, ""), "A local endpoint"
-
-
-def _ask_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
-    """A way to ask a deployment of a cloud, or of any other target of ``mlflow deployments``."""
-    kind, _, place = target.partition(":/")
-    if kind == "sagemaker":
-        from adresponse.targets import sagemaker
-
-        aws = sagemaker.Settings.read(place.partition("/")[0], config)
-        return lambda rows: sagemaker.ask(aws, deployment, rows.columns(), _level(rows))
-    if kind == "azureml":
-        from adresponse.targets import azureml
-
-        azure = azureml.Settings.read(config)
-        client = azureml.connect(azure)
-        return lambda rows: azureml.ask(client, azure, deployment, rows.columns(), _level(rows))
-    if config:
-        raise ConfigError(f"{target=} takes no settings here; leave out -C.")
-    if target.partition(":")[0] == "adresponse":
-        return _ask_local(target, deployment)
-    from adresponse import scoring
-
-    return scoring.asker(target, deployment)
-
-
-def _ask_local(target: str, deployment: str) -> Ask:
-    """A way to ask a server of ours in the background, at its recorded address: it says its version and gives the interval."""
-    import os
-
-    from adresponse.targets import local
-
-    found = local.find(local.state_folder(target, os.environ), deployment)
-    if not local.alive(found):
-        raise DeploymentError(f"The deployment {deployment!r} is dead; delete it and create it anew. Its log: {found.log}")
-    secret = found.wanted.token_file
-    return _ask_url(found.url, read_token(Path(found.place, secret) if secret else None))
-
-
-def _level(rows: EvaluationRows) -> float | None:
-    return None if rows.lower is None else rows.level
-
-
-def _ask_url(url: str, token: str) -> Ask:
-    import numpy as np
-
-    from adresponse.serving import client
-    from adresponse.verification import Answered
-
-    def ask(rows: EvaluationRows) -> Answered:
-        try:
-            answer = client.ask(url, rows.columns(), _level(rows), token, together=rows.together)
-        except DifferenceError as error:
-            raise DifferenceError(str(error).removeprefix(f"{url} ")) from None
-        lower, upper = (None if v is None else np.asarray(v) for v in (answer.lower, answer.upper))
-        return Answered(np.asarray(answer.prediction), lower, upper, answer.version)
-
-    return ask
+    return asking.at_url(endpoint.url), "A local endpoint"
 
 
 def _judged(
@@ -865,19 +764,3 @@ def _tag(store: Store, located: Located, result: Verification, where: str) -> No
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     said = {"adresponse.verified_at": now, "adresponse.verified_deployment": where}
     registry.tag(store, located, record.verification_tags(result) | said)
-
-
-def read_token(path: str | Path | None) -> str:
-    """The token in a file, or nothing where no file is named."""
-    if path is None:
-        return ""
-    try:
-        token = Path(path).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The token file {str(path)!r} cannot be read: {getattr(error, 'strerror', error)}.") from None
-    if len(token) < 16 or not (token.isascii() and token.isprintable()) or " " in token:  # else no header can hold it
-        raise ConfigError(
-            f"The token in {str(path)!r} is none that can be sent and kept secret: write one line of 16 or more characters, "
-            "ASCII letters, digits and punctuation without blanks."
-        )
-    return token

@@ -20,8 +20,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.utils.proto_json_utils import dump_input_data
 
-from adresponse.deployment import read_token
 from adresponse.errors import AdresponseError, ConfigError, DeploymentError, did_you_mean
+from adresponse.serving.options import read_token
 from adresponse.targets import local
 from adresponse.targets.local import Local, Wanted
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from adresponse.errors import ConfigError
 
-__all__ = ["Options"]
+__all__ = ["Options", "read_token"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,19 @@ class Options:
             raise ConfigError(f"timeout={self.timeout:g} is no number of seconds above 0; give one such as 30.")
         if not 0 <= self.drain < math.inf:
             raise ConfigError(f"drain={self.drain:g} is no number of seconds; give one such as 20, or 0.")
+
+
+def read_token(path: str | Path | None) -> str:
+    """The token in a file, or nothing where no file is named."""
+    if path is None:
+        return ""
+    try:
+        token = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The token file {str(path)!r} cannot be read: {getattr(error, 'strerror', error)}.") from None
+    if len(token) < 16 or not (token.isascii() and token.isprintable()) or " " in token:  # else no header can hold it
+        raise ConfigError(
+            f"The token in {str(path)!r} is none that can be sent and kept secret: write one line of 16 or more characters, "
+            "ASCII letters, digits and punctuation without blanks."
+        )
+    return token
