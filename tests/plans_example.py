@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,12 @@ from adresponse.serving.holder import Holder, Served
 from adresponse.serving.options import Options
 from adresponse.stored import open_stored, seal
 
-__all__ = ["NAMES", "hills", "kept", "planning_app", "served_from"]
+__all__ = ["NAMES", "PLACES", "hills", "kept", "placed", "planning_app", "served_from"]
 
 NAMES = ("TV", "Search", "Print")
 SPREAD = Spread(1.0, 0.0, 0.1, tuple(i / 50 for i in range(1, 100)))
 WEEKS = 104
+PLACES = {"North": -40.0, "Süd & West": 40.0}  # how far the market's sales lie from the mean of both
 
 
 def hills(
@@ -43,6 +45,26 @@ def hills(
     contract = Contract.build(target="Sales", channels=names, date="week" if dated else None, dictionary=units)
     others = [_curves(names, dated, shape, random.normal(0, 0.08, 3 * len(names))) for _ in range(draws)]
     return prospect_of(contract, frame if dated else frame.drop(columns="week"), truth, draws=others)
+
+
+def placed() -> Prospect:
+    """Two markets with those curves; the second spends twice as much as the first, and a third has closed."""
+    model = hills(dated=True)
+    contract = Contract.build(target="Sales", channels=NAMES, date="week", market="region")
+    weeks = pd.date_range("2024-01-01", periods=WEEKS, freq="W-MON")
+    random = np.random.default_rng(2)
+    parts = []
+    for times, name in enumerate((*PLACES, "Gone"), 1):
+        rows = WEEKS // 2 if name == "Gone" else WEEKS
+        spend = {n: times * random.gamma(3.0, 10.0 * (i + 1), rows) for i, n in enumerate(NAMES)}
+        parts.append(pd.DataFrame({"week": weeks[:rows], "region": name, **spend, "Sales": 1.0}))
+
+    def here(curves: Curves) -> Curves:
+        levels = {name: PLACES.get(name, 0.0) for name in ("Gone", *PLACES)}
+        history = History(WEEKS - 1, (40.0,) * len(NAMES), dict.fromkeys(levels, ()))
+        return replace(curves, baseline=replace(curves.baseline, markets=levels), history=history)
+
+    return prospect_of(contract, pd.concat(parts), here(model.curves), draws=[here(d) for d in model.draws])
 
 
 def _curves(names: tuple[str, ...], dated: bool, shape: Shape, moved: np.ndarray) -> Curves:

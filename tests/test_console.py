@@ -20,6 +20,7 @@ from adresponse.planning.split import best_plan
 from adresponse.planning.wishes import Wish
 from adresponse.verification import Check, Verification
 from adresponse.words import number
+from plans_example import placed
 
 HUGE = 1e12
 
@@ -47,6 +48,13 @@ def test_no_figure_of_a_plan_is_cut(
     for c in plan.channels:
         for figure in (*(number(v, 4) for v in (c.today, c.spend, c.change, c.sales)), number(c.roi, 3)):
             assert f" {figure} " in rows
+
+
+def test_a_plan_for_a_market_says_so_in_its_first_line(capsys: pytest.CaptureFixture[str]) -> None:
+    outlook = placed().outlook(4, "Süd & West")
+    stops = tuple(returns(outlook, name) for name in outlook.channels)
+    print_plan(Planned("models:/m/1", "m", "1", "Sales", (), best_plan(outlook, Wish()), stops, market="Süd & West"))
+    assert "m version 1, Süd & West: Spend " in capsys.readouterr().out
 
 
 def test_a_watch_says_its_verdict_and_each_reason_once(capsys: pytest.CaptureFixture[str]) -> None:

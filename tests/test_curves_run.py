@@ -140,6 +140,7 @@ def test_one_dated_row_is_the_plan_of_the_next_period_alone(made: Made) -> None:
         (("--score", "new plan.csv", "--margin", "2", "--lock", "print"), "so locks cannot be asked for with it"),
         (("--out", "plan.csv"), "ends in .xlsx"),
         (("--horizon", "900"), "cannot be planned"),
+        (("--market", "North"), "the model knows no markets"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_one_sentence(made: Made, words: tuple[str, ...], said: str) -> None:

@@ -9,6 +9,7 @@ import importlib.metadata
 import io
 import json
 import re
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 
 import served_example
 import stored_example
-from plans_example import NAMES, hills, kept
+from plans_example import NAMES, PLACES, hills, kept, placed
 
 WIDE, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
 ODD = ('<img src=x onerror="alert(1)">', "=1+1 & 'co'", "Ünï — 电视")
@@ -345,6 +346,59 @@ def test_an_address_that_is_nonsense_does_no_harm(browser: Any, hilly: str) -> N
             assert page.get_by_label("Periods").input_value() == "13"
         page.wait_for_selector("#scenarios tbody tr:nth-child(2)")
         settled(page)
+
+
+@pytest.fixture(scope="module")
+def regional(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server whose model has markets."""
+    home = tmp_path_factory.mktemp("regional")
+    with served_example.serving(home / "run", folder=kept(placed(), home / "model")) as served:
+        yield served.url
+
+
+def test_a_market_is_planned_for_from_its_own_spend_and_kept_in_the_address(browser: Any, regional: str) -> None:
+    with page_of(browser, regional) as page:
+        settled(page)
+        market = page.get_by_label("Market")
+        assert market.locator("option").all_inner_texts() == ["average of all", *PLACES]
+        page.get_by_label("At most for TV").evaluate("(field) => { field.closest('details').open = true; }")
+        page.get_by_label("At most for TV").fill("900")
+        market.focus()
+        market.select_option("Süd & West")
+        today = {"market": "Süd & West", "horizon": 13}
+        theirs = json.loads(got(regional, "/curves?" + urllib.parse.urlencode({**today, "points": 9})))["channels"]
+        until(page, "(was) => Number(document.querySelector('#amount-0').value) === was", float(f"{theirs[0]['today']:.9g}"))
+        assert amounts(page) == pytest.approx({c["name"]: c["today"] for c in theirs}, rel=1e-8)
+        assert page.get_by_label("At most for TV").input_value() == ""  # it was meant for another market's amount
+        page.get_by_label("Amount for TV").fill("700")
+        said = ask(regional, {"spend": {**amounts(page), "TV": 700}, **today})
+        shows(page, "Sales expected", "yours", shown(said["sales"]))
+        shows(page, "Gain over today", "yours", shown(said["gain"], sign=True))
+        page.wait_for_selector("#notes:has-text('for the market Süd & West')")
+        page.get_by_role("button", name="Keep it").click()
+        address_holds(page, "Plan 1")
+        market.select_option("")
+        address_holds(page, '"r":null')
+        page.reload()
+        settled(page)
+        all_scored(page)
+        row = page.locator("#scenarios tbody tr")
+        assert "Süd & West" in row.inner_text()
+        assert shown(said["sales"]) in row.inner_text()
+        with page.expect_download() as loading:
+            page.get_by_role("button", name="Export as CSV").click()
+        (kept_one,) = csv.DictReader(Path(loading.value.path()).read_text("utf-8-sig").splitlines())
+        assert (kept_one["market"], float(kept_one["sales"])) == ("Süd & West", pytest.approx(said["sales"], rel=1e-8))
+        page.get_by_role("button", name="Open Plan 1").click()
+        until(page, "() => document.querySelector('#market').value === 'Süd & West'")
+        shows(page, "Sales expected", "yours", shown(said["sales"]))
+        assert amounts(page)["TV"] == 700
+
+
+def test_a_model_without_markets_asks_for_none(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        assert not page.locator("#market-field").is_visible()
 
 
 def test_the_csv_holds_the_scenarios_and_no_formula(browser: Any, hilly: str) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from adresponse.planning.split import best_plan, score
 from adresponse.planning.wishes import Together, Wish
 from adresponse.serving.app import App
 from adresponse.serving.plans import AT_ONCE
-from plans_example import NAMES, hills, kept, planning_app, served_from
+from plans_example import NAMES, PLACES, hills, kept, placed, planning_app, served_from
 from serving_example import Said, ask, formula
 from serving_example import app as without_prospect
 
@@ -71,6 +72,35 @@ def test_a_wish_is_granted_as_the_planning_grants_it(server: App, given: Any, wi
     assert said.json == words.plain(best_plan(PROSPECT.outlook(horizon), wish))
     assert said.headers["x-model-version"] == "3"
     assert said.headers["x-request-id"]
+
+
+def test_a_market_is_planned_for_by_itself(tmp_path: Path) -> None:
+    made = placed()
+    server = planning_app(kept(made, tmp_path / "model"))
+    for name in (*PLACES, None):
+        assert say(server, {"market": name}).json == words.plain(best_plan(made.outlook(market=name), Wish()))
+        said = curves(server, urlencode({"market": name, "points": 9}) if name else "points=9").json
+        assert (said["market"], said["markets"]) == (name, list(PLACES))
+        assert [c["today"] for c in said["channels"]] == [13 * made.outlook(market=name).today[c] for c in NAMES]
+    spend = {"TV": 20, "Search": 40, "Print": 0}
+    assert say(server, {"spend": spend, "market": "North"}).json["today_total"] == pytest.approx(
+        13 * sum(made.places["North"].today.values())
+    )
+
+
+@pytest.mark.parametrize(
+    ("market", "said"),
+    [
+        ("Nord", "is no market of the model"),
+        ("Gone", "no rows of late"),
+        (7, "market is a number"),
+        ("x" * 300, "is no market"),
+    ],
+)
+def test_a_market_that_is_none_is_refused(tmp_path: Path, market: Any, said: str) -> None:
+    answer = say(planning_app(kept(placed(), tmp_path / "model")), {"market": market})
+    assert answer.status == 400
+    assert said in answer.json["message"]
 
 
 @pytest.mark.parametrize(

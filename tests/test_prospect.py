@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +21,10 @@ from adresponse.models import formula_of
 from adresponse.periods import Calendar
 from adresponse.planning.own import amounts
 from adresponse.planning.prospect import RECENT, Prospect, prospect_of, straight
-from adresponse.planning.split import best_plan
+from adresponse.planning.split import best_plan, score
 from adresponse.planning.wishes import Wish
 from adresponse.schema import Contract
+from plans_example import NAMES, PLACES, placed
 
 WEEKLY = Contract.build(target="sales", channels=["tv", "search"], controls=["price"], date="week", market="region")
 
@@ -76,6 +81,61 @@ def test_a_market_that_has_closed_is_in_no_plan() -> None:
 def test_a_plan_for_several_markets_says_that_it_is_for_one() -> None:
     assert "average one of the 2 markets" in best_plan(weekly().outlook(4), Wish()).notes[0]
     assert not any("market" in note for note in best_plan(line().outlook(), Wish()).notes)
+
+
+@pytest.mark.parametrize(
+    ("market", "today", "before", "level"), [("North", 106, (116, 118), 0), ("South", 107, (117, 119), 10)]
+)
+def test_a_plan_for_one_market_has_its_spend_and_its_level(
+    market: str, today: float, before: tuple[float, ...], level: float
+) -> None:
+    found = Prospect.from_json(weekly().to_json())
+    one, average = found.outlook(2, market), found.outlook(2)
+    assert (one.today["tv"], one.before["tv"]) == (today, before)  # North has the even numbers up to 118, South the odd ones
+    np.testing.assert_allclose(np.asarray(one.base), np.asarray(average.base) + level - 5, rtol=1e-12)
+    assert np.shape(one.draw_bases) == (2, 2)
+    np.testing.assert_allclose(np.asarray(one.draw_bases)[0], np.asarray(one.base), rtol=1e-12)
+    assert one.responses == average.responses
+    assert f"for the market {market}," in best_plan(one, Wish()).notes[0]
+
+
+def test_an_average_market_lies_between_the_markets() -> None:
+    found = placed()
+    each = [found.outlook(4, name) for name in PLACES]
+    average = dataclasses.replace(found, places={}).outlook(4)
+    for name in NAMES:
+        assert average.today[name] == pytest.approx(np.mean([o.today[name] for o in each]))
+        assert average.before[name] == pytest.approx(np.mean([o.before[name] for o in each], axis=0))
+    np.testing.assert_allclose(np.asarray(average.base), np.mean([o.base for o in each], axis=0), rtol=1e-12)
+
+
+def test_the_gain_of_a_market_is_over_its_own_split() -> None:
+    plans = {name: best_plan(placed().outlook(4, name), Wish()) for name in PLACES}
+    north, south = plans.values()
+    assert 1.5 * north.today_total < south.today_total < 2.5 * north.today_total
+    today = {name: 4 * placed().places["North"].today[name] for name in NAMES}
+    assert score(placed().outlook(4, "North"), today, Wish()).gain == pytest.approx(0, abs=1e-9 * north.sales)
+    assert score(placed().outlook(4, "Süd & West"), today, Wish()).gain < -1
+
+
+@pytest.mark.parametrize(
+    ("made", "market", "said"),
+    [
+        (line, "North", "the model knows no markets"),
+        (weekly, "Nord", "Did you mean 'North'? It has North, South."),
+        (placed, "Gone", "has no rows of late"),
+        (lambda: dataclasses.replace(weekly(), places={}), "North", "was not kept by itself by the older adresponse"),
+    ],
+)
+def test_a_market_that_cannot_be_planned_for_is_refused(made: Callable[[], Prospect], market: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"market='{market}' ") + ".*" + re.escape(said)):
+        made().outlook(market=market)
+
+
+def test_what_an_older_version_kept_still_plans_for_an_average_market() -> None:
+    given = json.loads(weekly().to_json())
+    del given["places"]
+    assert Prospect.from_json(json.dumps(given)).outlook(2).today == weekly().outlook(2).today
 
 
 def test_a_line_is_the_formula_and_its_robust_covariance() -> None:

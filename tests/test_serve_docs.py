@@ -16,7 +16,7 @@ import uvicorn
 from adresponse.formula import Formula
 from adresponse.rows import check
 from adresponse.serving.app import App
-from curves_example import formula_with, panel
+from curves_example import MARKETS, formula_with, panel
 from serving_example import app, ask, formula
 
 WIDE, PHONE = (1280, 900), (360, 740)
@@ -42,6 +42,18 @@ def dated() -> Formula:
     """A model of curves that reads the date and the market of a row."""
     made = panel()
     return formula_with(made.estimator, made.table.frame, made.table.contract)
+
+
+def test_the_document_names_the_markets_that_can_be_planned_for() -> None:
+    def asked(made: Formula) -> tuple[Any, Any]:
+        paths = document(app(made))["paths"]
+        queries = {q["name"]: q["schema"] for q in paths["/curves"]["get"]["parameters"]}
+        best, own = paths["/plan"]["post"]["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
+        assert best["properties"].get("market") == own["properties"].get("market")
+        return queries.get("market"), best["properties"].get("market")
+
+    assert asked(dated()) == ({"enum": list(MARKETS)}, {"enum": [*MARKETS, None]})
+    assert asked(formula("TV")) == (None, None)
 
 
 @pytest.mark.parametrize(

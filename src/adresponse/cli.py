@@ -352,6 +352,7 @@ def predict(table: str, output: str, manners: Manners, **given: Any) -> Told:
 @click.option("--group", "groups", multiple=True, metavar="A+B=LOW:HIGH", help="Between what several channels lie together.")
 @click.option("--lock", multiple=True, metavar="CHANNEL", help="A channel that keeps today's spend.")
 @click.option("--horizon", type=click.IntRange(1), help="Periods to plan. [default: 13 where there are dates]")
+@click.option("--market", metavar="NAME", help="The market to plan for. [default: an average one]")
 @click.option("--beyond", is_flag=True, help="Allow amounts beyond the range seen.")
 @click.option("--tail", is_flag=True, help="Count the sales that the spend still brings after the horizon.")
 @click.option("--level", type=float, default=0.9, show_default=True, help="Level of the intervals.")

@@ -353,7 +353,8 @@ def print_plan(made: Planned) -> None:
 
     plan, console = made.plan, _console()
     when = f", {made.dates[0][:10]} to {made.dates[-1][:10]}" if made.dates else ""
-    console.print(f"[bold]{_safe(made.name)} version {_safe(made.version)}[/]{when}: {_safe(plan.sentence)}\n")
+    where = f", {_safe(made.market)}" if made.market is not None else ""
+    console.print(f"[bold]{_safe(made.name)} version {_safe(made.version)}[/]{where}{when}: {_safe(plan.sentence)}\n")
     rows = Table("channel", "today", "plan", "change", "brings", "per unit", "one more unit", box=None, pad_edge=False)
     for column in rows.columns[1:]:
         column.justify = "right"

@@ -220,7 +220,10 @@ def predict(
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, of which version, for which dates, where each channel stops paying, and where its workbook lies."""
+    """A plan, of which version, for which dates and market, where each channel stops paying, and where its workbook lies.
+
+    ``market`` is None where the plan is for an average market, or the model knows none.
+    """
 
     model_uri: str
     name: str
@@ -230,6 +233,7 @@ class Planned:
     plan: Plan
     returns: tuple[Returns, ...] = ()
     workbook: str = ""
+    market: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The plan's own figures first, as ``adresponse plan --json`` prints them."""
@@ -250,6 +254,7 @@ def plan(
     lock: Sequence[str] = (),
     groups: Sequence[Together] = (),
     horizon: int | None = None,
+    market: str | None = None,
     beyond: bool = False,
     level: float = 0.9,
     tail: bool = False,
@@ -266,6 +271,8 @@ def plan(
         See ``wishes.Wish``; all amounts are for the whole horizon.
     horizon : int, optional
         Periods to plan; 13 where the model has dates.
+    market : str, optional
+        One market of the model's; without it a plan is for an average one.
     score : path or mapping, optional
         A plan of one's own: a table with a column for each channel and one row, or one for each period; or the amounts. Dates
         of a table are those of the next periods, in any order; one row with its date is the next period alone. Nothing can be
@@ -304,17 +311,16 @@ def plan(
                 "horizon out, or the date where the row is for the whole horizon."
             )
         periods = (dated or prospect.usual(given)) if horizon is None else horizon
-        outlook = prospect.outlook(periods)
+        outlook = prospect.outlook(periods, market)
         made = best_plan(outlook, wish) if given is None else scored(outlook, given, wish)
         stops = tuple(returns(outlook, channel, margin, level, tail) for channel in outlook.channels)
         about = found.uri, found.name, found.version, prospect.contract.target, tuple(prospect.dates(periods))
     if place is not None:
         from adresponse.report.plan_sheet import plan_sheet
 
-        _write_bytes(
-            place, plan_sheet(made, title=f"Budget plan, {about[1]} version {about[2]}", sold=outlook.sold, money=outlook.money)
-        )
-    return Planned(*about, made, stops, str(place or ""))
+        title = f"Budget plan, {about[1]} version {about[2]}" + (f", {market}" if market is not None else "")
+        _write_bytes(place, plan_sheet(made, title=title, sold=outlook.sold, money=outlook.money))
+    return Planned(*about, made, stops, str(place or ""), market)
 
 
 def _workbook(out: str | Path | None) -> Path | None:

@@ -63,8 +63,10 @@ class Outlook:
         Used where there are no draws.
     sold, money : str
         The two units in words, ``thousand units`` and ``thousand dollars``; empty where they are not known.
+    market : str or None
+        The market that all this is of.
     markets : int
-        Of how many markets all this is the average one; 0 where there are none.
+        Without it, of how many markets all this is the average one; 0 where there are none.
     closed : tuple of str
         Markets that are left out, since they have no rows of late.
 
@@ -84,6 +86,7 @@ class Outlook:
     precision: Precision | None = None
     sold: str = ""
     money: str = ""
+    market: str | None = None
     markets: int = 0
     closed: tuple[str, ...] = ()
 
@@ -102,6 +105,8 @@ class Outlook:
     @property
     def of_markets(self) -> tuple[str, ...]:
         """Of which markets all amounts are, in sentences; none where there is one market or none."""
+        if self.market is not None:
+            return (f"All amounts are for the market {self.market}, today's too; the curves are those of all markets.",)
         average = f"All amounts are for an average one of the {self.markets} markets, today's too."
         shut = f"Left out, since there are no rows of late: {words.listing(self.closed)}."
         return (average,) * (self.markets > 1) + (shut,) * bool(self.closed)

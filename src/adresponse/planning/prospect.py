@@ -1,7 +1,7 @@
 """What does a fitted model know of the periods to come: base sales, curves, today's spend, and how sure all that is?
 
 It rests in ``prospect.json`` beside the formula, so that a server or a command can plan without the table and without
-scikit-learn. Where a table has markets, everything is for an average market.
+scikit-learn. Where a table has markets, a plan is for an average one, or for the one that is named.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from adresponse.baseline import Baseline
 from adresponse.curved import Curves
 from adresponse.curves import Response
-from adresponse.errors import ConfigError, ModelError
+from adresponse.errors import ConfigError, ModelError, did_you_mean
 from adresponse.formula import Formula
 from adresponse.planning.horizon import Outlook, Precision
 from adresponse.schema import Contract
@@ -35,7 +35,17 @@ SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 1
 RECENT = 13  # periods whose mean spend is today's
 POINTS = 200  # of a channel that are kept to be drawn
 HORIZON = 13  # periods planned where nobody says how many
+SHOWN = 20  # markets that a refusal names
 LONGEST = 520  # periods that can be planned: ten years of weeks
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a plan needs to know of one market; ``today``, ``before`` and ``controls`` as in ``Prospect``."""
+
+    today: dict[str, float]
+    before: dict[str, tuple[float, ...]]
+    controls: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,9 @@ class Prospect:
         bring; what a response curve is drawn through.
     closed : tuple of str
         Markets without a row in the periods that give ``today``: plans leave them out.
+    places : dict of str to Place
+        The open markets, each by itself; ``today``, ``before`` and ``controls`` above are their means. Empty where the model
+        knows no markets, or was stored before plans were made for one.
     """
 
     contract: Contract
@@ -83,6 +96,7 @@ class Prospect:
     draws: tuple[Curves, ...] = ()
     points: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     closed: tuple[str, ...] = ()
+    places: dict[str, Place] = field(default_factory=dict)
 
     @property
     def dated(self) -> bool:
@@ -94,15 +108,16 @@ class Prospect:
         named = max((len(each) for each in (spend or {}).values() if isinstance(each, Sequence)), default=1)
         return named if named > 1 else HORIZON if self.dated else 1
 
-    def outlook(self, horizon: int | None = None) -> Outlook:
-        """What is known of the next ``horizon`` periods; without one, of the usual ones.
+    def outlook(self, horizon: int | None = None, market: str | None = None) -> Outlook:
+        """What is known of the next ``horizon`` periods, the usual ones without it; of one market, or of the average one.
 
         Raises
         ------
         ConfigError
-            If the horizon is out of range.
+            If the horizon is out of range, or the market cannot be planned for.
         """
         horizon = self.usual() if horizon is None else horizon
+        place = self._place(market)
         if not 1 <= horizon <= (LONGEST if self.dated else 1):
             rule = f"give 1 to {LONGEST} periods" if self.dated else "the model has no dates, so a plan is for one row"
             raise ConfigError(f"horizon={horizon} cannot be planned; {rule}.")
@@ -110,16 +125,19 @@ class Prospect:
         precision = None if self.covariance is None else Precision(np.array(self.covariance), self.degrees)
         return Outlook(
             responses=self.curves.responses,
-            base=self._base(self.curves.baseline, horizon),
-            today=self.today,
+            base=self._base(self.curves.baseline, horizon, place, market),
+            today=place.today,
             seen=self.seen,
-            before=self.before,
+            before=place.before,
             draws=[draw.responses for draw in self.draws],
-            draw_bases=np.array([self._base(draw.baseline, horizon) for draw in self.draws]) if self.draws else (),
+            draw_bases=np.array([self._base(draw.baseline, horizon, place, market) for draw in self.draws])
+            if self.draws
+            else (),
             precision=precision,
             sold=self.contract[target].unit,
             money=self.contract[channel].unit,
-            markets=len(self._open),
+            market=market,
+            markets=len(self.open),
             closed=self.closed,
         )
 
@@ -129,14 +147,33 @@ class Prospect:
         return [] if calendar is None else [calendar.date(self.last + 1 + i) for i in range(horizon)]
 
     @property
-    def _open(self) -> tuple[str, ...]:
+    def open(self) -> tuple[str, ...]:
+        """The markets that have rows of late."""
         return tuple(name for name in self.curves.baseline.markets if name not in self.closed)
 
-    def _base(self, baseline: Baseline, horizon: int) -> Vector:
-        """Base sales of the next periods, the mean over the markets that are open, where there are some."""
-        controls = {name: np.full(horizon, self.controls[name]) for name in baseline.controls}
+    def _place(self, market: str | None) -> Place:
+        if market is None:
+            return Place(self.today, self.before, self.controls)
+        if market in self.places:
+            return self.places[market]
+        known = self.curves.baseline.markets
+        if market in self.closed:
+            problem = "has no rows of late, so what it spends today is not known; name another, or none for an average one"
+        elif market in known:
+            problem = "was not kept by itself by the older adresponse that fitted the model; fit it again, or name no market"
+        elif known:
+            problem = f"is no market of the model.{did_you_mean(market, known)} It has {', '.join(list(known)[:SHOWN])}"
+            problem += f" and {len(known) - SHOWN} more" * (len(known) > SHOWN)
+        else:
+            problem = "cannot be planned for, since the model knows no markets; leave it out"
+        raise ConfigError(f"market={market!r} {problem}.")
+
+    def _base(self, baseline: Baseline, horizon: int, place: Place, market: str | None) -> Vector:
+        """Base sales of the next periods in a market; without one, the mean over those that are open, where there are some."""
+        controls = {name: np.full(horizon, place.controls[name]) for name in baseline.controls}
         dates = np.array(self.dates(horizon), dtype="datetime64[s]") if baseline.calendar is not None else None
-        places: list[Any] = [np.full(horizon, name) for name in self._open]
+        named = self.open if market is None else (market,)
+        places: list[Any] = [np.full(horizon, name) for name in named]
         each = [baseline.sales(horizon, dates, controls, markets) for markets in places or [None]]
         return np.asarray(np.mean(each, axis=0))
 
@@ -158,6 +195,7 @@ class Prospect:
             "draws": [{**draw.to_dict(), "history": None} for draw in self.draws],
             "points": self.points,
             "closed": self.closed,
+            "places": {name: asdict(place) for name, place in self.places.items()},
         }
         return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -201,17 +239,29 @@ class Prospect:
         return cls(
             Contract.from_dict(given["contract"]),
             Curves.from_dict(given["curves"]),
-            {str(k): float(v) for k, v in given["today"].items()},
+            _numbers(given["today"]),
             {str(k): (float(low), float(high)) for k, (low, high) in given["seen"].items()},
-            {str(k): tuple(map(float, v)) for k, v in given["before"].items()},
-            {str(k): float(v) for k, v in given["controls"].items()},
+            _rows(given["before"]),
+            _numbers(given["controls"]),
             int(given["last"]),
             None if covariance is None else tuple(tuple(map(float, row)) for row in covariance),
             int(given["degrees"]),
             tuple(map(Curves.from_dict, given["draws"])),
             {str(k): tuple((float(x), float(y)) for x, y in v) for k, v in given["points"].items()},
             tuple(map(str, given.get("closed", ()))),
+            {
+                str(k): Place(_numbers(v["today"]), _rows(v["before"]), _numbers(v["controls"]))
+                for k, v in given.get("places", {}).items()
+            },
         )
+
+
+def _numbers(given: Mapping[str, Any]) -> dict[str, float]:
+    return {str(k): float(v) for k, v in given.items()}
+
+
+def _rows(given: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    return {str(k): tuple(map(float, v)) for k, v in given.items()}
 
 
 def prospect_of(
@@ -237,24 +287,36 @@ def prospect_of(
         See ``Prospect``; the covariance is of (intercept, channels, controls) here, and NaN where it is not known.
     """
     calendar = curves.baseline.calendar
-    controls, channels = list(contract.controls), list(contract.channels)
+    channels = list(contract.channels)
     periods = None if calendar is None else calendar.period(frame[str(contract.date)].to_numpy())
     last = 0 if periods is None else int(periods.max())
-    recent = frame if periods is None else frame[periods > last - RECENT]
-    known = {name: float(recent[name].mean()) for name in controls}
+    of_late = np.full(len(frame), True) if periods is None else periods > last - RECENT
+    markets = frame[str(contract.market)].to_numpy(dtype=str) if curves.placed else np.full(len(frame), "")
+    late_ones = set(markets[of_late])
+
+    def place(rows: NDArray[np.bool_]) -> Place:
+        newest = frame[rows & of_late]
+        return Place(
+            today={name: float(newest[name].mean()) for name in channels},
+            before={} if periods is None else _before(frame.loc[rows, channels], periods[rows], last, curves),
+            controls={name: float(newest[name].mean()) for name in contract.controls},
+        )
+
+    average = place(np.full(len(frame), True))
     return Prospect(
         contract=contract,
         curves=curves,
-        today={name: float(recent[name].mean()) for name in channels},
+        today=average.today,
         seen={name: (float(frame[name].min()), float(frame[name].max())) for name in channels},
-        before={} if periods is None else _before(frame[channels], periods, last, curves),
-        controls=known,
+        before=average.before,
+        controls=average.controls,
         last=last,
-        covariance=None if covariance is None else _of_base(covariance, len(channels), list(known.values())),
+        covariance=None if covariance is None else _of_base(covariance, len(channels), list(average.controls.values())),
         degrees=degrees,
         draws=tuple(draws),
         points=_points(contract, frame, curves),
-        closed=tuple(name for name in curves.baseline.markets if name not in set(recent[contract.market].astype(str))),
+        closed=tuple(name for name in curves.baseline.markets if name not in late_ones),
+        places={name: place(markets == name) for name in curves.baseline.markets if name in late_ones},
     )
 
 
@@ -274,7 +336,7 @@ def _points(contract: Contract, frame: pd.DataFrame, curves: Curves) -> dict[str
 
 
 def _before(spend: pd.DataFrame, periods: NDArray[np.int64], last: int, curves: Curves) -> dict[str, tuple[float, ...]]:
-    """Mean spend of a market in each of the last periods; where none is known, the channel's mean."""
+    """Mean spend of a row in each of the last periods; where none is known, the channel's mean."""
     reach = max(len(r.weights) for r in curves.responses) - 1
     means = spend.groupby(periods).mean()
     whole = means.reindex(range(last - reach + 1, last + 1)).fillna(spend.mean())

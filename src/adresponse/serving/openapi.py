@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from adresponse.formula import Formula
@@ -44,7 +45,7 @@ def document(served: Served, options: Options, package: str) -> dict[str, Any]:
         **security,
         "paths": {
             "/invocations": {"post": _invocations(served, options)},
-            "/curves": {"get": _curves()},
+            "/curves": {"get": _curves(_markets(served.stored.formula))},
             "/plan": {"post": _plan(served)},
             "/ping": {"get": _get("Whether the process answers.", {"type": "string"}, probe=True)},
             "/health": {"get": _get("The same as /ping.", {"type": "string"}, probe=True)},
@@ -140,9 +141,15 @@ def _planned(text: str, required: list[str], *statuses: int) -> dict[str, Any]:
     return {"200": {"description": text, "headers": _said(), "content": {JSON: {"schema": answer}}}, **refusals}
 
 
-def _curves() -> dict[str, Any]:
+def _markets(formula: Formula) -> list[str]:
+    """The markets that can be planned for by themselves."""
+    return [] if formula.curves is None else list(formula.curves.baseline.markets)
+
+
+def _curves(markets: Sequence[str]) -> dict[str, Any]:
     choices: dict[str, tuple[dict[str, Any], str]] = {
         "horizon": (PERIODS, "Periods planned. Without it 13, or 1 where there are no dates."),
+        **({"market": ({"enum": markets}, "The market; without it an average one.")} if markets else {}),
         "points": ({"type": "integer", "minimum": 2, "maximum": MOST_POINTS}, "Of each curve."),
         "level": (SHARE, "Of the bands."),
         "margin": (PRICE, "Profit before marketing on one unit of sales; break-even is told with it alone."),
@@ -168,6 +175,8 @@ def _plan(served: Served) -> dict[str, Any]:
     each = {"anyOf": [amount, {"type": "array", "items": amount}]}
     price: dict[str, Any] = {"anyOf": [PRICE, {"type": "null"}]}
     told = {"horizon": PERIODS, "level": SHARE, "margin": price, "tail": {"type": "boolean"}}
+    if markets := _markets(served.stored.formula):
+        told["market"] = {"enum": [*markets, None]}
     wish = {
         **dict.fromkeys(("total", "cap", "target_sales"), free),
         **dict.fromkeys(("target_roi", "target_marginal_roi"), price),

@@ -102,7 +102,9 @@ function later(wait, run) {
   return want;
 }
 
-const told = () => ({ horizon: state.horizon, level: state.level, ...(state.margin === null ? {} : { margin: state.margin }), ...(state.tail ? { tail: true } : {}) });
+// What a plan is asked with, of the page's state or of a scenario.
+const given = ({ horizon, level, market, margin, tail }) => ({ horizon, level, ...(market === null ? {} : { market }), ...(margin === null ? {} : { margin }), ...(tail ? { tail } : {}) });
+const told = () => given(state);
 const same = (asked) => JSON.stringify(asked) === JSON.stringify(told());
 const names = () => curves.channels.map((c) => c.name);
 const total = () => names().reduce((sum, n) => sum + state.spend[n], 0);
@@ -209,19 +211,28 @@ async function start() {
 
 // The state that an address holds, else a fresh one with today's spend.
 function adopt(hash) {
-  const found = fromHash(hash, names(), curves.dated);
+  const found = fromHash(hash, names(), curves.dated, curves.markets);
   state = found || fresh(curves.dated);
   const unknown = state.unknown || [];
   delete state.unknown;
+  moved = false;
   if (unknown.length) problem(`This address is for other channels: the model has no ${unknown.join(", ")}.`);
   for (const c of curves.channels) state.spend[c.name] ??= (c.today / curves.periods) * state.horizon;
   showSettings();
+}
+
+let moved = false; // to another market, which spends otherwise
+function goToday() {
+  for (const c of curves.channels) state.spend[c.name] = c.today;
+  state.bounds = {};
 }
 
 const reloading = new Newest(async (asked) => {
   const found = await load(asked);
   if (!found || reloading.next !== undefined) return;
   curves = found;
+  if (moved) goToday();
+  moved = false;
   plans = { today: null, mine: null, best: null };
   showModel();
   ofToday.want(told());
@@ -260,6 +271,9 @@ function dates() {
 
 function showSettings() {
   at("horizon").value = state.horizon;
+  at("market").replaceChildren(new Option("average of all", ""), ...curves.markets.map((name) => new Option(name, name)));
+  at("market").value = state.market ?? "";
+  at("market-field").hidden = curves.markets.length < 2;
   at("margin").value = shown(state.margin);
   for (const id of ["horizon", "total", "margin"]) {
     complain(id, "");
@@ -587,7 +601,7 @@ function showNotes() {
 // --- scenarios
 
 const scored = new Map();
-const wish = (s) => ({ spend: s.spend, horizon: s.horizon, level: s.level, ...(s.margin === null ? {} : { margin: s.margin }), ...(s.tail ? { tail: true } : {}) });
+const wish = (s) => ({ spend: s.spend, ...given(s) });
 
 async function showScenarios() {
   drawScenarios();
@@ -606,7 +620,8 @@ function drawScenarios() {
   const target = at("scenarios");
   target.parentElement.hidden = at("export").hidden = !all.length;
   const profits = all.some((s) => s.margin !== null);
-  const heads = ["Name", ...(curves.dated ? ["Periods"] : []), ...names(), "Total", "Sales expected", "Gain over today", ...(profits ? ["Profit"] : []), ""];
+  const placed = curves.markets.length > 1;
+  const heads = ["Name", ...(curves.dated ? ["Periods"] : []), ...(placed ? ["Market"] : []), ...names(), "Total", "Sales expected", "Gain over today", ...(profits ? ["Profit"] : []), ""];
   const head = element("thead");
   const top = element("tr");
   top.append(...heads.map((h, i) => (h ? Object.assign(element("th", h, i ? "number" : ""), { scope: "col" }) : element("td"))));
@@ -623,7 +638,7 @@ function drawScenarios() {
       return made;
     };
     const known = p && p.sales !== undefined;
-    row.append(name, ...(curves.dated ? [cell(figure(s.horizon))] : []), ...names().map((n) => cell(figure(s.spend[n]))));
+    row.append(name, ...(curves.dated ? [cell(figure(s.horizon))] : []), ...(placed ? [cell(s.market ?? "average")] : []), ...names().map((n) => cell(figure(s.spend[n]))));
     row.append(cell(known ? figure(p.total) : "–"), cell(known ? figure(p.sales) : p?.message ?? "", known ? span(p.low, p.high) : ""));
     row.append(cell(known ? figure(p.gain, true) : "", known ? gains(p) : ""));
     if (profits) row.append(cell(known ? figure(p.profit) : "", known ? span(p.profit_low, p.profit_high) : ""));
@@ -644,7 +659,8 @@ function act(text, scenario, run) {
 }
 
 function openScenario(s) {
-  Object.assign(state, { horizon: s.horizon, margin: s.margin, level: s.level, tail: s.tail, spend: { ...s.spend } });
+  const { horizon, market, margin, level, tail } = s;
+  Object.assign(state, { horizon, market, margin, level, tail, spend: { ...s.spend } });
   showSettings();
   reload();
 }
@@ -663,8 +679,8 @@ function keepScenario(event) {
     return;
   }
   const name = freeName(at("scenario-name").value, state.scenarios);
-  const { horizon, margin, level, tail } = state;
-  state.scenarios = [...state.scenarios, { name, horizon, margin, level, tail, spend: { ...state.spend } }];
+  const { horizon, market, margin, level, tail } = state;
+  state.scenarios = [...state.scenarios, { name, horizon, market, margin, level, tail, spend: { ...state.spend } }];
   at("scenario-name").value = "";
   at("scenario-hint").textContent = `${name} is kept.`;
   keepAddress();
@@ -672,11 +688,12 @@ function keepScenario(event) {
 }
 
 function exportCsv() {
-  const heads = ["name", "model", "version", "periods", ...names(), "total", "sales", "low", "high", "gain", "gain_low", "gain_high", "margin", "profit", "profit_low", "profit_high", "level"];
+  const placed = curves.markets.length > 1;
+  const heads = ["name", "model", "version", "periods", ...(placed ? ["market"] : []), ...names(), "total", "sales", "low", "high", "gain", "gain_low", "gain_high", "margin", "profit", "profit_low", "profit_high", "level"];
   const rows = state.scenarios.map((s) => {
     const p = outcome(s) || {};
     const of = (...keys) => keys.map((key) => p[key] ?? null);
-    return [s.name, curves.model, curves.version, s.horizon, ...names().map((n) => s.spend[n]), ...of("total", "sales", "low", "high", "gain", "gain_low", "gain_high"), s.margin, ...of("profit", "profit_low", "profit_high"), s.level];
+    return [s.name, curves.model, curves.version, s.horizon, ...(placed ? [s.market] : []), ...names().map((n) => s.spend[n]), ...of("total", "sales", "low", "high", "gain", "gain_low", "gain_high"), s.margin, ...of("profit", "profit_low", "profit_high"), s.level];
   });
   const link = element("a");
   link.href = URL.createObjectURL(new Blob(["\ufeff", toCsv([heads, ...rows])], { type: "text/csv;charset=utf-8" }));
@@ -768,6 +785,11 @@ at("margin").addEventListener("input", () => {
 });
 at("margin").addEventListener("change", () => {
   complain("margin", typedMargin().wrong ? `A margin is above 0 and at most ${figure(1e15)}, not ${typed(at("margin"))}: no margin is in force.` : "");
+});
+at("market").addEventListener("change", () => {
+  state.market = at("market").value || null;
+  moved = true;
+  reload();
 });
 at("level").addEventListener("change", () => {
   state.level = Number(at("level").value);

@@ -7,7 +7,7 @@ const LEVELS = [0.5, 0.8, 0.9, 0.95, 0.99];
 export { LEVELS, MOST_SCENARIOS };
 
 export function fresh(dated) {
-  return { horizon: dated ? 13 : 1, margin: null, level: 0.9, beyond: false, tail: false, goal: "total", spend: {}, locked: [], bounds: {}, scenarios: [] };
+  return { horizon: dated ? 13 : 1, market: null, margin: null, level: 0.9, beyond: false, tail: false, goal: "total", spend: {}, locked: [], bounds: {}, scenarios: [] };
 }
 
 const amount = (x) => (typeof x === "number" && Number.isFinite(x) && x >= 0 && x <= 1e15 ? x : null);
@@ -20,6 +20,7 @@ export function toHash(state, names) {
     c: names,
     s: names.map((n) => state.spend[n]),
     h: state.horizon,
+    r: state.market,
     m: state.margin,
     l: state.level,
     y: Number(state.beyond),
@@ -27,13 +28,13 @@ export function toHash(state, names) {
     g: state.goal,
     k: names.flatMap((n, i) => (state.locked.includes(n) ? [i] : [])),
     b: bounds.some(([low, high]) => low !== null || high !== null) ? bounds : [],
-    p: state.scenarios.map((s) => [s.name, s.horizon, s.margin, s.level, Number(s.tail), names.map((n) => s.spend[n] ?? 0)]),
+    p: state.scenarios.map((s) => [s.name, s.horizon, s.margin, s.level, Number(s.tail), names.map((n) => s.spend[n] ?? 0), s.market]),
   };
   return "#" + encodeURIComponent(JSON.stringify(kept));
 }
 
 // What an address says, where it says something that can be used; null where it says nothing. Whatever is odd is left out.
-export function fromHash(hash, names, dated) {
+export function fromHash(hash, names, dated, markets) {
   let kept;
   try {
     kept = JSON.parse(decodeURIComponent(hash.replace(/^#/, "")));
@@ -45,10 +46,12 @@ export function fromHash(hash, names, dated) {
   const at = new Map(kept.c.map((name, i) => [name, i]));
   const each = (values) => Object.fromEntries(names.map((n) => [n, amount(list(values)[at.get(n)])]).filter(([, x]) => x !== null));
   const periods = (x) => (dated && Number.isInteger(x) && x >= 1 && x <= 520 ? x : state.horizon);
+  const market = (x) => (markets.includes(x) ? x : null);
   const margin = (x) => (amount(x) > 0 ? x : null);
   const level = (x) => (LEVELS.includes(x) ? x : state.level);
   state.spend = each(kept.s);
   state.horizon = periods(kept.h);
+  state.market = market(kept.r);
   state.margin = margin(kept.m);
   state.level = level(kept.l);
   state.beyond = kept.y === 1;
@@ -62,6 +65,7 @@ export function fromHash(hash, names, dated) {
   state.scenarios = list(kept.p).slice(0, MOST_SCENARIOS).filter((s) => Array.isArray(s) && typeof s[0] === "string").map((s) => ({
     name: s[0].slice(0, LONGEST_NAME),
     horizon: periods(s[1]),
+    market: market(s[6]),
     margin: margin(s[2]),
     level: level(s[3]),
     tail: dated && s[4] === 1,

@@ -24,6 +24,7 @@ from adresponse.serving.holder import Served
 
 if TYPE_CHECKING:
     from adresponse.planning.horizon import Outlook
+    from adresponse.planning.planned import Plan
     from adresponse.planning.prospect import Prospect
     from adresponse.planning.wishes import Wish
 
@@ -32,9 +33,9 @@ __all__ = ["GOALS", "MOST", "MOST_POINTS", "QUERY", "SCORED", "WISHES", "Planner
 FILE = "prospect.json"
 MANIFEST = "manifest.json"
 GOALS = ("total", "cap", "target_sales", "margin", "target_roi", "target_marginal_roi")
-SCORED = ("horizon", "level", "margin", "tail")  # what a plan of one's own may be asked with
+SCORED = ("horizon", "market", "level", "margin", "tail")  # what a plan of one's own may be asked with
 WISHES = (*GOALS, "bounds", "locks", "groups", "beyond", *(k for k in SCORED if k not in GOALS), "spend")
-QUERY = ("horizon", "points", "level", "margin", "tail", "returns")
+QUERY = ("horizon", "market", "points", "level", "margin", "tail", "returns")
 MOST = 1e15  # beyond it no amount is money, and sums lose their cents
 MOST_GROUPS = 50  # each is compared with each
 LONGEST_NAME = 256
@@ -102,7 +103,7 @@ class Planner:
 
     served: Served
     prospect: Prospect
-    _outlooks: dict[int, Outlook] = field(default_factory=dict)
+    _outlooks: dict[tuple[int, str | None], Outlook] = field(default_factory=dict)
     _texts: dict[str, bytes] = field(default_factory=dict)
 
     def curves(self, asked: Mapping[str, Any]) -> bytes:
@@ -124,24 +125,27 @@ class Planner:
         """
         from adresponse.planning.split import best_plan, score
 
-        named, spend, wish = wish_of(given)
-        horizon = self.prospect.usual(spend) if named is None else named
-        return _body(
-            _refusing(
-                lambda: best_plan(self._outlook(horizon), wish) if spend is None else score(self._outlook(horizon), spend, wish)
-            )
-        )
+        asked = wish_of(given)
+        spend, wish = asked.spend, asked.wish
 
-    def _outlook(self, horizon: int) -> Outlook:
-        found = self._outlooks.get(horizon)
+        def made() -> Plan:
+            outlook = self._outlook(self.prospect.usual(spend) if asked.horizon is None else asked.horizon, asked.market)
+            return best_plan(outlook, wish) if spend is None else score(outlook, spend, wish)
+
+        return _body(_refusing(made))
+
+    def _outlook(self, horizon: int, market: str | None) -> Outlook:
+        key = horizon, market
+        found = self._outlooks.get(key)
         if found is None:
-            found = self.prospect.outlook(horizon)
-            _keep(self._outlooks, horizon, found)
+            found = self.prospect.outlook(horizon, market)
+            _keep(self._outlooks, key, found)
         return found
 
     def _curves(
         self,
         horizon: int | None = None,
+        market: str | None = None,
         points: int = POINTS,
         level: float = 0.9,
         margin: float | None = None,
@@ -149,7 +153,7 @@ class Planner:
         returns: bool = True,
     ) -> dict[str, Any]:
         horizon = self.prospect.usual() if horizon is None else horizon
-        contract, outlook = self.prospect.contract, self._outlook(horizon)
+        contract, outlook = self.prospect.contract, self._outlook(horizon, market)
         target, formula = contract[contract.target], self.served.stored.formula
         return {
             "model": self.served.name or formula.about.get("name", ""),
@@ -158,6 +162,8 @@ class Planner:
             "target_means": target.means,
             "unit": outlook.sold,
             "money": outlook.money,
+            "market": market,
+            "markets": list(self.prospect.places),
             "dated": self.prospect.dated,
             "periods": outlook.periods,
             "dates": self.prospect.dates(horizon),
@@ -248,8 +254,18 @@ def asked_of(query: bytes) -> dict[str, Any]:
     return asked
 
 
-def wish_of(given: Any) -> tuple[int | None, dict[str, float | Sequence[float]] | None, Wish]:
-    """The horizon (None: the usual one), the plan to be scored (None: the best is asked for) and the wish that a body names.
+@dataclass(frozen=True)
+class Asked:
+    """What a body asks: a wish, or a plan to be scored, for so many periods (None: the usual ones) and a market."""
+
+    wish: Wish
+    spend: dict[str, float | Sequence[float]] | None = None
+    horizon: int | None = None
+    market: str | None = None
+
+
+def wish_of(given: Any) -> Asked:
+    """What a body asks.
 
     Raises
     ------
@@ -267,8 +283,8 @@ def wish_of(given: Any) -> tuple[int | None, dict[str, float | Sequence[float]] 
     if "spend" in asked and (more := [name for name in asked if name not in (*SCORED, "spend")]):
         raise _bad(f"spend is a plan to be scored as it is, so {more[0]} cannot be asked for with it; leave one of them out.")
     read = {name: _READ[name](name, value) for name, value in asked.items()}
-    horizon, spend = read.pop("horizon", None), read.pop("spend", None)
-    return horizon, spend, _refusing(lambda: Wish(**read))
+    about = {name: read.pop(name) for name in ("spend", "horizon", "market") if name in read}
+    return Asked(_refusing(lambda: Wish(**read)), **about)
 
 
 async def _in(threads: ThreadPoolExecutor, work: Callable[[], bytes]) -> bytes:
@@ -306,6 +322,14 @@ def _whole(name: str, value: Any) -> int:
     if not _number(name, value).is_integer() or value < 1:
         raise _bad(f"{name}={value:g} must be a whole number of at least 1.")
     return int(value)
+
+
+def _market(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _bad(f"{name} is {what_is(value)}; give a market's name, or null for an average one.")
+    if len(value) > LONGEST_NAME:
+        raise _bad(f"{show(value)} is no market of the model; give a market's name.")
+    return value
 
 
 def _points(name: str, value: Any) -> int:
@@ -388,6 +412,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "tail": _yes,
     "returns": _yes,
     "horizon": _whole,
+    "market": _market,
     "points": _points,
     "level": _share,
     "margin": _above_none,
@@ -396,6 +421,8 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
 
 def _from_text(name: str, text: str) -> Any:
     """A value of a query as JSON has it."""
+    if name == "market":
+        return text
     if text in ("true", "false"):
         return text == "true"
     try:
