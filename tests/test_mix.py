@@ -100,6 +100,29 @@ def test_dates_become_periods_and_come_back(dates: list[str], periods: list[int]
     assert [calendar.date(p)[:10] for p in periods] == dates
 
 
+@pytest.mark.parametrize(
+    ("frequency", "step"),
+    [
+        ("BMS", 1),  # the first business day, up to the 4th after a holiday
+        ("BME", 1),  # the last one
+        ("BQE", 3),  # the last one of a quarter
+    ],
+)
+def test_a_month_may_be_dated_by_a_business_day(frequency: str, step: int) -> None:
+    dates = pd.date_range("2019-01-01", periods=60, freq=frequency).to_numpy()
+    calendar = Calendar.of(dates)
+    assert (calendar.unit, calendar.step) == ("month", step)
+    assert calendar.period(dates).tolist() == list(range(60))
+    assert calendar.period(np.datetime64(calendar.date(60), "s")) == 60
+
+
+def test_four_weeks_are_no_month_wherever_they_begin() -> None:
+    for day in pd.date_range("2023-01-01", "2023-12-31"):
+        dates = pd.date_range(day, periods=10, freq="28D").to_numpy()
+        assert Calendar.of(dates).period(dates).tolist() == list(range(10))
+        assert Calendar.of(dates).unit == "second"
+
+
 # --- carry-over -------------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ Periods = NDArray[np.int64]
 Vector = NDArray[np.float64]
 DAY = 86_400
 YEAR = 365.2425 * DAY  # the mean Gregorian year, in seconds
-SHORTEST_MONTH = 28 * DAY
+NEAR = 4  # days by which the first or last business day of a month moves: a weekend and a holiday beside it
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Calendar:
     Parameters
     ----------
     unit : {"second", "month"}
-        What a period is counted in: months where every date has the same day of the month or is the last of one.
+        What a period is counted in: months where each has one date at most, always about as far from its first or its last
+        day, as the first and the last business day are.
     step : int
         Units in a period: 604800 seconds for weeks, 3 months for quarters.
     origin : str
@@ -57,9 +58,9 @@ class Calendar:
         gaps = np.diff(found).astype(np.int64)
         if not len(gaps):
             return cls("second", DAY, origin)
-        ends = _end_months(found)
-        if gaps.min() >= SHORTEST_MONTH and (ends or np.ptp(_days_of_month(found)) == 0):
-            return cls("month", int(np.gcd.reduce(np.diff(_months(found)))), origin, ends)
+        months, left = np.diff(_months(found)), _days_left(found)
+        if months.min() >= 1 and min(np.ptp(_days_of_month(found)), np.ptp(left)) <= NEAR:
+            return cls("month", int(np.gcd.reduce(months)), origin, bool((left == 0).all()))
         return cls("second", int(np.quantile(gaps, 0.5, method="lower")), origin)
 
     def period(self, dates: ArrayLike) -> Periods:
@@ -117,7 +118,7 @@ def _days_of_month(dates: NDArray[np.datetime64] | np.datetime64) -> Periods:
     return np.asarray((day - day.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64))
 
 
-def _end_months(dates: NDArray[np.datetime64]) -> bool:
-    """Whether each date is the last of its month."""
+def _days_left(dates: NDArray[np.datetime64]) -> Periods:
+    """Days until the last of the month."""
     day = dates.astype("datetime64[D]")
-    return bool(((day + 1).astype("datetime64[M]") != day.astype("datetime64[M]")).all())
+    return np.asarray(((day.astype("datetime64[M]") + 1).astype("datetime64[D]") - day).astype(np.int64) - 1)
