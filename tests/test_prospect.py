@@ -164,6 +164,15 @@ def test_the_next_periods_by_hand() -> None:
     assert found.today["tv"] == pytest.approx(np.arange(94, 120).mean())  # the last 13 weeks
 
 
+def test_a_period_without_rows_had_the_spend_that_predictions_take_for_it() -> None:
+    curves = weekly().curves
+    weeks = pd.date_range("2024-01-01", periods=60, freq="W-MON").delete(58)
+    frame = pd.DataFrame({"week": weeks, "region": "North", "tv": 7.0, "search": 5.0, "price": 2.0, "sales": 1.0})
+    found = prospect_of(WEEKLY, frame, curves)
+    assert curves.history is not None
+    assert found.before["tv"] == (curves.history.means[0], 7.0)
+
+
 @pytest.mark.parametrize(("made", "horizon"), [(line, 2), (weekly, 0), (weekly, 521)])
 def test_a_horizon_that_cannot_be_planned_is_refused(made: object, horizon: int) -> None:
     with pytest.raises(ConfigError, match=f"horizon={horizon} cannot be planned"):

@@ -336,10 +336,12 @@ def _points(contract: Contract, frame: pd.DataFrame, curves: Curves) -> dict[str
 
 
 def _before(spend: pd.DataFrame, periods: NDArray[np.int64], last: int, curves: Curves) -> dict[str, tuple[float, ...]]:
-    """Mean spend of a row in each of the last periods; where none is known, the channel's mean."""
+    """Mean spend of a row in each of the last periods; where none is known, what predictions take for it."""
+    if curves.history is None:
+        return {str(name): () for name in spend}
     reach = max(len(r.weights) for r in curves.responses) - 1
-    means = spend.groupby(periods).mean()
-    whole = means.reindex(range(last - reach + 1, last + 1)).fillna(spend.mean())
+    whole = spend.groupby(periods).mean().reindex(range(last - reach + 1, last + 1))
+    whole = whole.fillna(dict(zip(spend.columns, curves.history.means, strict=True)))
     return {str(name): tuple(map(float, column)) for name, column in whole.items()}
 
 
