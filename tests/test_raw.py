@@ -48,6 +48,17 @@ def test_the_contracts_date_is_read_as_dates_whatever_it_is_called(tmp_path: Pat
     assert found.frame["when"].tolist() == list(pd.to_datetime(["2024-12-31", "2025-01-07"]))
 
 
+@pytest.mark.parametrize("how", ["text", "number"])
+def test_the_contracts_market_is_a_name_though_it_be_a_number(how: str, tmp_path: Path) -> None:
+    if how == "text":
+        found = raw(tmp_path, "store,Sales\n7,1\n8,2\n,3\n", market="store")
+    else:
+        found = read_all(pd.DataFrame({"store": [7.0, 8.0, np.nan], "Sales": [1.0, 2.0, 3.0]}), market="store")
+    assert found.kinds["store"] == "text"
+    assert found.frame["store"].tolist()[:2] == ["7", "8"]
+    assert pd.isna(found.frame["store"].iloc[2])
+
+
 def test_no_more_rows_are_taken_than_asked_for(tmp_path: Path) -> None:
     assert len(raw(tmp_path, "a,b\n" + "1,2\n" * 50, max_rows=7).frame) == 7
 

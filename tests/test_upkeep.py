@@ -24,7 +24,7 @@ from adresponse.mutex import process_tags
 from adresponse.record import ROWS_FILE
 from adresponse.settings import Settings
 from adresponse.store import Store
-from upkeep_example import NOW, QUICK, arrived, dump, happened, place, spend, table, weekly
+from upkeep_example import NOW, QUICK, TABLES, arrived, dump, happened, place, spend, table, weekly
 
 
 @pytest.fixture(autouse=True)
@@ -357,6 +357,17 @@ def test_periods_grow_and_are_revised_under_odd_names(tmp_path: Path, monkeypatc
     assert done.watched is not None
     run = opened.call("get_run", done.watched.run_id)
     assert any("Radio" in key for key in run.data.metrics)
+
+
+def test_markets_that_are_numbers_are_known_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbered(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(région=np.resize([7, 8], len(frame)))
+
+    monkeypatch.chdir(tmp_path)
+    lifecycle.run(numbered(table("weekly")), out=tmp_path, **{**QUICK, **TABLES["weekly"][1]})
+    new = numbered(pd.concat([table("weekly").iloc[-6:], weekly("2024-07-15", 16, 1)]))
+    found = upkeep.watch(arrived(new))
+    assert (found.verdict, found.watch.sizes.repeated, found.watch.sizes.new) == ("keep", 6, 32)
 
 
 def test_euros_instead_of_thousands_are_named_by_their_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,7 +220,7 @@ def arrive(source: Any, contract: Contract, settings: Settings, given: Mapping[s
     from adresponse.growing import content_digest, scored_rows
 
     asked = {**{key: getattr(settings, key) for key in READING}, **{k: v for k, v in given.items() if v is not None}}
-    raw = table.read_all(source, date=contract.date, **asked)
+    raw = table.read_all(source, date=contract.date, market=contract.market, **asked)
     frame = _as_it_is(raw)
     digest = content_digest(frame)
     rows = scored_rows(frame, contract)

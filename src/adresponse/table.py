@@ -128,6 +128,7 @@ def read_all(
     source: object,
     *,
     date: str | None = None,
+    market: str | None = None,
     decimal: Literal[".", ","] | None = None,
     query: str | None = None,
     sql_table: str | None = None,
@@ -142,6 +143,8 @@ def read_all(
         As :func:`read` takes them.
     date : str, optional
         A column that is read as dates where it is there, whatever its name.
+    market : str, optional
+        A column that is read as names where it is there, though they be numbers.
     max_rows : int
         Only the first rows are read, at most this many.
     """
@@ -150,7 +153,7 @@ def read_all(
     from adresponse.reading.sources import open_source
 
     with open_source(source, query=query, sql_table=sql_table, sheet=sheet) as opened:
-        return read_raw(opened, date=date, decimal=decimal, max_rows=max_rows)
+        return read_raw(opened, date=date, market=market, decimal=decimal, max_rows=max_rows)
 
 
 def _names(names: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -48,8 +48,10 @@ class Raw:
     said: dict[str, dict[int, str]]
 
 
-def read_raw(source: Source, *, date: str | None, decimal: numerals.Decimal | None, max_rows: int) -> Raw:
-    """The first ``max_rows`` rows of all columns; ``date`` names the column that is read as dates, where it is there."""
+def read_raw(
+    source: Source, *, date: str | None, market: str | None = None, decimal: numerals.Decimal | None, max_rows: int
+) -> Raw:
+    """The first ``max_rows`` rows of all columns; ``date`` and ``market`` name those read as such, where they are there."""
     wanted = [i for i, name in enumerate(source.names) if name]
     names = [source.names[i] for i in wanted]
     columns = _columns(source, wanted, max_rows)
@@ -61,6 +63,8 @@ def read_raw(source: Source, *, date: str | None, decimal: numerals.Decimal | No
     for name, array in zip(names, columns, strict=True):
         look = roles.look(name, array, mark)
         kinds[name] = "date" if look.writes_dates or (name == date and look.kind != "empty") else look.kind
+        if name == market:
+            kinds[name] = "text"
         values[name], given = _read(array, kinds[name], mark, source.separator)
         lost = np.flatnonzero(given & pd.isna(values[name]))
         if len(lost):
