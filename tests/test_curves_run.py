@@ -14,6 +14,7 @@ import openpyxl
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from matplotlib.axes import Axes
 
 import adresponse
 from adresponse import report
@@ -185,6 +186,23 @@ def test_curves_need_no_dates() -> None:
     assert any(f.code == "M008" and "TV and Radio" in f.message for f in study.findings)
     page = report.page(study, report.figures(study), Tracked("r", "1", "e", "m", "s", "2026-01-01T00:00:00Z", ()))
     assert "Response curve of TV" in page
+
+
+def test_the_ring_on_a_curve_is_the_plans_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = adresponse.read_builtin("advertising").frame
+    study = adresponse.fit(frame, target="Sales", channels=["TV", "Radio", "Newspaper"], shape="log")
+    assert study.plan is not None
+    rings = []
+
+    def watched(self: Axes, *given: Any, **how: Any) -> Any:
+        if how.get("label") == "now":
+            rings.append(given[0][0])
+        return plot(self, *given, **how)
+
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", watched)
+    report.figures(study)
+    assert rings == pytest.approx([c.today for c in study.plan.channels])
 
 
 def test_the_report_shows_why_a_curve_was_chosen() -> None:

@@ -365,22 +365,18 @@ def _adjusted(study: Study, name: str, at: NDArray[np.int64], observed: NDArray[
 
 
 def _mix_figures(study: Study, mix: MixFit) -> Iterator[tuple[str, str, Figure]]:
-    contract, points = study.table.contract, prospect_points(study)
+    contract, prospect = study.table.contract, study.prospect()
+    assert prospect is not None  # noqa: S101  curves have one
     slug = slugs(c.name for c in contract.columns)
     for c, name in enumerate(contract.channels[:PANELS]):
-        yield f"curve_{slug[name]}", f"Response curve of {name}", _curve(study, mix, c, points[name])
+        drawn = _curve(study, mix, c, prospect.points[name], prospect.today[name])
+        yield f"curve_{slug[name]}", f"Response curve of {name}", drawn
     yield "returns", "What one unit of spend brings", _returns(study, mix)
     if contract.date is not None and contract.market is None:
         yield "contributions", f"What {contract.target} is made of", _contributions(study, mix, contract.date)
 
 
-def prospect_points(study: Study) -> dict[str, tuple[tuple[float, float], ...]]:
-    """Rows to draw a response curve through, by channel."""
-    found = study.prospect()
-    return found.points if found is not None else {}
-
-
-def _curve(study: Study, mix: MixFit, c: int, points: Sequence[tuple[float, float]]) -> Figure:
+def _curve(study: Study, mix: MixFit, c: int, points: Sequence[tuple[float, float]], today: float) -> Figure:
     """What does a channel bring in a period, if as much is spent in every period?"""
     contract, response = study.table.contract, mix.responses[c]
     ax = _canvas(WIDE if len(contract.channels) == 1 else SMALL)
@@ -391,7 +387,6 @@ def _curve(study: Study, mix: MixFit, c: int, points: Sequence[tuple[float, floa
     ax.fill_between(spend, low, high, color=BLUE, alpha=0.16, lw=0, label="90 % interval")
     ax.plot([x for x, _ in seen], [y for _, y in seen], **{**_SEEN, "alpha": 0.3}, label="rows")
     ax.plot(spend, response.steady(spend), color=INK, lw=2, label="expected")
-    today = float(study.table.frame[response.channel].tail(13).mean())
     ax.plot([today], [float(response.steady(today))], ls="none", marker="o", ms=7, mfc="white", mec=ORANGE, mew=2, label="now")
     ax.margins(x=0.03)
     return _frame(ax, contract.label(response.channel), _with_unit(study, f"{plain(contract.target)} brought"), legend=True)
