@@ -80,6 +80,20 @@ def test_verdicts(rows: pd.DataFrame, verdict: str, codes: set[str]) -> None:
     json.dumps(words.plain(found), allow_nan=False)
 
 
+def test_spend_of_rows_whose_sales_are_not_known_works_in_the_others() -> None:
+    def carrying(frame: pd.DataFrame) -> np.ndarray:
+        before = np.append(0.0, frame["TV"].to_numpy()[:-1])
+        return line(frame) + SLOPE * before
+
+    rows = new(60)
+    rows["Sales"] = carrying(rows) + np.random.default_rng(2).normal(0, 0.1, 60)
+    rows.loc[::3, "Sales"] = np.nan
+    found = watch(replace(CHAMPION, predict=carrying), rows)
+    assert found.errors is not None
+    assert found.errors.rows_now == 40
+    assert found.errors.mae_now < 0.15
+
+
 def test_a_slope_is_named_with_what_it_was_and_is() -> None:
     found = watch(CHAMPION, new(slope=0.7))
     assert found.relation is not None

@@ -320,7 +320,7 @@ def watch(champion: Champion, raw: pd.DataFrame, rules: WatchRules | None = None
     tests: list[Held] = list(_range(champion, new, known, level, rules))
     errors, relation, told = None, None, []
     if sizes.with_sales >= rules.min_rows:
-        errors, relation, held = _held(champion, new.loc[known], level, rules)
+        errors, relation, held = _held(champion, new, known, level, rules)
         tests += held
     elif not any(f.severity == "stop" for f in arrived.findings) and len(new):
         told.append(_unknown_sales(contract, sizes, rules))
@@ -388,11 +388,12 @@ class _Level:
 
 
 def _held(
-    champion: Champion, new: pd.DataFrame, level: _Level, rules: WatchRules
+    champion: Champion, new: pd.DataFrame, known: NDArray[np.bool_], level: _Level, rules: WatchRules
 ) -> tuple[Errors, Relation | None, list[Held]]:
-    """Errors, relation and their tests, on the new rows whose sales are known."""
+    """Errors, relation and their tests, on the new rows whose sales are known; the others' spend may work in them."""
     contract, reference = champion.contract, champion.reference
-    predicted = _predict(champion, reference), _predict(champion, new)
+    predicted = _predict(champion, reference), _predict(champion, new)[known]
+    new = new.loc[known]
     sold = [f[contract.target].to_numpy(dtype=float) for f in (reference, new)]
     fitted, now = sold[0] - predicted[0], sold[1] - predicted[1]
     tie = _tie(contract, reference, fitted)
@@ -408,8 +409,8 @@ def _held(
     )
     before = _out_of_sample(champion, fitted)
     scales = [np.ones(len(p)) if champion.spread is None else champion.spread.scale(p) for p in predicted]
-    known = np.isfinite(before)
-    sides = _Sides(before[known], now, scales[0][known], scales[1], _left(found, before, now, scales), tie)
+    told = np.isfinite(before)
+    sides = _Sides(before[told], now, scales[0][told], scales[1], _left(found, before, now, scales), tie)
     errors, held = _errors(champion, sides, predicted[1], level, rules)
     relation = None if found is None else found.relation
     return errors, relation, [*_relation_tests(relation, level, rules.least_change * errors.mae_before), *held]
