@@ -370,6 +370,27 @@ def test_markets_that_are_numbers_are_known_again(tmp_path: Path, monkeypatch: p
     assert (found.verdict, found.watch.sizes.repeated, found.watch.sizes.new) == ("keep", 6, 32)
 
 
+def test_a_champion_is_scored_with_the_spend_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    on = np.arange(120) // 6 % 2 == 0  # campaigns of six weeks, so that a mean stands badly for spend that is not known
+    tv = np.where(on, rng.uniform(80, 120, 120), 0.0).round(1)
+    carried = 0.2 * np.convolve(tv, 0.8 ** np.arange(20))[:120]
+    whole = pd.DataFrame({"week": pd.date_range("2022-01-03", periods=120, freq="W-MON"), "tv": tv})
+    whole["sales"] = (100 + 0.5 * carried + rng.normal(0, 1, 120)).round(2)
+    monkeypatch.chdir(tmp_path)
+    model = {"target": "sales", "channels": ("tv",), "date": "week", "shape": "linear", "season": 0, "trend": False}
+    lifecycle.run(whole.iloc[:50], out=tmp_path, **{**QUICK, **model})
+    done = upkeep.retrain(arrived(whole.iloc[50:]), mode="off")
+    held, new = done.contest or fail(), whole.iloc[50:]
+    assert (held.rows, done.rows["fitted"]) == (24, 96)  # between those of the champion and those scored lie 46 weeks
+    with standing.standing_of(deployment.open_store(), "models:/sales-response/1") as first:
+        alone = np.abs(first.predict(new) - new["sales"])[-24:].mean()
+    assert held.champion_error == pytest.approx(alone, rel=1e-12)
+    assert upkeep.compare_versions("1", "2").contest.champion_error == pytest.approx(alone, rel=1e-12)
+    back = upkeep.compare_versions("2", "1").contest
+    assert back.challenger_error == pytest.approx(alone, rel=1e-12)
+
+
 def test_euros_instead_of_thousands_are_named_by_their_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at("weekly", tmp_path, monkeypatch)
     frame = weekly("2024-07-15", 16, 1)

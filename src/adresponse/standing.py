@@ -68,8 +68,11 @@ class Standing:
     def contract(self) -> Contract:
         return self.formula.contract
 
-    def predict(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Predicted sales of rows of the contract, shape (n_rows,); spend of earlier rows is carried into them."""
+    def predict(self, frame: pd.DataFrame, known: pd.DataFrame | None = None) -> NDArray[np.float64]:
+        """Predicted sales of rows of the contract, shape (n_rows,); spend of earlier rows is carried into them.
+
+        ``known`` are rows that came after those that the version keeps, and need not be predicted.
+        """
         import numpy as np
 
         from adresponse.growing import earlier_rows
@@ -77,7 +80,14 @@ class Standing:
         from adresponse.rows import check
 
         stored, formula = self.model.stored, self.formula
-        whole = earlier_rows(self.kept.frame, frame, formula.inputs) if formula.together else frame
+        whole = frame
+        if formula.together:
+            kept = self.kept.frame
+            if known is not None:
+                market = formula.reads.market
+                known = known if market is None else known[known[market].isin(formula.reads.markets)]
+                kept = earlier_rows(kept, known, formula.inputs)
+            whole = earlier_rows(kept, frame, formula.inputs)
         columns = check(formula.reads, {name: whole[name] for name in formula.inputs})
         found = ResponseModel(formula, stored.folder).answer(columns)["prediction"]
         return np.asarray(found[len(whole) - len(frame) :])

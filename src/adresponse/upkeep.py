@@ -636,8 +636,8 @@ def _held_against(standing: Standing, study: Any, grown: Grown, settings: Settin
     fitted = frame.iloc[grown.train]
     along = None if study.mix is None else _steady(study.mix.responses, fitted)
     return _contest(
-        standing, frame.iloc[grown.test], "the challenger", lambda rows: study.estimator.predict(rows[inputs]), study.spread,
-        fitted, settings, along,
+        standing, frame.iloc[grown.test], frame, "the challenger", lambda rows: study.estimator.predict(rows[inputs]),
+        study.spread, fitted, settings, along,
     )  # fmt: skip
 
 
@@ -655,6 +655,7 @@ def _steady(responses: Sequence[Response], fitted: pd.DataFrame) -> dict[str, tu
 def _contest(
     champion: Standing,
     rows: pd.DataFrame,
+    known: pd.DataFrame,
     name: str,
     predict: Callable[[pd.DataFrame], Any],
     spread: Any,
@@ -664,6 +665,7 @@ def _contest(
 ) -> Contest:
     """A model held against a version on rows that neither has learnt from.
 
+    ``known`` are all rows there are, whose spend the version carries as the other model does.
     ``fitted`` gives the ranges of spend, over which ``along`` says what each channel brings; found by ``predict`` without it.
     """
     import numpy as np
@@ -673,7 +675,7 @@ def _contest(
     return contest(
         champion.contract,
         rows[champion.contract.target].to_numpy(),
-        Contender(f"version {champion.version}", champion.predict(rows), champion.model.stored.formula.spread),
+        Contender(f"version {champion.version}", champion.predict(rows, known), champion.model.stored.formula.spread),
         Contender(name, np.asarray(predict(rows), dtype=float), spread),
         responses(champion.contract, fitted, predict) if along is None else along,
         ContestRules.build(settings.promotion),
@@ -777,8 +779,9 @@ def compare_versions(a: str, b: str, *, model: str | None = None, config: str | 
         held = _contest(
             first,
             rows,
+            second.kept.frame,
             f"version {second.version}",
-            second.predict,
+            lambda asked: second.predict(asked, first.kept.frame),
             second.model.stored.formula.spread,
             second.kept.frame[~second.kept.held_out],
             settings,
