@@ -134,6 +134,15 @@ def test_a_period_twice_in_the_new_file_counts_once() -> None:
     assert (arrived.repeated, len(arrived.frame)) == (2, len(AFTER))
 
 
+def test_rows_that_share_a_date_are_all_counted_where_the_rows_fitted_did() -> None:
+    contract = Contract.build(target="Sales", channels=["TV"], date="week")
+    before, after = (f.drop(columns="city") for f in (BEFORE, AFTER))
+    arrived = arrive(contract, pd.concat([before.iloc[-10:], after]), before)
+    assert (arrived.repeated, arrived.revised, len(arrived.frame)) == (10, 0, len(after))
+    later = after.assign(week=after["week"] + pd.Timedelta("12h"))
+    assert arrive(contract, later, before).repeated == 0
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

@@ -352,12 +352,15 @@ def _bad_values(name: str, values: pd.Series, wrong: Mask) -> Finding:
 
 
 def _keys(contract: Contract, new: pd.DataFrame, reference: pd.DataFrame) -> tuple[Mask, Mask, list[Finding]]:
-    """Which rows were there before, as they are or with other values, by date and market or by all their values."""
+    """Which rows were there before, as they are or with other values, by date and market or by all their values.
+
+    Date and market tell rows apart where they told those of the reference apart, as ``growing.key_columns`` has it.
+    """
     keys = [n for n in (contract.date, contract.market) if n and n in new and n in reference]
     none = np.zeros(len(new), dtype=bool)
     if not len(new):
         return none, none, []
-    if contract.date and contract.date in keys:
+    if contract.date and contract.date in keys and not reference.duplicated(keys).any():
         return _periods(contract, new, reference, keys)
     compared = [n for n in (*keys, *contract.features, contract.target) if n in reference]
     known = new[contract.target].notna().to_numpy()
@@ -377,6 +380,8 @@ def _hashed(frame: pd.DataFrame) -> NDArray[np.uint64]:
         if pd.api.types.is_numeric_dtype(values):
             mantissa, exponent = np.frexp(values.to_numpy(dtype=float))
             same[name] = pd.Series(np.ldexp(np.round(mantissa * 2.0**30), exponent), frame.index)
+        elif pd.api.types.is_datetime64_any_dtype(values):
+            same[name] = values.astype("datetime64[us]").astype("int64")
         else:
             same[name] = values.astype(str)
     return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(same), index=False), dtype=np.uint64)
