@@ -391,6 +391,17 @@ def test_a_champion_is_scored_with_the_spend_of_all_rows(tmp_path: Path, monkeyp
     assert back.challenger_error == pytest.approx(alone, rel=1e-12)
 
 
+def test_versions_of_which_one_alone_reads_a_date_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = spend(40, 0).assign(week=pd.date_range("2022-01-03", periods=40, freq="W-MON"))
+    model = {"target": "Sales", "channels": ("TV",), "out": tmp_path, **QUICK}
+    monkeypatch.chdir(tmp_path)
+    lifecycle.run(whole, date="week", shape="linear", season=0, **model)
+    lifecycle.run(whole.drop(columns="week"), **model)
+    for pair in (("1", "2"), ("2", "1")):
+        with pytest.raises(ConfigError, match="have different columns"):
+            upkeep.compare_versions(*pair)
+
+
 def test_euros_instead_of_thousands_are_named_by_their_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at("weekly", tmp_path, monkeypatch)
     frame = weekly("2024-07-15", 16, 1)

@@ -770,7 +770,9 @@ def compare_versions(a: str, b: str, *, model: str | None = None, config: str | 
     """
     store = deployment.open_store()
     with standing_of(store, _uri(a, model)) as first, standing_of(store, _uri(b, model)) as second:
-        if first.contract.features != second.contract.features or first.contract.target != second.contract.target:
+        read = {*first.formula.inputs, *second.formula.inputs}
+        both = read <= {*first.kept.frame} & {*second.kept.frame}  # a date that one alone has is a column of its own
+        if not both or first.contract.features != second.contract.features or first.contract.target != second.contract.target:
             raise ConfigError(f"{first.model.uri} and {second.model.uri} have different columns; there are no rows for both.")
         rows = _unseen_by_both(first, second)
         if rows.empty:
