@@ -83,6 +83,12 @@ def test_assumptions_say_what_the_figures_stand_on(plan: Plan) -> None:
     assert set(plan.notes) <= set(told)
 
 
+def test_a_plan_by_period_is_not_said_to_be_spent_evenly() -> None:
+    mine = score(OUTLOOK, {TV.channel: [100.0, 0.0, 0.0, 0.0], ODD.channel: 50.0})
+    told = [r[0] for r in opened(mine)["Assumptions"].iter_rows(values_only=True)]
+    assert told[1].endswith("4 periods, spent evenly in it, or in each period what was given for it.")
+
+
 def test_what_is_not_known_is_an_empty_cell() -> None:
     page = opened(best_plan(replace(OUTLOOK, draws=()), Wish(total=300)))["Plan"]
     assert column(page, "ROI, low", 4) == [None, None, None]

@@ -154,7 +154,8 @@ def _assumptions(page: Any, plan: Plan) -> None:
 
 def _assumed(plan: Plan) -> Iterator[str]:
     yield f"Asked for: {GOALS[plan.goal]}."
-    yield f"All amounts and sales are for the whole horizon, {words.count(plan.periods, 'period')}, spent evenly in it."
+    spent = "spent evenly in it" + (", or in each period what was given for it" if plan.goal == "score" else "")
+    yield f"All amounts and sales are for the whole horizon, {words.count(plan.periods, 'period')}, {spent}."
     yield "Sales after the horizon that its spend still brings are " + ("counted." if plan.tail else "not counted.")
     yield (
         f"Intervals ({words.number(100 * plan.level)} %) say how sure the fit is of what is expected; what single periods "
