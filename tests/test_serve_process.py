@@ -154,6 +154,45 @@ def test_a_version_whose_files_were_away_is_taken_once_they_are_back(registry: F
     assert server.said.count("is not served") == server.said.count("is to answer from now on") == 1
 
 
+def test_a_disk_that_is_full_is_no_reason_to_stop_and_the_version_is_taken_once_there_is_room(registry: FileRegistry) -> None:
+    with serving(registry.home, workers=2) as server:
+        (runtime,) = registry.home.glob("adresponse-serve-*")
+        (runtime / "current.new").mkdir()  # so that nothing can be written there, as root or not
+        registry.move("5")  # cannot be fetched either
+        until(lambda: "version 5 cannot be fetched" in server.said, "the refusal")
+        registry.move("2")
+        until(lambda: "Version 2 cannot be told to the workers" in server.said, "the other one")
+        assert server.ask(10.0) == (200, "1", 20.0)
+        (runtime / "current.new").rmdir()
+        until(lambda: server.ask(10.0) == (200, "2", 30.0), "the version, once it can be told")
+        until(lambda: "version 2 is fit now" in server.said, "that it answers")
+        assert server.end() == 0
+    assert "Traceback" not in server.said
+
+
+def test_a_log_that_nobody_reads_is_no_reason_to_stop(registry: FileRegistry) -> None:
+    given = {"home": str(registry.home), "folder": None, "workers": 2, "options": {}}
+    command = [sys.executable, str(Path(__file__).with_name("served_example.py")), json.dumps(given)]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        url = process.stderr.readline().split(" at ")[1].split()[0]
+        process.stderr.close()
+        until(lambda: len(children(process.pid)) == 2, "two workers")
+        before = set(children(process.pid))
+        os.kill(min(before), signal.SIGKILL)
+        until(lambda: len(set(children(process.pid)) - before) == 1, "another worker, though nobody hears of it")
+        registry.move("2")
+
+        def version() -> str | None:
+            connection = connect(url)
+            connection.request("GET", "/ready")
+            return connection.getresponse().getheader("x-model-version")
+
+        until(lambda: version() == "2", "the next version")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
 def test_a_version_that_stays_unfit_is_tried_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=lambda: now))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -103,6 +104,7 @@ def announce(what: str, url: str) -> None:
 
 
 def say(sentence: str) -> None:
-    """One line for the operator, on standard error."""
-    sys.stderr.write(f"adresponse: {sentence}\n")
-    sys.stderr.flush()
+    """One line for the operator, on standard error; a reader that has gone, or a full disk, is no reason to stop serving."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"adresponse: {sentence}\n")
+        sys.stderr.flush()

@@ -473,9 +473,15 @@ class _Supervisor:
         self.refused.note()
         self._point(replace(good, trouble=refusal))
 
-    def _point(self, wanted: Pointed) -> None:
-        self.pointed = replace(wanted, number=self.pointed.number + 1)
-        self.pointed.write(self.pointer)
+    def _point(self, wanted: Pointed) -> str:
+        """Tell the workers what to serve; where that cannot be written (a full disk), they answer on, and it gives why."""
+        pointed = replace(wanted, number=self.pointed.number + 1)
+        try:
+            pointed.write(self.pointer)
+        except OSError as error:
+            return error.strerror or str(error)
+        self.pointed = pointed
+        return ""
 
     def _bury(self, worker: Worker) -> None:
         self.selector.unregister(worker.output)
@@ -507,7 +513,8 @@ class _Supervisor:
             if self.refused is None or self.refused.version != moved.version:
                 self.refused = None
                 say(f"{moved.name} version {moved.version} is to answer from now on; the workers try it.")
-            self._point(moved)
+            if why := self._point(moved):
+                self._keep(self.good, moved.version, f"Version {moved.version} cannot be told to the workers ({why}).")
 
     def _try_again(self) -> None:
         if self.refused is not None and self.refused.is_due():
