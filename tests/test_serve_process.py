@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from adresponse.errors import StoreError
-from adresponse.serving import supervise
+from adresponse.serving import metrics, supervise
 from adresponse.serving.options import Options
 from adresponse.serving.requests import PARQUET
 from adresponse.serving.supervise import Followed, Found, run
@@ -24,6 +24,7 @@ from adresponse.serving.worker import Task
 from served_example import (
     FileRegistry,
     Load,
+    Served,
     alive,
     children,
     closed_model,
@@ -286,6 +287,36 @@ def test_several_workers_add_up_what_they_count(tmp_path: Path) -> None:
         for _ in range(40):
             assert server.ask(10.0)[0] == 200
         until(lambda: counted() == 40, "all rows, whichever worker tells", 5)
+
+
+def gauges(server: Served, name: str) -> list[str]:
+    lines = server.text("/metrics").splitlines()
+    return sorted(line.removeprefix("adresponse_") for line in lines if line.startswith(f"adresponse_{name}"))
+
+
+def test_a_worker_that_is_asked_nothing_is_counted_too(registry: FileRegistry) -> None:
+    with serving(registry.home, workers=3) as server:  # of which two answer to nobody
+        until(lambda: gauges(server, "ready_workers") == ["ready_workers 3.0"], "all three")
+        registry.move("2")
+        until(lambda: gauges(server, "model_swaps_total") == ["model_swaps_total 3.0"], "a swap in each")
+        label = 'model_info{name="sales-response",version='
+        assert gauges(server, "model_info") == [f'{label}"1"}} 0.0', f'{label}"2"}} 1.0']
+
+
+def test_counts_take_their_room_before_the_disk_is_full(tmp_path: Path) -> None:
+    folder = closed_model(tmp_path / "model", 2.0)
+    with serving(tmp_path / "home", folder=folder, workers=2) as server:
+        until(lambda: gauges(server, "ready_workers") == ["ready_workers 2.0"], "both")
+        files = [file.stat() for file in (tmp_path / "home").glob("adresponse-serve-*/counts/*.db")]
+        assert len(files) >= 6
+        assert all(file.st_blocks * 512 >= file.st_size for file in files), "a hole that cannot be filled ends a worker"
+
+
+def test_counts_without_room_are_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(metrics.FOLDER, str(tmp_path / "away"))
+    assert not metrics.reserve()
+    assert metrics.FOLDER not in os.environ
+    assert metrics.reserve()
 
 
 def test_the_end_may_be_told_before_it_answers(tmp_path: Path, slow: Path) -> None:

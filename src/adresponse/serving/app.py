@@ -508,8 +508,7 @@ class App:
                 x.late = True
                 x.task.cancel()
         self._log.flush()
-        if self.tally.shared:
-            self.tally.push()
+        self.tally.share()
         return bool(self._exchanges)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adresponse.serving.holder import Holder
@@ -16,10 +17,32 @@ from adresponse.serving.holder import Holder
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-__all__ = ["BUCKETS", "Tally"]
+__all__ = ["BUCKETS", "Tally", "reserve"]
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+FILES = ("counter", "histogram", "gauge_livesum", "gauge_livemax")  # that the client maps for the kinds of counts below
+ROOM = 1 << 18  # bytes of each: a thousand counts, which paths, methods and statuses do not reach
+
+
+def reserve() -> bool:
+    """Take the room for what this process shares; where there is none, share nothing, and give False.
+
+    The client maps files with holes, and a hole that a full disk cannot fill ends the process (SIGBUS).
+    """
+    if FOLDER not in os.environ:
+        return True
+    files = [Path(os.environ[FOLDER], f"{kind}_{os.getpid()}.db") for kind in FILES]
+    try:
+        for file in files:
+            if not file.exists():  # else an earlier process had this number, and its counts go on
+                file.write_bytes(bytes(ROOM))
+    except OSError:
+        for file in files:
+            file.unlink(missing_ok=True)
+        del os.environ[FOLDER]
+        return False
+    return True
 
 
 class Tally:
@@ -83,6 +106,11 @@ class Tally:
         self._latency.clear()
         self._rows = self._bytes = self._beyond = 0
         self._swaps = self._holder.swaps
+
+    def share(self) -> None:
+        """Let the other workers know what was counted, and what answers here, where they share a folder."""
+        if self.shared:
+            self.push()
 
     def text(self) -> bytes:
         """All counts in Prometheus' text form, of all workers where they share a folder."""

@@ -116,7 +116,14 @@ async def _answer(
     from adresponse.serving.holder import Holder
 
     holder = Holder(await reload.admit(pointed, options), ready=True, trouble=pointed.trouble)
-    server = _server(create_app(holder, options), options)
+    app = create_app(holder, options)
+    server = _server(app, options)
+
+    def told(line: str) -> None:
+        """Report, and let /metrics know: a worker that is asked nothing writes its counts at no other time."""
+        app.tally.share()
+        report(line)
+
     reload.settle()
     with _told_to_end(server, holder, options, parent):
         serving = asyncio.create_task(server.serve([listening]))
@@ -126,7 +133,7 @@ async def _answer(
             await serving
             raise DeploymentError("The server ended before it listened.")
         ready(_title(holder.current))
-        following = asyncio.create_task(reload.follow(pointer, holder, options, pointed, report)) if pointer else None
+        following = asyncio.create_task(reload.follow(pointer, holder, options, pointed, told)) if pointer else None
         await serving
         if following is not None:
             following.cancel()
@@ -189,6 +196,10 @@ def main() -> int:
     os.dup2(2, 1)  # what a library prints is no report
     report = partial(_report, reports)
     _load()
+    from adresponse.serving.metrics import reserve
+
+    if not reserve():
+        say("There is no room to share what is counted, so /metrics of this worker tells of itself alone.")
     try:
         task = Task.from_line(_line(0))
     except DeploymentError as error:  # the parent is gone, or there was none
