@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import pandas as pd
 import pytest
 
 from adresponse.errors import ModelError
+from adresponse.formula import Term
 from adresponse.rows import Vector
 from adresponse.serving.accesslog import AccessLog
-from adresponse.serving.app import App
+from adresponse.serving.app import SLICE, App
 from adresponse.serving.quick import FEW
 from adresponse.serving.requests import CSV, JSON, PARQUET
 from serving_example import Said, app, ask, formula, served
@@ -357,6 +359,15 @@ def test_many_rows_are_answered_in_slices_and_others_get_their_turn() -> None:
         return order
 
     assert asyncio.run(both()) == ["small", "large"]
+
+
+def test_a_row_of_a_later_slice_is_named_by_its_place_among_all() -> None:
+    given = formula("TV")
+    steep = app(replace(given, terms=(Term("TV", 1.0, 0.0, 2.0),)))
+    spends = [1.0] * (SLICE + 10)
+    spends[SLICE + 4] = 1.7e308
+    said = say(steep, {"inputs": {"TV": spends}})
+    assert (said.status, said.message.partition(":")[0]) == (400, f"Row {SLICE + 5}")
 
 
 def test_work_that_takes_too_long_stops() -> None:

@@ -379,7 +379,10 @@ class App:
         elif asked.rows <= SLICE or formula.together:
             text = _answered(formula, asked)
         else:
-            text = await _in_slices(formula, asked)
+            try:
+                text = await _in_slices(formula, asked)
+            except RowsError:  # of a row counted from its slice's first
+                text = _answered(formula, asked)
         x.rows = asked.rows
         return Answer(text, headers=(TYPE_JSON, *warning))
 
