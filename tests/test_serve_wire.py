@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from adresponse.errors import AdresponseError
 from adresponse.rows import check, check_few
 from adresponse.serving.careful import csv_columns
-from adresponse.serving.quick import FEW, LONG
+from adresponse.serving.quick import FEW, LONG, QuickCsv
 from adresponse.serving.requests import CSV, JSON, PARQUET, Reader
 from served_example import PATIENCE, Served, closed_model, serving
 from serving_example import app, ask, formula
@@ -422,6 +422,14 @@ def test_csv_is_read_quickly_as_with_care(library: str, height: int, cuts: list[
         text = text[:at] + put + text[at + gone :]
     with numbers_read_by(library):
         assert outcome(READER.read, CSV, text.encode()) == csv_with_care(text.encode())
+
+
+def test_only_plain_header_lines_are_remembered() -> None:
+    read = QuickCsv(["TV", "Radio"], {"TV", "Radio", "Sales"})
+    for number in range(3):  # JSON that is said to be CSV: its first line is the whole body
+        assert read(b'{"inputs": {"TV": [%d], "Radio": [1]}}' % number) is None
+    assert read(b"Radio,TV\n1,2\n") == ([[2.0, 1.0]], ())
+    assert list(read._headers) == [b"Radio,TV"]
 
 
 def csv_with_care(body: bytes) -> tuple[str, Any]:

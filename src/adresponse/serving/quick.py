@@ -23,7 +23,7 @@ __all__ = ["FEW", "LONG", "QuickCsv", "QuickJson", "Table"]
 FEW = 32  # rows up to which Python's floats are about as quick as numpy's arrays; numpy is loaded for more
 LONG = 2048  # bytes from which a table's numbers are read in one piece rather than row by row
 BEGINNING = 40  # bytes within which a body names its form, if it begins with it
-HEADERS_KEPT = 64  # different header lines of CSV that are remembered
+HEADERS_KEPT = 64  # different header lines of CSV that are plain, and remembered
 DIGITS = b"0123456789 \t\r\n"  # what a list of row numbers holds beside its commas
 NUMERALS = b"0123456789.eE+- \t\r"  # what a line of numbers holds beside its commas
 ONE_LINE = bytes.maketrans(b"\n", b",")  # lines of numbers as one list
@@ -185,7 +185,7 @@ class QuickCsv:
             return []
         plain = len(set(names)) == len(names) and set(self._names) <= set(names) <= self._known and head.count(b'"') % 2 == 0
         order = [len(names), *(names.index(n) for n in self._names)] if plain else []
-        if len(self._headers) < HEADERS_KEPT:
+        if plain and len(self._headers) < HEADERS_KEPT:  # any other may be as long as a body
             self._headers[head] = order
         return order
 
