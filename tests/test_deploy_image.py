@@ -21,7 +21,7 @@ import parts
 import stored_example
 from adresponse import words
 from adresponse.errors import ConfigError, DeploymentError
-from adresponse.serving import client
+from adresponse.serving import client, launch
 from adresponse.stored import Stored, open_stored
 from adresponse.targets import image
 from adresponse.verification import EvaluationRows
@@ -77,6 +77,15 @@ def test_the_dockerfile_asks_for_no_privilege_and_holds_no_host(model: Stored) -
     assert "/ready" in lines["HEALTHCHECK"]
     assert json.loads(lines["CMD"])[:5] == ["python", "-m", "adresponse", "serve", "/opt/model"]
     assert not re.search(r"index-url|nginx|curl|://(?!127\.0\.0\.1)", text)
+
+
+def test_the_health_check_asks_no_proxy(model: Stored) -> None:
+    with launch.background(model.folder) as server:
+        port = int(server.url.rpartition(":")[2])
+        text = image.dockerfile(model, **ABOUT, port=port)
+        probe = json.loads(re.search(r"^HEALTHCHECK .* CMD (.*)$", text, re.MULTILINE)[1])  # type: ignore[index]
+        proxied = {k: v for k, v in os.environ.items() if k.lower() != "no_proxy"} | {"http_proxy": "http://127.0.0.1:9"}
+        subprocess.run([sys.executable, *probe[1:]], env=proxied, check=True, timeout=30)
 
 
 def test_with_a_token_file_nobody_else_is_answered(model: Stored) -> None:

@@ -77,6 +77,16 @@ def test_a_deployment_answers_as_evaluated_until_it_is_deleted(client: LocalClie
     assert not list(client.state.iterdir())
 
 
+def test_a_proxy_that_is_set_here_is_not_asked_for_this_machine(
+    client: LocalClient, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody answers there
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    client.create_deployment("sales", str(model), config={"timeout": "20"})
+    assert len(client.predict("sales", EvaluationRows.read(model).X).get_predictions()) == 40
+
+
 def test_deleting_what_is_not_there_is_no_error(client: LocalClient) -> None:
     client.delete_deployment("sales")  # MLflow asks of a target that deleting twice does no harm
 

@@ -197,7 +197,7 @@ def _post(found: Local, body: str) -> str:
         headers["Authorization"] = f"Bearer {read_token(Path(found.place, found.wanted.token_file))}"
     request = urllib.request.Request(f"{found.url}/invocations", body.encode(), headers)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        with local.DIRECTLY.open(request, timeout=60) as answer:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         raise DeploymentError(_message(error.read(), error.code)) from None

@@ -127,7 +127,8 @@ def dockerfile(stored: Stored, *, version: str, name: str, port: int = 8080, tok
     title = " ".join(f"{name} {version}".split()) or stored.model_id
     whom = ["--token-file", token_file] if token_file else ["--allow-anyone"]
     serve = ["python", "-m", "adresponse", "serve", "/opt/model", "--host", "0.0.0.0", "--port", str(port)]  # noqa: S104
-    probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/ready', timeout=2)"
+    directly = "r.build_opener(r.ProxyHandler({}))"  # Docker hands a proxy on to every container
+    probe = f"import urllib.request as r; {directly}.open('http://127.0.0.1:{port}/ready', timeout=2)"
     return Template(text).substitute(
         package=__version__,
         title=title,
