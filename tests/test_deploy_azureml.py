@@ -188,6 +188,16 @@ def test_an_update_answers_beside_the_old_one_before_it_takes_the_traffic(worksp
     assert azureml.status(workspace.client(), "sales-east").versions == {"blue": "5"}
 
 
+def test_an_update_between_two_that_share_the_traffic_says_what_to_do(workspace: Workspace, model: Stored) -> None:
+    settings = Settings.read(WHERE)
+    azureml.create(workspace.client(), settings, "sales-east", model, **ABOUT)
+    workspace.endpoints["sales-east"].traffic = {"blue": 90, "green": 10}  # set in Azure's own pages
+    del workspace.calls[:]
+    with pytest.raises(DeploymentError, match=r"\(blue 90 % and green 10 %\), so none is free"):
+        azureml.update(workspace.client(), settings, "sales-east", model, **ABOUT | {"version": "4"})
+    assert not workspace.calls
+
+
 def test_a_version_that_answers_otherwise_gets_no_traffic(workspace: Workspace, model: Stored) -> None:
     settings = Settings.read(WHERE)
     azureml.create(workspace.client(), settings, "sales-east", model, **ABOUT)

@@ -204,7 +204,13 @@ def update(client: Any, settings: Settings, name: str, stored: Stored, *, model:
     """Deploy the model beside the one that answers, move all traffic there once it answered as recorded, end the old one."""
     before = status(client, name)
     answering = [colour for colour, share in before.traffic.items() if share]
-    colour = next(c for c in COLOURS if c not in answering)
+    colour = next((c for c in COLOURS if c not in answering), None)
+    if colour is None:
+        shares = " and ".join(f"{c} {before.traffic[c]} %" for c in COLOURS)
+        raise DeploymentError(
+            f"Both deployments of {name!r} get traffic ({shares}), so none is free for the new version; "
+            "give one of them all of it first."
+        )
     after = _deploy(client, settings, name, stored, model, version, colour)
     for old in before.versions:
         if old != colour:
