@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -20,6 +21,7 @@ from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from moto.server import ThreadedMotoServer
 
 import stored_example
+from adresponse import asking
 from adresponse.errors import ConfigError, DeploymentError
 from adresponse.serving import launch
 from adresponse.stored import Stored, open_stored
@@ -39,6 +41,8 @@ def update_endpoint(self: SageMakerResponse) -> str:
     params = json.loads(self.body)
     endpoint = self.sagemaker_backend.endpoints[params["EndpointName"]]
     endpoint.endpoint_config_name = params["EndpointConfigName"]
+    config = self.sagemaker_backend.endpoint_configs[params["EndpointConfigName"]]
+    endpoint.production_variants = endpoint._process_production_variants(config.production_variants)
     return json.dumps({"EndpointArn": endpoint.arn})
 
 
@@ -192,6 +196,29 @@ def test_a_version_that_is_added_gets_no_requests(aws: Any, model: Stored, hasty
     sagemaker.create(Settings.read(REGION, GIVEN), "sales", model.folder, **ABOUT)
     added = sagemaker.create(Settings.read(REGION, GIVEN | {"mode": "add"}), "sales", model.folder, **ABOUT | {"version": "4"})
     assert added.version == "3"
+
+
+def test_a_version_that_is_given_the_requests_later_is_the_one_that_answers(aws: Any, model: Stored, hasty: None) -> None:
+    settings = Settings.read(REGION, GIVEN)
+    sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    sagemaker.create(Settings.read(REGION, GIVEN | {"mode": "add"}), "sales", model.folder, **ABOUT | {"version": "4"})
+    config = aws.describe_endpoint(EndpointName="sales")["EndpointConfigName"]
+    variants = aws.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+    shifted = [{"VariantName": v["VariantName"], "DesiredWeight": 1.0 - v["InitialVariantWeight"]} for v in variants]
+    aws.update_endpoint_weights_and_capacities(EndpointName="sales", DesiredWeightsAndCapacities=shifted)
+    assert sagemaker.version(settings, "sales") == "4"
+
+
+def test_the_role_that_a_target_names_is_taken_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Settings] = []
+
+    def ask(settings: Settings, *_: object) -> None:
+        seen.append(settings)
+
+    monkeypatch.setattr(sagemaker, "ask", ask)
+    wanted = Settings.read(REGION, {"assume_role_arn": ROLE})
+    asking.at_target(wanted.target, "sales", {})(SimpleNamespace(columns=dict, lower=None))  # type: ignore[arg-type]
+    assert seen == [wanted]
 
 
 def test_deleting_leaves_nothing_behind(aws: Any, model: Stored) -> None:

@@ -39,7 +39,8 @@ def at_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
     if kind == "sagemaker":
         from adresponse.targets import sagemaker
 
-        aws = sagemaker.Settings.read(place.partition("/")[0], config)
+        region, _, role = place.partition("/")
+        aws = sagemaker.Settings.read(region, {**({"assume_role_arn": role} if role else {}), **config})
         return lambda rows: sagemaker.ask(aws, deployment, rows.columns(), _level(rows))
     if kind == "azureml":
         from adresponse.targets import azureml

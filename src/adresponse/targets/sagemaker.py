@@ -249,9 +249,13 @@ def version(settings: Settings, name: str) -> str:
     """The version that answers at an endpoint, by the tags of the models that get its requests; empty if they have none."""
     with _speaking(f"The version behind {name!r} is not known"):
         aws = _aws(settings)
-        config = aws.describe_endpoint(EndpointName=name)["EndpointConfigName"]
-        variants = aws.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
-        answering = [v["ModelName"] for v in variants if v.get("InitialVariantWeight", 1) > 0]
+        endpoint = aws.describe_endpoint(EndpointName=name)
+        variants = aws.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])["ProductionVariants"]
+        weights = {v["VariantName"]: v.get("InitialVariantWeight", 1) for v in variants}
+        weights |= {
+            v["VariantName"]: v["CurrentWeight"] for v in endpoint.get("ProductionVariants", ()) if "CurrentWeight" in v
+        }
+        answering = [v["ModelName"] for v in variants if weights[v["VariantName"]] > 0]
         arns = [aws.describe_model(ModelName=model)["ModelArn"] for model in answering]
         tags = [tag for arn in arns for tag in aws.list_tags(ResourceArn=arn)["Tags"]]
     return ", ".join(dict.fromkeys(tag["Value"] for tag in tags if tag["Key"] == VERSION_TAG))
