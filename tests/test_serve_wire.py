@@ -202,6 +202,23 @@ def test_a_connection_that_owes_a_whole_head_is_closed(hasty: Served, sent: byte
         assert "head of the request did not arrive within 0.5 seconds" in told["message"]
 
 
+def test_a_head_that_does_not_end_is_refused_before_it_takes_the_memory(server: Served) -> None:
+    parts = urlsplit(server.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        connection.sendall(BY_A_TASK + b"GET /ping HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Ever: ")
+        said = to_the_end(connection, b"longer" * 1000)
+    assert [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", said)] == [200, 431]
+    assert json.loads(said.rpartition(b"\r\n\r\n")[2])["message"].startswith(
+        "The head of the request has more than 65536 bytes"
+    )
+
+
+def test_a_long_head_that_ends_and_a_body_in_its_last_piece_are_taken(server: Served) -> None:
+    begun = f"X-Long: {'a' * 40_000}"
+    long = request(SPLIT + b" " * 100_000, JSON_TYPE, begun)
+    assert [status for status, _, _ in answers(server.url, long[:60], long[60:30_000], long[30_000:])] == ["HTTP/1.1 200 OK"]
+
+
 @pytest.mark.parametrize("sent", [AT_ONCE, BY_A_TASK])
 def test_a_connection_that_rests_between_requests_is_kept(hasty: Served, sent: bytes) -> None:
     parts = urlsplit(hasty.url)

@@ -24,6 +24,7 @@ WHY = {
     415: "The content type is missing or not taken.",
     421: "The Host header names another server.",
     422: "A value lies beyond the range fitted, and the server is told to refuse it.",
+    431: "The head of the request is too long.",
     500: "The server failed.",
     503: "Too much is under way, or the server is not ready.",
     504: "There was no answer in time.",

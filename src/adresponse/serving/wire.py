@@ -22,6 +22,7 @@ __all__ = ["Server", "configuration"]
 KEEP_ALIVE_SECONDS = 75  # longer than the 60 seconds after which usual proxies let go of an idle connection
 SETTLE_SECONDS = 0.1  # within which every worker has stopped listening, so that clients told to go do not come to the next one
 ACCEPT_ROUNDS = 1000
+HEAD_BYTES = 1 << 16  # of a head that comes in pieces, four times what usual proxies take; the parser copies it with each piece
 CLOSE = (b"connection", b"close")
 OK = b"HTTP/1.1 200 OK\r\n"
 ANSWERED_AT_ONCE = b"/invocations"
@@ -38,16 +39,28 @@ class Protocol(HttpToolsProtocol):
 
     held: list[bytes] | None = None  # the body so far of a request that may be answered at once
     awaited: tuple[Any, float] | None = None  # the request whose head was missed, and since when
+    pieces = 0  # bytes of a head since its first piece
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; a request that is not whole by then goes uvicorn's way."""
         self._unset_keepalive_if_required()
+        owed = self.scope if self._owes_head() else None
         try:
             self._parse(data)
         except httptools.HttpParserError:
             self._refuse(400, NO_REQUEST)
         if self.held is not None:
             self._release()
+        if owed is None or self.scope is not owed or not self._owes_head():
+            self.pieces = 0
+            return
+        self.pieces += len(data)
+        if self.pieces > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(431, f"The head of the request has more than {HEAD_BYTES} bytes; send fewer or shorter headers.")
+
+    def _owes_head(self) -> bool:
+        """Whether a request has begun, and its head is not whole."""
+        return self.scope is not None and "method" not in self.scope
 
     def _parse(self, data: bytes) -> None:
         """Parse what came; the parser drops the body after ``Upgrade``, which a server may ignore (RFC 9110, 7.8)."""
@@ -127,7 +140,7 @@ class Protocol(HttpToolsProtocol):
         patience : float
             Seconds from the first look that missed the head.
         """
-        begun = self.scope is not None and "method" not in self.scope
+        begun = self._owes_head()
         answering = self.cycle is not None and not self.cycle.response_complete
         idle = self.timeout_keep_alive_task is not None and not begun  # uvicorn closes it in time
         if answering or idle or self.transport.is_closing():
