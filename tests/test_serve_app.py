@@ -238,6 +238,28 @@ def test_files_of_other_layouts_in_turn_are_each_read_as_they_are() -> None:
             assert say(here, body, PARQUET).body == alone[bodies.index(body)].body
 
 
+@pytest.mark.parametrize("kind", ["date32[day]", "timestamp[us, tz=Mars/Olympus]"])
+def test_a_parquet_value_that_python_cannot_hold_is_refused(kind: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    known = {"date32[day]": pa.date32(), "timestamp[us, tz=Mars/Olympus]": pa.timestamp("us", "Mars/Olympus")}
+    file = io.BytesIO()
+    pq.write_table(pa.table({"TV": pa.array([2**31 - 1], known[kind])}), file)
+    said = say(ONE, file.getvalue(), PARQUET)
+    assert (said.status, said.message.partition(";")[0]) == (400, f"Column 'TV' holds a {kind} that cannot be read")
+
+
+def test_without_pyarrow_parquet_is_refused_and_not_told_to_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = table([1.0], PARQUET)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # type: ignore[arg-type]
+    said = say(ONE, body, PARQUET)
+    assert (said.status, said.message[:26]) == (415, "Parquet is read by pyarrow")
+    assert say(ONE, path="/info", method="GET").json["takes"]["content_types"] == [JSON, CSV]
+    document = say(ONE, path="/openapi.json", method="GET").json
+    assert set(document["paths"]["/invocations"]["post"]["requestBody"]["content"]) == {JSON, CSV}
+
+
 def test_a_parquet_file_that_unpacks_to_too_much_is_refused() -> None:
     small = app(formula("TV"), max_body=20_000)
     assert say(small, table([5.0] * 50_000, PARQUET), PARQUET).status == 413

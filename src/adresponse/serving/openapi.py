@@ -10,7 +10,7 @@ from adresponse.serving.answers import CODES
 from adresponse.serving.holder import Served
 from adresponse.serving.options import Options
 from adresponse.serving.plans import MOST, MOST_POINTS
-from adresponse.serving.requests import CSV, JSON, PARQUET
+from adresponse.serving.requests import CSV, JSON, PARQUET, kinds_taken
 
 __all__ = ["document", "next_date"]
 
@@ -107,15 +107,16 @@ def _get(text: str, schema: dict[str, Any], probe: bool = False, also: int | Non
 
 def _invocations(served: Served, options: Options) -> dict[str, Any]:
     statuses = [s for s in CODES if s not in (404,)]
+    known: dict[str, Any] = {
+        JSON: {"schema": {"$ref": "#/components/schemas/Request"}, "example": served.stored.replay.get("request", {})},
+        CSV: {"schema": {"type": "string", "description": "A line of column names, and a line for each row."}},
+        PARQUET: {"schema": {"type": "string", "format": "binary"}},
+    }
     return {
         "summary": "Predictions, one for each row.",
         "requestBody": {
             "required": True,
-            "content": {
-                JSON: {"schema": {"$ref": "#/components/schemas/Request"}, "example": served.stored.replay.get("request", {})},
-                CSV: {"schema": {"type": "string", "description": "A line of column names, and a line for each row."}},
-                PARQUET: {"schema": {"type": "string", "format": "binary"}},
-            },
+            "content": {kind: known[kind] for kind in kinds_taken()},
         },
         "responses": {
             "200": {

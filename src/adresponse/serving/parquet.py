@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adresponse.errors import RowsError
 from adresponse.rows import Vector
 from adresponse.serving.answers import RequestError
 from adresponse.serving.careful import refuse_twice
@@ -47,9 +48,13 @@ class ParquetReader:
         RowsError, RequestError
             Where it is no Parquet file, or one that is too large or has a name twice.
         """
-        import pyarrow as pa
-        from pyarrow.parquet import ParquetFile
-
+        try:
+            import pyarrow as pa
+            from pyarrow.parquet import ParquetFile
+        except ImportError:  # as in an image, which is small without it
+            raise RequestError(
+                415, "", "Parquet is read by pyarrow, which this server does not have; send JSON or CSV.", reason="content type"
+            ) from None
         try:
             file = ParquetFile(pa.BufferReader(body), pre_buffer=False)
             meta = file.metadata
@@ -69,7 +74,7 @@ class ParquetReader:
             read = [table.column(name) for name in self._names]
             if not any(column.null_count for column in read):
                 return list(map(_numbers, read))
-        return dict.fromkeys(layout.names, ()) | {n: _values(table.column(n)) for n in layout.wanted}
+        return dict.fromkeys(layout.names, ()) | {n: _values(n, table.column(n)) for n in layout.wanted}
 
     def _laid_out(self, schema: Any) -> _Layout:
         if self._layout is None or not schema.equals(self._layout.schema, check_metadata=True):
@@ -114,7 +119,7 @@ def _numbers(column: Any) -> Any:
     return np.from_dlpack(_array(column))
 
 
-def _values(column: Any) -> Any:
+def _values(name: str, column: Any) -> Any:
     """A Parquet column as numbers or moments where it has these, else as Python's values."""
     import numpy as np
     import pyarrow as pa
@@ -125,4 +130,9 @@ def _values(column: Any) -> Any:
         return np.from_dlpack(ticks.fill_null(NOT_A_TIME) if ticks.null_count else ticks).view(f"datetime64[{kind.unit}]")
     if (pa.types.is_floating(kind) or pa.types.is_integer(kind)) and not column.null_count:
         return _numbers(column)
-    return column.to_pylist()
+    try:
+        return column.to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError):  # a date of no calendar, a zone that nobody knows
+        raise RowsError(
+            f"Column {name!r} holds a {kind} that cannot be read; write numbers as doubles, dates as text."
+        ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from adresponse.formula import Formula
@@ -18,9 +19,18 @@ from adresponse.serving.careful import csv_columns, json_columns
 from adresponse.serving.parquet import ParquetReader
 from adresponse.serving.quick import FEW, QuickCsv, QuickJson, Table
 
-__all__ = ["CSV", "JSON", "PARQUET", "Asked", "Reader"]
+__all__ = ["CSV", "JSON", "PARQUET", "Asked", "Reader", "kinds_taken"]
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+
+
+def kinds_taken() -> list[str]:
+    """The kinds of body that are read here: Parquet only where pyarrow is."""
+    try:
+        there = find_spec("pyarrow") is not None
+    except ValueError:  # it was kept from being loaded
+        there = False
+    return [JSON, CSV, PARQUET] if there else [JSON, CSV]
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from adresponse.serving.careful import FORMS
 from adresponse.serving.holder import Holder, Served
 from adresponse.serving.metrics import Tally
 from adresponse.serving.options import Options
-from adresponse.serving.requests import CSV, JSON, PARQUET
+from adresponse.serving.requests import JSON, kinds_taken
 
 if TYPE_CHECKING:
     from adresponse.curved import Curves
@@ -108,7 +108,7 @@ def _info(context: Context) -> Reply:
                 "seconds": options.timeout,
                 "requests_under_way": options.max_waiting,
             },
-            "takes": {"forms": list(FORMS), "content_types": [JSON, CSV, PARQUET]},
+            "takes": {"forms": list(FORMS), "content_types": kinds_taken()},
             "package": {"made_by": formula.about.get("package", ""), "served_by": _installed("adresponse")},
             "trouble": context.holder.trouble,
         }
