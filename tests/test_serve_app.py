@@ -22,8 +22,11 @@ from adresponse.errors import ModelError
 from adresponse.formula import Term
 from adresponse.rows import Vector
 from adresponse.serving.accesslog import AccessLog
-from adresponse.serving.app import SLICE, App
+from adresponse.serving.app import SLICE, TICK, App
+from adresponse.serving.metrics import FOLDER, Tally
+from adresponse.serving.options import Options
 from adresponse.serving.quick import FEW
+from adresponse.serving.reload import _replay
 from adresponse.serving.requests import CSV, JSON, PARQUET
 from serving_example import Said, app, ask, formula, served
 
@@ -566,3 +569,17 @@ def test_workers_that_share_a_folder_are_counted_together(tmp_path: Path) -> Non
     assert "adresponse_rows_total 2.0" in texts[0]
     assert "adresponse_rows_total 4.0" in texts[1]
     assert 'adresponse_request_seconds_count{path="/invocations"} 2.0' in texts[1]
+
+
+def test_what_a_model_on_trial_answers_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slowly(columns: list[Vector], seconds: float) -> Vector:
+        await asyncio.sleep(3 * TICK)
+        return np.array([1.0])
+
+    shared: list[Tally] = []
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setattr(Tally, "push", lambda tally: shared.append(tally))
+    on_trial = served(open_form(), "8", ask=slowly)
+    with pytest.raises(ModelError, match="answers its stored example otherwise than is recorded"):
+        asyncio.run(_replay(on_trial, Options()))
+    assert not shared

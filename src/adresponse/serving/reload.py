@@ -62,7 +62,9 @@ async def _replay(served: Served, options: Options) -> None:
 
     allowed = replace(options, timeout=max(options.timeout, REPLAY_SECONDS), **ANYONE)  # type: ignore[arg-type]
     request = json.dumps(served.stored.replay["request"]).encode()
-    status, body = await _post(create_app(Holder(served, ready=True), allowed), request)
+    app = create_app(Holder(served, ready=True), allowed)
+    app.tally.shared = False  # what is tried answers to nobody, and may be refused
+    status, body = await _post(app, request)
     if status != 200:
         raise ModelError(
             f"The model {_shown(served)} refuses its own example ({status}: {body[:200].decode('utf-8', 'replace')})."
