@@ -8,11 +8,11 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow.sagemaker import SageMakerDeploymentClient
 from moto.core.exceptions import JsonRESTError
@@ -209,16 +209,38 @@ def test_a_version_that_is_given_the_requests_later_is_the_one_that_answers(aws:
     assert sagemaker.version(settings, "sales") == "4"
 
 
-def test_the_role_that_a_target_names_is_taken_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Settings] = []
+def asked_at_a_target(monkeypatch: pytest.MonkeyPatch, settings: Settings, rows: EvaluationRows) -> tuple[Answered, list[int]]:
+    """What a target answers that gives each row's spend back, and how many rows each request has."""
+    heights: list[int] = []
 
-    def ask(settings: Settings, *_: object) -> None:
-        seen.append(settings)
+    def ask(given: Settings, name: str, columns: dict[str, list[float]], level: float | None) -> Answered:
+        assert given == settings
+        spend = np.array(columns["TV"])
+        heights.append(len(spend))
+        return Answered(spend, spend - 1, spend + 1, "3")
 
     monkeypatch.setattr(sagemaker, "ask", ask)
-    wanted = Settings.read(REGION, {"assume_role_arn": ROLE})
-    asking.at_target(wanted.target, "sales", {})(SimpleNamespace(columns=dict, lower=None))  # type: ignore[arg-type]
-    assert seen == [wanted]
+    return asking.at_target(settings.target, "sales", {})(rows), heights
+
+
+def many_rows(together: bool) -> EvaluationRows:
+    spend = np.arange(12_000.0)
+    return EvaluationRows(pd.DataFrame({"TV": spend}), spend, spend, spend - 1, spend + 1, 0.9, "held-out", {}, together)
+
+
+def test_the_role_that_a_target_names_is_taken_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_at_a_target(monkeypatch, Settings.read(REGION, {"assume_role_arn": ROLE}), many_rows(together=False))
+
+
+@pytest.mark.parametrize(("together", "heights"), [(False, [5_000, 5_000, 2_000]), (True, [12_000])])
+def test_many_rows_are_asked_in_parts_unless_they_belong_together(
+    monkeypatch: pytest.MonkeyPatch, together: bool, heights: list[int]
+) -> None:
+    rows = many_rows(together)
+    answered, asked = asked_at_a_target(monkeypatch, Settings.read(REGION), rows)
+    assert asked == heights
+    assert compare("sales", "3", rows, answered, {}).largest_difference == 0
+    assert answered.version == "3"
 
 
 def test_deleting_leaves_nothing_behind(aws: Any, model: Stored) -> None:

@@ -16,6 +16,7 @@ from adresponse.verification import Answered, EvaluationRows
 __all__ = ["Ask", "at_target", "at_url"]
 
 Ask = Callable[[EvaluationRows], Answered]
+CLOUD_ROWS = 5_000  # in one request: a dozen columns stay below the 1.5 MB of Azure, and the 6 MB of SageMaker
 
 
 def at_url(url: str, token: str = "") -> Ask:
@@ -41,13 +42,13 @@ def at_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
 
         region, _, role = place.partition("/")
         aws = sagemaker.Settings.read(region, {**({"assume_role_arn": role} if role else {}), **config})
-        return lambda rows: sagemaker.ask(aws, deployment, rows.columns(), _level(rows))
+        return _in_parts(lambda columns, level: sagemaker.ask(aws, deployment, columns, level))
     if kind == "azureml":
         from adresponse.targets import azureml
 
         azure = azureml.Settings.read(config)
         client = azureml.connect(azure)
-        return lambda rows: azureml.ask(client, azure, deployment, rows.columns(), _level(rows))
+        return _in_parts(lambda columns, level: azureml.ask(client, azure, deployment, columns, level))
     if config:
         raise ConfigError(f"{target=} takes no settings here; leave out -C.")
     if target.partition(":")[0] == "adresponse":
@@ -55,6 +56,23 @@ def at_target(target: str, deployment: str, config: Mapping[str, Any]) -> Ask:
     from adresponse import scoring
 
     return scoring.asker(target, deployment)
+
+
+def _in_parts(ask: Callable[[dict[str, list[Any]], float | None], Answered]) -> Ask:
+    """A way to ask a cloud, which takes no request that is too large; rows that belong together stay in one."""
+
+    def asked(rows: EvaluationRows) -> Answered:
+        columns, height = rows.columns(), len(rows.X)
+        step = max(height, 1) if rows.together else CLOUD_ROWS
+        parts = [
+            ask({name: values[i : i + step] for name, values in columns.items()}, _level(rows)) for i in range(0, height, step)
+        ]
+        ends = [[getattr(part, end) for part in parts] for end in ("lower", "upper")]
+        lower, upper = (None if any(v is None for v in found) else np.concatenate(found) for found in ends)
+        versions = ", ".join(dict.fromkeys(part.version for part in parts))
+        return Answered(np.concatenate([part.prediction for part in parts]), lower, upper, versions)
+
+    return asked
 
 
 def _at_local_target(target: str, deployment: str) -> Ask:
