@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -169,6 +171,17 @@ def test_a_disk_that_is_full_is_no_reason_to_stop_and_the_version_is_taken_once_
         until(lambda: "version 2 is fit now" in server.said, "that it answers")
         assert server.end() == 0
     assert "Traceback" not in server.said
+
+
+def test_a_temporary_folder_that_was_cleaned_away_is_no_reason_to_stop(registry: FileRegistry) -> None:
+    with serving(registry.home, workers=2) as server:
+        (models,) = registry.home.glob("adresponse-serve-*/models")
+        until(lambda: gauges(server, "ready_workers") == ["ready_workers 2.0"], "both")
+        shutil.rmtree(models)
+        time.sleep(3 * supervise.TICK_SECONDS)  # within which the server looks for folders that it needs no more
+        registry.move("2")
+        until(lambda: server.ask(10.0) == (200, "2", 30.0), "the next version", 5)
+        assert server.end() == 0
 
 
 def test_a_log_that_nobody_reads_is_no_reason_to_stop(registry: FileRegistry) -> None:

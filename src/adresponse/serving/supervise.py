@@ -529,7 +529,7 @@ class _Supervisor:
             return
         now = time.monotonic()
         newest = self.source.folders / f"{self.source.fetched}"  # may be on its way
-        for folder in list(self.source.folders.iterdir()):
+        for folder in list(self.source.folders.glob("*")):  # none where somebody cleaned temporary folders
             if folder == newest or Path(self.pointed.folder).is_relative_to(folder):
                 self.leftover.pop(folder, None)
             elif now > self.leftover.setdefault(folder, now + self.options.timeout):
