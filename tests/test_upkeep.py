@@ -452,12 +452,15 @@ REFUSED = {
     "no registered version": (["watch", "new.csv", "--model", "runs:/0123abc/model"], "no registered version"),
     "a file that is not there": (["refresh", "old.csv"], "old.csv"),
     "no version": (["promote", "first"], "'first' is no version"),
+    "a number of no version": (["promote", "²"], "'²' is no version"),
     "a version that is not there": (["promote", "7"], "There is no version 7"),
     "nothing to go back to": (["rollback"], "no version of 'sales-response' to go back to"),
     "the champion deleted": (["delete", "1"], "move the alias first"),
+    "the champion deleted, as a script with leading zeros names it": (["delete", "01"], "move the alias first"),
     "a history of an unknown name": (["history", "--model", "sale-response"], "Did you mean 'sales-response'? It has: sales-"),
     "a rollback of an unknown name": (["rollback", "--model", "sale-response"], "Did you mean 'sales-response'?"),
     "a history of nothing": (["history", "--model", "models:/other@champion"], "no model 'other'"),
+    "a history of no registered model": (["history", "--model", "models:/m-01"], "'models:/m-01' names no registered model"),
 }
 
 
@@ -634,3 +637,24 @@ def test_champions_are_promoted_rolled_back_compared_and_deleted(opened: Store, 
     assert events[5]["why"] == "sales fell"
     assert "deletion" in command("history").stdout
     assert "version 3 against version 1" in command("compare", "1", "3").stdout
+
+
+def test_a_number_with_leading_zeros_is_that_version(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment, "verifying", lambda progress=None: deployment.loading(opened))
+    upkeep.retrain(arrived(spend(60, 1)), mode="dry-run")
+    assert told("promote", "02", "--why", "agreed")[1]["target"] == "2"
+    assert happened()[-1] == ("promotion", "1", "2", "done")
+
+
+@pytest.mark.parametrize("given", [(), ("--model", "models:/sales-response@champion")])
+def test_a_model_without_champion_is_looked_at_and_mended(
+    given: tuple[str, ...], opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow takes the alias away with the version that somebody deletes beneath it."""
+    monkeypatch.setattr(deployment, "verifying", lambda progress=None: deployment.loading(opened))
+    upkeep.retrain(arrived(spend(60, 1)), mode="off")
+    opened.call("delete_model_version", "sales-response", "2")
+    assert len(told("history", *given)[1]) == 3
+    assert told("rollback", *given)[1]["target"] == "1"
+    opened.call("delete_registered_model_alias", "sales-response", "champion")
+    assert told("promote", "1", *given)[1]["target"] == "1"

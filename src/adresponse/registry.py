@@ -33,6 +33,7 @@ __all__ = [
     "locate",
     "missing_files",
     "models",
+    "name_of",
     "refuse_gone",
     "refuse_unknown",
     "register",
@@ -48,6 +49,7 @@ MODEL_VERSIONS = "mlflow.modelVersions"
 MANIFEST_TAG = "adresponse.manifest"  # SHA-256 of the stored model's manifest
 DEPLOYED_TAG = "adresponse.deployed."  # followed by where; its value is since when
 NEEDED_FILES = ("MLmodel", "manifest.json")
+REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 TOLD = 600  # characters of what MLflow says of files that it could not fetch
 
 
@@ -195,7 +197,7 @@ def locate(store: Store, uri: str | None) -> Located:
         If there is no such model; the sentence lists what is there.
     """
     uri = uri or f"models:/{_only_model(store)}@{CHAMPION}"
-    match = re.fullmatch(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))", uri)
+    match = REGISTERED.fullmatch(uri)
     if match is None:
         if re.fullmatch(r"models:/m-\w+|runs:/\w+/.+", uri):
             return Located(uri, "", "", uri, None)
@@ -210,6 +212,16 @@ def locate(store: Store, uri: str | None) -> Located:
     except StoreError as error:
         raise _not_there(store, uri, name, error) from error
     return Located(uri, name, str(found.version), f"models:/{name}/{found.version}", found.tags.get(MANIFEST_TAG))
+
+
+def name_of(store: Store, uri: str | None) -> str:
+    """The registered model that a URI names, though its alias or version may be gone; without one, the only model."""
+    if uri is None:
+        return _only_model(store)
+    match = REGISTERED.fullmatch(uri)
+    if match is None:
+        raise StoreError(f"{uri!r} names no registered model; give its name, or models:/NAME@{CHAMPION}.")
+    return match["name"]
 
 
 def _only_model(store: Store) -> str:

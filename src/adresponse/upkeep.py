@@ -839,11 +839,12 @@ def _named(version: str | None, model: str | None) -> tuple[str, str]:
     if given.startswith("models:/"):
         located = registry.locate(deployment.open_store(), given)
         return located.name, located.version
-    if version is not None and not given.isdigit():
+    if version is not None and not given.isdecimal():
         raise ConfigError(f"{version!r} is no version; give its number, or models:/NAME/VERSION.")
+    number = str(int(given)) if given else ""  # 02 is version 2 to MLflow, and would be no version that an alias names to us
     if model and not model.startswith("models:/"):
-        return model, given
-    return registry.locate(deployment.open_store(), model).name, given
+        return model, number
+    return registry.name_of(deployment.open_store(), model), number
 
 
 @contextlib.contextmanager
