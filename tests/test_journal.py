@@ -89,6 +89,15 @@ def test_an_event_that_somebody_deleted_is_still_read_and_its_number_not_given_a
     assert second.sequence == 2
 
 
+def test_an_event_that_somebody_deleted_before_it_was_ended_is_ended_all_the_same(opened: store.Store, name: str) -> None:
+    with mutex.held(opened, name) as lease:
+        begun = journal.append(lease, "promotion", source="1", target="2")
+        opened.call("delete_run", begun.run_id)
+        journal.close(opened, begun, "abandoned", "The process ended before the alias was moved.")
+    (event,) = journal.read(opened, name)
+    assert (event.state, event.outcome) == ("abandoned", "The process ended before the alias was moved.")
+
+
 def test_events_of_processes_at_once_have_each_their_number(opened: store.Store, name: str) -> None:
     assert child("append", opened.uri, name, "4", "3").wait() == 0
     assert [e.sequence for e in journal.read(opened, name)] == list(range(1, 13))

@@ -153,7 +153,12 @@ def append(
 
 
 def close(store: Store, event: Event, state: State, outcome: str = "") -> Event:
-    """Say what came of an event that was started; the state changes in one call, after the reason is there."""
+    """Say what came of an event that was started; the state changes in one call, after the reason is there.
+
+    Who deletes it in MLflow's UI meanwhile, since it looks stuck, must not block the model: MLflow writes on no deleted run.
+    """
+    if store.call("get_run", event.run_id).info.lifecycle_stage == "deleted":
+        store.call("restore_run", event.run_id)
     if outcome:
         store.call("set_tag", event.run_id, f"{PREFIX}outcome", _fitting(outcome))
     store.call("set_terminated", event.run_id, STATUS[state])
