@@ -611,6 +611,17 @@ def test_a_refresh_that_fails_at_its_verification_leaves_the_champion_and_can_be
     assert upkeep.retrain("new.csv", mode="off").champion != "1"
 
 
+@pytest.mark.parametrize("gone", ["run", "experiment"])
+def test_a_model_whose_study_was_deleted_in_mlflow_is_kept_up(gone: str, opened: Store) -> None:
+    experiment = opened.call("get_experiment_by_name", "sales-response").experiment_id
+    run_id = opened.call("get_model_version", "sales-response", "1").run_id
+    opened.call("delete_run", run_id) if gone == "run" else opened.call("delete_experiment", experiment)
+    assert upkeep.watch(arrived(spend(60, 1), "1.csv")).repeated is False
+    assert upkeep.refresh("1.csv").action == "kept"
+    done = upkeep.retrain(arrived(spend(60, 2), "2.csv"), mode="off")
+    assert (done.champion, (done.rows or {})["added"]) == ("2", 120)
+
+
 # --- promote, roll back, delete, look back
 
 

@@ -212,12 +212,17 @@ def experiment_of(store: Store, name: str) -> str:
             if error_code(e) != "RESOURCE_ALREADY_EXISTS":
                 raise
         found = store.call("get_experiment_by_name", name)
-    if found.lifecycle_stage == "deleted":
-        store.call("restore_experiment", found.experiment_id)
+    _restore(store, found)
     for key, value in EXPERIMENT_TAGS.items():
         if key not in found.tags:
             store.call("set_experiment_tag", found.experiment_id, key, value)
     return str(found.experiment_id)
+
+
+def _restore(store: Store, experiment: Any) -> None:
+    """An experiment that somebody deleted takes no run."""
+    if experiment.lifecycle_stage == "deleted":
+        store.call("restore_experiment", experiment.experiment_id)
 
 
 # --- files, and runs that belong to another
@@ -267,6 +272,7 @@ def log_child(
     from mlflow.entities import Metric
 
     experiment_id = store.call("get_run", parent).info.experiment_id
+    _restore(store, store.call("get_experiment", experiment_id))
     own = {
         "mlflow.parentRunId": parent,
         "mlflow.user": record.user(),
@@ -292,9 +298,14 @@ def log_child(
 
 
 def log_step(store: Store, run_id: str, metrics: Mapping[str, float], step: int) -> None:
-    """Further values of metrics on a run that has ended, so that MLflow's UI draws them as a line over the steps."""
+    """Further values of metrics on a run that has ended, so that MLflow's UI draws them as a line over the steps.
+
+    A run that somebody deleted takes none, and is not drawn.
+    """
     from mlflow.entities import Metric
 
+    if store.call("get_run", run_id).info.lifecycle_stage == "deleted":
+        return
     now = _now()
     for batch in _batches([Metric(record.metric_name(k), v, now, step) for k, v in metrics.items() if math.isfinite(v)]):
         store.call("log_batch", run_id, metrics=batch)
