@@ -511,6 +511,20 @@ def test_a_model_that_mlflow_copied_to_a_name_that_run_refuses_is_watched(opened
     assert upkeep.watch(arrived(spend(60, 1)), model="models:/50 %/1").verdict == "keep"
 
 
+def test_files_are_remembered_for_a_version_that_mlflow_copied_from_a_model_with_a_longer_history(opened: Store) -> None:
+    for number in (1, 2):
+        upkeep.refresh(arrived(spend(60, number), f"{number}.csv"))
+    upkeep.retrain(arrived(spend(60, 3), "3.csv"), mode="off")
+    with opened.current():
+        opened.client.copy_model_version("models:/sales-response/2", "production")
+    opened.call("set_registered_model_alias", "production", "champion", "1")
+    model = "models:/production@champion"
+    assert upkeep.refresh(arrived(spend(60, 4), "4.csv"), model=model).action == "kept"
+    assert upkeep.refresh("4.csv", model=model).action == "nothing"
+    done = upkeep.retrain(arrived(spend(60, 5), "5.csv"), model=model, mode="off")
+    assert (done.rows or {})["added"] == 120
+
+
 def test_a_study_is_not_registered_under_the_lock_of_another_model(opened: Store) -> None:
     study = lifecycle.fit(spend(60, 1), target="Sales", **QUICK)
     with mutex.held(opened, "other") as lease, pytest.raises(ConfigError, match="held on 'other', and the study is called"):

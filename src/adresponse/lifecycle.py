@@ -40,6 +40,7 @@ __all__ += ["refuse_unknown_rules", "study_of", "ui", "writable", "write"]
 Progress = Callable[[str], None]
 UP_TO_TAG = "adresponse.rows_up_to"  # of a version: the last event of the history whose rows it stands on
 SINCE_TAG = "adresponse.rows_since"  # of a version: the last event before its study began anew
+HISTORY_TAG = "adresponse.history"  # of a version: the experiment whose events these two count
 REPEAT_ONCE_ROWS = 50_000  # beyond this, other folds give the same figures, and each repeat costs seconds, as curves do
 
 
@@ -586,12 +587,12 @@ def _registered(
     tags: Mapping[str, str],
 ) -> Version:
     """The version, with the last event of the history that it knows of."""
-    from adresponse import journal, promotion, registry
+    from adresponse import journal, promotion, registry, track
 
     promotion.settle(lease)
     events = journal.read(lease.store, study.name)
     last = str(events[-1].sequence if events else 0)
-    known = {UP_TO_TAG: last, SINCE_TAG: last}
+    known = {UP_TO_TAG: last, SINCE_TAG: last, HISTORY_TAG: track.experiment_of(lease.store, study.name)}
     return registry.register(lease.store, study, model, run_id, verification, tags={**known, **tags})
 
 

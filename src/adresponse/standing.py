@@ -151,7 +151,7 @@ def standing_of(store: Store, model: str | None) -> Iterator[Standing]:
     if not located.version:
         raise StoreError(f"{located.uri} is no registered version; give models:/NAME@champion or models:/NAME/VERSION.")
     version = store.call("get_model_version", located.name, located.version)
-    tags = dict(version.tags)
+    tags = _counted(store, located.name, version.tags)
     with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
         found = deployment.from_registry(store, located, Path(folder))
         if record.ROWS_TAG not in tags:
@@ -167,6 +167,15 @@ def standing_of(store: Store, model: str | None) -> Iterator[Standing]:
         settings = _recipe(track.file_of(store, version.run_id, "settings.yaml"), found)
         kept = Kept.read(content, found.stored.formula.contract)
         yield Standing(store, found, version.run_id, tags, kept, settings, journal.read(store, located.name))
+
+
+def _counted(store: Store, name: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """A version's tags, without what it counts where MLflow copied it from a model with another history."""
+    own = tags.get(lifecycle.HISTORY_TAG)
+    history = store.call("get_experiment_by_name", name)
+    if own is None or (history is not None and own == history.experiment_id):
+        return dict(tags)
+    return {k: v for k, v in tags.items() if k not in (lifecycle.UP_TO_TAG, lifecycle.SINCE_TAG)}
 
 
 def _recipe(settings: bytes, model: Model) -> Settings:
