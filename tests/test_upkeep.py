@@ -592,6 +592,23 @@ def test_a_promotion_whose_file_was_not_noted_is_noted_by_the_next_command(
     assert (done.rows or {})["added"] == 80
 
 
+def test_a_file_without_sales_that_was_not_noted_does_not_bar_the_way_back(
+    opened: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "verifying", lambda progress=None: deployment.loading(opened))
+    strict = _config(tmp_path, watch={"alpha": 0.2})
+    beyond = pd.DataFrame({"TV": np.linspace(300, 340, 30).round(3)})
+    known = beyond.assign(Sales=lambda f: (7 + 0.05 * f["TV"]).round(4))
+    upkeep.refresh(arrived(known, "1.csv"), config=_config(tmp_path, watch={"retrain_on": ["bias"]}))
+    with monkeypatch.context() as patched:
+        patched.setattr(upkeep, "_note", lambda *_, **__: sys.exit(137))
+        with pytest.raises(SystemExit):
+            upkeep.refresh(arrived(beyond + 0.5, "2.csv"), config=strict, mode="off")
+    upkeep.rollback()
+    assert happened()[-2:] == [("rollback", "2", "1", "done"), ("refresh", "1", "2", "done")]
+    assert upkeep.watch(arrived(spend(60, 1), "3.csv")).version == "1"
+
+
 def test_runs_of_a_process_that_is_gone_are_marked(opened: Store) -> None:
     experiment = opened.call("get_experiment_by_name", "sales-response").experiment_id
     ended = subprocess.run(

@@ -503,6 +503,7 @@ def _complete(lease: Lease) -> None:
             run_id = lease.store.call("get_model_version", lease.name, event.target).run_id
         except StoreError:  # deleted since
             continue
+        came = any(file.path == NEW_ROWS for file in lease.store.call("list_artifacts", run_id))  # else it had no sales
         journal.append(
             lease,
             "refresh",
@@ -510,7 +511,7 @@ def _complete(lease: Lease) -> None:
             target=event.target,
             why=f"{event.why} (Written by the next process, since the one that promoted the version ended.)",
             digests={"file": digest},
-            rows_run=run_id,
+            rows_run=run_id if came else "",
             tags={"mlflow.parentRunId": run_id},
         )
 
