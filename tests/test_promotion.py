@@ -357,6 +357,19 @@ def test_a_version_in_use_is_not_deleted(lease: Lease) -> None:
     assert rollback(lease).target == "1"
 
 
+def test_a_deletion_whose_request_was_repeated_on_its_way_is_in_the_history(
+    lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version(lease.store, lease.name)
+    original = lease.store.client.delete_model_version
+    with monkeypatch.context() as patched:
+        patched.setattr(lease.store.client, "delete_model_version", lambda *given: (original(*given), original(*given)))
+        promotion.delete_version(lease, "1")
+    assert moves(lease.store, lease.name) == [("deletion", "1", "", "done")]
+    with pytest.raises(StoreError, match="no version 1"):
+        promotion.delete_version(lease, "1")
+
+
 def test_a_deployment_uses_one_version_until_it_is_withdrawn(lease: Lease) -> None:
     opened, name = lease.store, lease.name
     for _ in range(2):

@@ -373,7 +373,11 @@ def delete_version(
     if not force and version == rollback_target(store, name):
         raise StoreError(f"`adresponse rollback` would go to version {version} of {name!r}; delete it with --force.")
     lease.check()
-    store.call("delete_model_version", name, version)
+    try:
+        store.call("delete_model_version", name, version)
+    except StoreError as error:  # it was there a moment ago, so our request was repeated on its way
+        if error_code(error) != "RESOURCE_DOES_NOT_EXIST":
+            raise
     digest = found.tags.get(MANIFEST_TAG, "")
     return journal.append(lease, "deletion", source=version, why=why, digests={"manifest": digest} if digest else {}, by=by)
 
