@@ -80,6 +80,21 @@ def test_a_failure_at_any_step_leaves_no_version_and_a_failed_run(
     assert outcomes(opened, "sales-response") == [("FAILED", "")]
 
 
+def test_a_request_that_was_repeated_on_its_way_is_one_version(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = opened.client.create_model_version
+
+    def twice(name: str, *given: object, **more: object) -> object:
+        first = original(name, *given, **more)
+        return original(name, *given, **more) if name == "sales-response" else first
+
+    monkeypatch.setattr(opened.client, "create_model_version", twice)
+    _, model, version = log(opened, study())
+    assert version.version == "2"
+    assert [(v.version, v.champion) for v in registry.versions(opened, "sales-response")] == [("2", True)]
+    tags = opened.call("get_logged_model", model.model_id).tags
+    assert [str(v["version"]) for v in json.loads(tags["mlflow.modelVersions"])] == ["2"]
+
+
 def test_a_failure_takes_back_only_its_own_version(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     log(opened, study())
     _break(opened, monkeypatch, "set_registered_model_alias")

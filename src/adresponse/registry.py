@@ -113,6 +113,7 @@ def register(
         raise
     version = _version(study.name, str(made.version), study.gate.status, False)
     try:
+        _delete_repeated(store, made)
         _link(store, model, run_id, made)
     except BaseException:
         take_back(store, version, model, run_id)
@@ -168,6 +169,13 @@ def _create(store: Store, study: Study, model: LoggedModel, run_id: str, more: M
             description=record.note(study),
             model_id=model.model_id,
         )
+
+
+def _delete_repeated(store: Store, made: Any) -> None:
+    """A request that was repeated on its way has made the version twice, of which the answer names the last."""
+    for twin in _paged(store, "search_model_versions", f"run_id='{made.run_id}'"):
+        if (twin.name, twin.source) == (made.name, made.source) and int(twin.version) < int(made.version):
+            store.call("delete_model_version", twin.name, str(twin.version))
 
 
 def _link(store: Store, model: LoggedModel, run_id: str, made: Any) -> None:
