@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from adresponse import registry, store
+from adresponse import registry, store, track
 from adresponse.errors import StoreError
 from adresponse.stored import open_stored
 from parts import free_port, start_postgres
@@ -260,6 +261,20 @@ def test_a_server_on_postgresql_with_proxied_artifacts(tmp_path: Path) -> None:
             assert (tmp_path / "artifacts").exists()
     with pytest.raises(StoreError, match="cannot be reached"):
         opened.call("search_experiments")
+
+
+def test_long_words_and_names_fit_into_the_columns_of_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a table of 150 columns, whose dictionary is longer than a description may be, and of a long file name."""
+    monkeypatch.chdir(tmp_path)
+    given = study()
+    table = replace(given.table, contract=replace(given.table.contract, origin="x" * 5_000))
+    with start_postgres() as database:
+        opened = store.prepare(database).open()
+        with track.start(opened, given.name, "run " + "x" * 250) as run:
+            assert len(opened.call("get_run", run.run_id).info.run_name) == 250
+        _, _, version = log(opened, replace(given, table=table))
+        assert version.champion
+        assert "TV marketing budget" in opened.call("get_registered_model", given.name).description
 
 
 def test_mlflow_serves_the_champion(opened: store.Store, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ __all__ = [
 KEY_SCORES = ("mae", "rmse", "mape", "r2")
 ROWS_FILE = "rows.parquet"  # of the run: the rows that the version stands on
 ROWS_TAG = "adresponse.rows"  # of the version: SHA-256 of that file
-NOTE_LENGTH = 5000  # MLflow's servers before 3.0 refuse a longer tag
+NOTE_LENGTH = 5000  # of a description in MLflow's own tables; its servers before 3.0 refuse a longer tag
 VALUE_LENGTH = 500  # what every backend of MLflow takes as a param
 
 
@@ -209,7 +209,7 @@ def dictionary(contract: Contract) -> str:
         said = "; ".join(_cell(part) for part in (column.means, column.unit and f"in {column.unit}") if part)
         lines.append(f"- **{_cell(column.name)}** ({column.role})" + (f": {said}" if said else ""))
     columns = "\n".join(lines)
-    return f"{columns}\n\n{contract.origin}" if contract.origin else columns
+    return _cut(f"{columns}\n\n{contract.origin}" if contract.origin else columns, NOTE_LENGTH)
 
 
 def _cell(text: str) -> str:

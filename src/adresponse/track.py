@@ -36,6 +36,7 @@ EXPERIMENT_TAGS = {
     "mlflow.note.content": "Response of sales to marketing spend: the runs of adresponse, candidates nested in them.",
 }
 DIGEST_LENGTH = 36  # of MLflow's own column
+NAME_LENGTH = 250  # of a run, likewise
 BATCH = 100  # params or tags that MLflow takes at once
 
 
@@ -169,7 +170,7 @@ def start(store: Store, experiment: str, run_name: str, run_id: str | None = Non
 def _made(store: Store, experiment: str, run_name: str) -> Run:
     experiment_id = experiment_of(store, experiment)
     source = {"mlflow.user": record.user(), "mlflow.source.name": "adresponse", "mlflow.source.type": "LOCAL"}
-    made = store.call("create_run", experiment_id, tags=source | _own_tags(), run_name=run_name)
+    made = store.call("create_run", experiment_id, tags=source | _own_tags(), run_name=run_name[:NAME_LENGTH])
     return Run(store, made.info.run_id, experiment_id)
 
 
