@@ -525,6 +525,17 @@ def test_files_are_remembered_for_a_version_that_mlflow_copied_from_a_model_with
     assert (done.rows or {})["added"] == 120
 
 
+def test_a_model_renamed_with_its_experiment_goes_on(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment, "verifying", lambda progress=None: deployment.loading(opened))
+    upkeep.retrain(arrived(spend(60, 1), "1.csv"), mode="off")
+    upkeep.refresh(arrived(spend(60, 2), "2.csv"))
+    opened.call("rename_registered_model", "sales-response", "sales of all")
+    opened.call("rename_experiment", opened.call("get_experiment_by_name", "sales-response").experiment_id, "sales of all")
+    done = upkeep.retrain(arrived(spend(60, 3), "3.csv"), mode="off")
+    assert (done.champion, (done.rows or {})["added"]) == ("3", 120)
+    assert [upkeep.rollback().target, upkeep.rollback().target] == ["2", "1"]
+
+
 def test_a_study_is_not_registered_under_the_lock_of_another_model(opened: Store) -> None:
     study = lifecycle.fit(spend(60, 1), target="Sales", **QUICK)
     with mutex.held(opened, "other") as lease, pytest.raises(ConfigError, match="held on 'other', and the study is called"):
