@@ -133,6 +133,15 @@ def test_a_file_with_decimal_commas_keeps_its_look(folder: Path) -> None:
     assert same_bits(pd.read_csv(folder / "o.csv", sep=";", decimal=","), rows)
 
 
+def test_spend_whose_name_speaks_of_dates_is_read_as_it_was_fitted(folder: Path) -> None:
+    (folder / "a.csv").write_text("Monat;Daytime TV;Tagesbudget\n12.2024;6,096;1,234\n01.2025;3,158;2,345\n", "utf-8")
+    model = closed(["Daytime TV", "Tagesbudget"])
+    predict(model, folder / "a.csv", folder / "o.csv")
+    spend = pd.DataFrame({"Daytime TV": [6.096, 3.158], "Tagesbudget": [1.234, 2.345]})
+    answers = pd.read_csv(folder / "o.csv", sep=";", decimal=",")["prediction"]
+    np.testing.assert_array_equal(answers, expected(spend, model)["prediction"])
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_answers_have_the_decimal_comma_that_shows_itself_late(folder: Path, separator: str) -> None:
     rows = ["TV;Radio;note", *["1;2;a note of some length"] * 60_000, "18,5;2;late"]  # beyond the first block

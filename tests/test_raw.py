@@ -41,6 +41,12 @@ def test_decimal_commas_and_thousands_are_read(tmp_path: Path) -> None:
     assert found.frame["TV"].tolist() == [1234.5, 2.25]
 
 
+def test_the_name_of_a_spend_column_may_speak_of_dates(tmp_path: Path) -> None:
+    found = raw(tmp_path, "Monat;Tagesbudget;Wochenumsatz\n12.2024;6,09;7\n01.2025;1,5;8\n")
+    assert found.frame["Tagesbudget"].tolist() == [6.09, 1.5]
+    assert found.kinds["Monat"] == "date"
+
+
 def test_the_contracts_date_is_read_as_dates_whatever_it_is_called(tmp_path: Path) -> None:
     text = "when,Sales\n31/12/2024,1\n07/01/2025,2\n"
     assert raw(tmp_path, text).kinds["when"] == "text"

@@ -103,7 +103,7 @@ class Marks:
             self._order = dates.order_of(known.to_pylist(), self._separator)
         if self._decimal is not None:
             return
-        texts = (a for name, a in named.items() if cells.is_text(a) and not roles.names_a_date(name))
+        texts = (a for name, a in named.items() if cells.is_text(a) and not roles.writes_dates_with_points(name, a))
         found = numerals.evidence(a for a in texts if roles.holds_numbers(a))
         self._decimal = numerals.decide(found, self._separator)
         certain = found.point or found.comma or (self._separator != ";" and "," not in found.either)

@@ -55,7 +55,8 @@ def read_raw(
     wanted = [i for i, name in enumerate(source.names) if name]
     names = [source.names[i] for i in wanted]
     columns = _columns(source, wanted, max_rows)
-    text = [a for name, a in zip(names, columns, strict=True) if cells.is_text(a) and not roles.names_a_date(name)]
+    named = zip(names, columns, strict=True)
+    text = [a for name, a in named if cells.is_text(a) and not roles.writes_dates_with_points(name, a)]
     mark = decimal or numerals.decide(numerals.evidence(a for a in text if roles.holds_numbers(a)), source.separator) or "."
     kinds: dict[str, Kind] = {}
     values: dict[str, Any] = {}

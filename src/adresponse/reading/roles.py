@@ -16,7 +16,7 @@ from adresponse.findings import Finding
 from adresponse.reading import cells, dates, numerals
 from adresponse.schema import Contract
 
-__all__ = ["Look", "Roles", "assign", "findings", "holds_numbers", "look", "names_a_date"]
+__all__ = ["Look", "Roles", "assign", "findings", "holds_numbers", "look", "writes_dates_with_points"]
 
 _SALES = (
     *("sales", "revenue", "turnover", "orders", "units", "conversions", "purchases", "transactions", "sold", "signups"),
@@ -121,6 +121,14 @@ def _words(name: str) -> list[str]:
 def names_a_date(name: str) -> bool:
     """Whether a name speaks of dates, be it within a word (``orderdate``)."""
     return any(word in name.casefold() for word in _DATES)
+
+
+def writes_dates_with_points(name: str, array: Any) -> bool:
+    """Whether a column holds dates such as 12.2024, which look like numbers; ``Daytime TV`` holds none."""
+    if not (cells.is_text(array) and names_a_date(name)):
+        return False
+    pointed = array.filter(pc.match_substring_regex(array, "[.,]"), null_selection_behavior="drop")
+    return _mostly_dates(pointed.slice(0, 1_000))
 
 
 def _is_market(name: str) -> bool:

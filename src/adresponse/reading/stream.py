@@ -57,7 +57,8 @@ def read_source(source: Source, asked: roles.Roles, settings: Settings) -> Readi
     if not len(source.head[0]):
         raise TableError(f"{source.label} has column names but no rows; give at least one row of numbers.")
     form = _Form(source.separator, settings.decimal)
-    form.learn_numbers([a for name, a in zip(source.names, source.head, strict=True) if not roles.names_a_date(name)])
+    named = zip(source.names, source.head, strict=True)
+    form.learn_numbers([array for name, array in named if not roles.writes_dates_with_points(name, array)])
     looks = [roles.look(name, array, form.mark) for name, array in zip(source.names, source.head, strict=True)]
     taken = roles.assign(asked, looks, source.label)
     contract = _contract(taken, settings, source.names)
