@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -429,6 +430,20 @@ def not_a_table(folder: Path) -> dict[str, tuple[Path, str]]:
 def test_what_is_no_table_is_refused(tmp_path: Path, case: int) -> None:
     name, (path, words) = list(not_a_table(tmp_path).items())[case]
     assert words in refusal(path), name
+
+
+def test_a_file_that_is_broken_within_is_refused(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"TV": range(50), "Sales": range(50)})
+    frame.to_parquet(tmp_path / "a.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    assert "a.parquet cannot be read to its end" in refusal(write(tmp_path, whole[:4] + bytes(300) + whole[304:], "a.parquet"))
+    frame.to_excel(tmp_path / "whole.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "whole.xlsx") as whole_book, zipfile.ZipFile(tmp_path / "a.xlsx", "w") as book:
+        for name in whole_book.namelist():
+            part = whole_book.read(name)
+            book.writestr(name, part[: len(part) // 2] if name.endswith("sheet1.xml") else part)
+    assert "Sheet 'Sheet1' of" in (message := refusal(tmp_path / "a.xlsx"))
+    assert "cannot be read to its end" in message
 
 
 def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

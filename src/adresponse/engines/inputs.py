@@ -205,9 +205,7 @@ def _open_excel(path: Path, sheet: str | None) -> Iterator[Input]:
     with closing(book):
         titles = [s.title for s in book.worksheets]
         title = excel.sheet_name(titles, path, sheet)
-        page = book[title]
-        page.reset_dimensions()
-        rows = page.iter_rows(values_only=True)
+        rows = excel.rows_of(book, title, path)
         skipped, header = excel.header_of(rows, str(path))
         full = excel.full_rows(rows, len(header), title, skipped + 1)
         yield Input(

@@ -13,7 +13,7 @@ from adresponse.errors import TableError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.reading.source import Source, blocks_of_rows, check_names, refuse_numbers_as_names
 
-__all__ = ["first_sheet", "full_rows", "header_of", "open_excel", "sheet_name"]
+__all__ = ["first_sheet", "full_rows", "header_of", "open_excel", "rows_of", "sheet_name"]
 
 
 @contextmanager
@@ -30,9 +30,7 @@ def open_excel(path: Path, sheet: str | None) -> Iterator[Source]:
 def _open_sheet(book: Any, path: Path, sheet: str | None) -> Source:
     names = [s.title for s in book.worksheets]
     title = sheet_name(names, path, sheet)
-    page = book[title]
-    page.reset_dimensions()
-    rows = page.iter_rows(values_only=True)
+    rows = rows_of(book, title, path)
     label = str(path) if sheet is None else f"{path}, sheet {title!r}"
     skipped, header = header_of(rows, label)
     head, blocks = blocks_of_rows(full_rows(rows, len(header), title, skipped + 1), len(header))
@@ -56,6 +54,16 @@ def sheet_name(names: Sequence[str], path: Path, sheet: str | None) -> str:
         shown = ", ".join(map(repr, names))
         raise TableError(f"{path} has no sheet {sheet!r}.{did_you_mean(sheet, names)} It has: {shown}.")
     return sheet
+
+
+def rows_of(book: Any, title: str, path: Path) -> Iterator[Sequence[Any]]:
+    """The rows of a sheet, which is read only now, or a refusal of one that is broken within."""
+    try:
+        page = book[title]
+        page.reset_dimensions()
+        yield from page.iter_rows(values_only=True)
+    except Exception as error:  # of zip and XML, as above
+        raise TableError(f"Sheet {title!r} of {path} cannot be read to its end; save it anew as .xlsx.") from error
 
 
 def first_sheet(path: Path, names: Sequence[str]) -> Finding:

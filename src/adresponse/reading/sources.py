@@ -106,8 +106,12 @@ def _open_parquet(path: Path) -> Iterator[Source]:
 
         def blocks(wanted: Sequence[int]) -> Iterator[Block]:
             columns = [names[i] for i in wanted]
-            for batch in file.iter_batches(BLOCK_ROWS, columns=columns):
-                yield [cells.plain(batch.column(name)) for name in columns]
+            try:
+                for batch in file.iter_batches(BLOCK_ROWS, columns=columns):
+                    yield [cells.plain(batch.column(name)) for name in columns]
+            except (pa.ArrowException, OSError) as error:
+                said = str(error).splitlines()[0]
+                raise TableError(f"{path} cannot be read to its end ({said}); write it anew.") from error
 
         checked = check_names(names, str(path))
         head = next(blocks(range(len(names))), [pa.nulls(0) for _ in names])
