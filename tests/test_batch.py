@@ -513,6 +513,14 @@ def test_one_database_may_be_read_and_written(postgres: str) -> None:
     assert len(read_back(f"{postgres}#spend")) == len(rows)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 245], ids=["too long", "too long with .rejected.csv"])
+def test_an_output_whose_name_is_too_long_is_refused_before_any_work(folder: Path, name: str) -> None:
+    source = write(frame(), folder / "a.parquet")
+    with pytest.raises(ConfigError, match="cannot be reached \\(File name too long\\)"):
+        predict(MODEL, source, folder / f"{name}.csv")
+    assert [p.name for p in folder.iterdir()] == ["a.parquet"]
+
+
 def test_a_url_with_a_question_mark_is_no_pattern_and_its_password_is_not_said(folder: Path) -> None:
     with pytest.raises(TableError, match="did not answer") as caught:
         predict(MODEL, "postgresql://u:SECRET@127.0.0.1:1/db?sslmode=require", folder / "o.csv")

@@ -404,6 +404,8 @@ def not_a_table(folder: Path) -> dict[str, tuple[Path, str]]:
             "Did you mean 'advertising.csv'",
         ),
         "no folder": (folder / "none" / "a.csv", "does not exist"),
+        "no user": (Path("~nobody-of-this-name/a.csv"), "the folder ~nobody-of-this-name does not exist"),
+        "long name": (folder / ("a" * 300 + ".csv"), "cannot be reached (File name too long)"),
         "directory": (folder, "is a directory"),
         "empty": (write(folder, "", "0.csv"), "is empty (0 bytes)"),
         "only line ends": (write(folder, "\n\n", "1.csv"), "is empty"),
@@ -426,7 +428,7 @@ def not_a_table(folder: Path) -> dict[str, tuple[Path, str]]:
     }
 
 
-@pytest.mark.parametrize("case", range(21))
+@pytest.mark.parametrize("case", range(23))
 def test_what_is_no_table_is_refused(tmp_path: Path, case: int) -> None:
     name, (path, words) = list(not_a_table(tmp_path).items())[case]
     assert words in refusal(path), name
@@ -453,6 +455,20 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytes
     path = write(tmp_path, "TV,Sales\n1,2\n")
     monkeypatch.setattr(Path, "open", denied)  # root may read any file, so the system's answer is put in its mouth
     assert "permission denied" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"), [(0o600, "cannot be reached (Permission denied)"), (0o300, "is not there: no such")]
+)
+def test_a_folder_that_may_not_be_entered_or_listed_is_no_fault_of_ours(tmp_path: Path, mode: int, words: str) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    folder.chmod(mode)
+    code = f"from adresponse.table import read; read({str(folder / 'a.csv')!r})"
+    bound = [] if os.geteuid() else ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]  # root enters any folder
+    ended = subprocess.run([*bound, sys.executable, "-c", code], capture_output=True, text=True)
+    folder.chmod(0o700)
+    assert words in ended.stderr.splitlines()[-1]
 
 
 def test_a_pipe_is_refused_and_a_file_as_standard_input_is_read(tmp_path: Path) -> None:

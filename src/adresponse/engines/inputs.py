@@ -17,6 +17,7 @@ from adresponse.engines.places import is_url, parquet_files
 from adresponse.errors import ConfigError, TableError
 from adresponse.findings import Finding
 from adresponse.reading import cells, textfile
+from adresponse.reading.paths import path_of
 from adresponse.reading.source import check_names
 from adresponse.reading.sources import BLOCK_ROWS, open_source
 
@@ -89,7 +90,7 @@ def open_input(
     if files := parquet_files(source):
         _only_for("sheet", sheet, "an Excel file")
         return _open_parquet(files, str(source))
-    path = Path(source).expanduser()
+    path = path_of(source)
     if path.suffix.lower() in {".xlsx", ".xlsm"} and path.is_file() and path.read_bytes()[:4] == b"PK\x03\x04":
         return _open_excel(path, sheet)
     _only_for("sheet", sheet, "an Excel file")

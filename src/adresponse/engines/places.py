@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adresponse.errors import ConfigError, TableError
+from adresponse.reading.paths import path_of, refuse_unreachable
 
 __all__ = [
     "FILES",
@@ -52,7 +53,7 @@ def parquet_files(source: str | Path) -> list[Path]:
     """
     if is_url(source):
         return []
-    path = Path(source).expanduser()
+    path = path_of(source)
     if path.is_dir():
         found = sorted(p for p in path.rglob("*.parquet") if p.is_file() and not _hidden(p.relative_to(path)))
         if not found:
@@ -86,7 +87,9 @@ def output_of(output: str | Path, out_table: str | None) -> Path | Table:
     if not is_url(output):
         if out_table is not None:
             raise ConfigError(f"out_table={out_table!r} is for a database URL; leave it out for a file.")
-        return Path(output).expanduser()
+        path = path_of(output, ConfigError)
+        refuse_unreachable(rejects_of(path), ConfigError)  # whose name is the longer one
+        return path
     url, _, name = str(output).rpartition("#")
     if not url or "@" in name or "/" in name:  # no table: what follows a # in the password
         url, name = str(output), ""
@@ -170,7 +173,7 @@ def refuse_same(
             raise ConfigError(f"{file} is read, and SQLite is not written at the same time; write another file.")
     if is_url(source):
         return
-    path = Path(source).expanduser().resolve()
+    path = path_of(source).resolve()
     read = parquet_files(source) or [path]
     if isinstance(output, Path):
         if path.is_dir() and path in output.resolve().parents:

@@ -29,6 +29,7 @@ from adresponse.engines.places import is_alive
 from adresponse.engines.scored import Beyond, Scored
 from adresponse.errors import AdresponseError, ConfigError, DeploymentError, RowsError, TableError
 from adresponse.formula import BASE, Formula, contribution_name
+from adresponse.reading.paths import path_of
 from adresponse.rows import MISSING, NEGATIVE, NOT_FINITE, as_level, missing_column
 from adresponse.stored import CODE, Stored
 
@@ -467,7 +468,7 @@ def _beside(session: SparkSession, output: str, overwrite: bool) -> Iterator[str
         with _beside_at(session, output, overwrite) as target:
             yield target
         return
-    path = Path(output).expanduser().absolute()
+    path = path_of(output, ConfigError).absolute()
     if path.exists() and not overwrite:
         raise ConfigError(f"The output {output} exists already; give --force to replace it, or another name.")
     if not path.parent.is_dir():

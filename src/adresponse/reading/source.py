@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from adresponse.errors import TableError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.reading import cells, numerals
+from adresponse.reading.paths import refuse_unreachable
 
 __all__ = ["Block", "Source", "blocks_of_rows", "check_names", "refuse_missing_file", "refuse_numbers_as_names"]
 
@@ -39,11 +41,14 @@ class Source:
 
 def refuse_missing_file(path: Path) -> None:
     """Refuse a path where nothing lies, and suggest the nearest name in its folder."""
+    refuse_unreachable(path)
     if path.exists():
         return
     if not path.parent.is_dir():
         raise TableError(f"{path} is not there: the folder {path.parent} does not exist; check the path.")
-    near = did_you_mean(path.name, (p.name for p in path.parent.iterdir()))
+    near = ""
+    with suppress(OSError):  # a folder may be entered and not be listed
+        near = did_you_mean(path.name, (p.name for p in path.parent.iterdir()))
     raise TableError(f"{path} is not there: no such file.{near}")
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from adresponse.errors import ConfigError, TableError
 from adresponse.reading import cells
+from adresponse.reading.paths import path_of
 from adresponse.reading.source import Block, Source, check_names, refuse_missing_file
 
 __all__ = ["open_source"]
@@ -43,7 +44,7 @@ def open_source(
     _only_for("query", query, "a database URL")
     _only_for("sql_table", sql_table, "a database URL")
     if isinstance(source, str | Path):
-        return _open_file(Path(source).expanduser(), sheet)
+        return _open_file(path_of(source), sheet)
     _only_for("sheet", sheet, "an Excel file")
     return nullcontext(_open_frame(source))
 
