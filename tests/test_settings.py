@@ -34,7 +34,11 @@ def test_lists_may_be_written_with_commas() -> None:
         ("chanels: [TV]", "'chanels' is not known. Did you mean 'channels'"),
         ("test_size: 1.5", "test_size=1.5 is refused: input should be less than 1"),
         ("missing: guess", "missing='guess' is refused"),
-        ("columns: {TV: {meaning: x}}", "'columns.TV.meaning' is not known"),
+        ("columns: {TV: {meaning: x}}", "'columns.TV.meaning' is not known. Did you mean 'means'"),
+        ("columns: {TV: {units: x}}", "'columns.TV.units' is not known. Did you mean 'unit'"),
+        ("origin: 2024-02-30", "cannot be read: day is out of range for month"),  # a date to YAML, and none to Python
+        (f"seed: {'9' * 5000}", "cannot be read: Exceeds the limit"),
+        ("[" * 3000, "cannot be read: maximum recursion depth exceeded"),
         ("name: a/b", "no '/'"),
         ("name: a@b", "'@'"),  # models:/a@b@champion and the like name another model, or none
         ("name: 'why?'", "'?'"),

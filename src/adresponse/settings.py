@@ -185,6 +185,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"Config file {str(path)!r} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"Config file {str(path)!r} is not UTF-8 text; save it as UTF-8.") from None
+    except (ValueError, RecursionError) as error:  # of a date that is none, a number of 5,000 digits, a thousand brackets
+        raise ConfigError(f"Config file {str(path)!r} cannot be read: {str(error).split(';')[0]}.") from None
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         at = f", line {where.line + 1}" if where else ""
@@ -201,7 +203,9 @@ def _sentence(error: ValidationError, source: str) -> str:
     key = ".".join(str(part) for part in first["loc"])
     where = f"{source}: " if source and key else ""
     if first["type"] == "extra_forbidden":
-        return f"{where}Setting {key!r} is not known.{did_you_mean(key, Settings.model_fields)}"
+        *before, last = map(str, first["loc"])
+        near = did_you_mean(last, ColumnMeaning.model_fields if before else Settings.model_fields)
+        return f"{where}Setting {key!r} is not known.{near}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}Setting {key}={first['input']!r} is refused: {message[0].lower()}{message[1:]}."
 
