@@ -31,6 +31,24 @@ def command(*args: str) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_figures_are_printed_whatever_the_encoding_of_the_output(tmp_path: Path, encoding: str) -> None:
+    """As a pipe on Windows has it: cp1252 knows no minus sign."""
+    rows = "".join(f"{i % 7},{-2.5 - i % 5},{3 * (i % 7) + i % 3}\n" for i in range(40))
+    path = tmp_path / "a.csv"
+    path.write_text("TV,Wärme °C,Sales\n" + rows, encoding="utf-8")
+
+    def out(*more: str) -> bytes:
+        done = CliRunner(charset=encoding).invoke(main, ["explore", str(path), *more])
+        assert done.exit_code == 0
+        return done.stdout_bytes
+
+    said = out().decode(encoding)
+    assert ("−6.5" if encoding == "utf-8" else "-6.5") in said
+    assert ("W?rme ?C" if encoding == "ascii" else "Wärme °C") in said
+    assert json.loads(out("--json"))["numbers"][1]["name"] == "Wärme °C"
+
+
 def client(folder: Path) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
 

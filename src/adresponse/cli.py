@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import sys
@@ -22,6 +24,7 @@ __all__ = ["main"]
 
 Command = Callable[..., Any]
 Options = Sequence[Callable[[Any], Any]]
+NEAREST = {"−": "-", "–": "-", "×": "x", "✓": "+", "✗": "x", "²": "2"}
 STOPPED = "Stopped by Ctrl-C before it was done; nothing has to be repaired, run it again."
 
 TABLE: Options = [
@@ -175,7 +178,16 @@ def _while_read() -> Iterator[None]:
 def _print_json(value: Any) -> None:
     from adresponse.words import plain
 
-    click.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False, default=str))
+    as_ascii = codecs.lookup(sys.stdout.encoding or "utf-8").name != "utf-8"  # JSON is UTF-8, or escapes what is beyond ASCII
+    click.echo(json.dumps(plain(value), ensure_ascii=as_ascii, allow_nan=False, default=str))
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    """What is printed for characters that the encoding of the output has not."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(NEAREST.get(character, "?") for character in missing), error.end
 
 
 def _sentence(error: AdresponseError) -> str:
@@ -226,6 +238,9 @@ def _example(*lines: str) -> str:
 @click.version_option(__version__, prog_name="adresponse")
 def main() -> None:
     """From a table of marketing budgets and sales to a tracked, registered response model and a budget decision."""
+    codecs.register_error("nearest", _nearest)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="nearest")
 
 
 @main.command(cls=_Blankless, epilog=_example("adresponse run spend.csv --target Sales --channels TV,Radio"))
