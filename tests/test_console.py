@@ -8,9 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from adresponse.console import print_plan, print_predicted, print_verified, print_watched
+from adresponse.console import print_check, print_plan, print_predicted, print_profile, print_verified, print_watched
 from adresponse.curves import Response
 from adresponse.deployment import Planned, Verified
 from adresponse.engines.scored import Scored
@@ -18,6 +19,8 @@ from adresponse.planning.horizon import Outlook
 from adresponse.planning.returns import returns
 from adresponse.planning.split import best_plan
 from adresponse.planning.wishes import Wish
+from adresponse.profile import explore
+from adresponse.table import read
 from adresponse.verification import Check, Verification
 from adresponse.words import number
 from plans_example import placed
@@ -55,6 +58,14 @@ def test_a_plan_for_a_market_says_so_in_its_first_line(capsys: pytest.CaptureFix
     stops = tuple(returns(outlook, name) for name in outlook.channels)
     print_plan(Planned("models:/m/1", "m", "1", "Sales", (), best_plan(outlook, Wish()), stops, market="Süd & West"))
     assert "m version 1, Süd & West: Spend " in capsys.readouterr().out
+
+
+def test_a_name_that_is_the_code_of_a_picture_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    table = read(pd.DataFrame({"cost:tv:de": [1.0], "Sales": [2.0]}), target="Sales")
+    print_check(table, table.findings)
+    assert "1 row, target Sales; channels cost:tv:de" in capsys.readouterr().out
+    print_profile(table.contract, explore(table))
+    assert capsys.readouterr().out.count("cost:tv:de") == 5
 
 
 def test_a_watch_says_its_verdict_and_each_reason_once(capsys: pytest.CaptureFixture[str]) -> None:

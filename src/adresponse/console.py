@@ -46,7 +46,7 @@ WIDEST = 10_000  # columns of text: more than a table of figures ever takes
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())  # a name may hold :tv:
 
 
 def _print_table(console: Console, table: Table, words: Collection[int] = ()) -> None:
@@ -59,9 +59,9 @@ def _print_table(console: Console, table: Table, words: Collection[int] = ()) ->
         column.overflow = "fold"
         if i not in words:
             column.no_wrap = True
-            column.min_width = max(Text.from_markup(str(text)).cell_len for text in (column.header, *column.cells))
+            column.min_width = max(Text.from_markup(str(text), emoji=False).cell_len for text in (column.header, *column.cells))
     needed = Measurement.get(console, console.options.update(width=WIDEST), table).minimum
-    Console(highlight=False, width=max(needed, console.width)).print(table, crop=False)
+    Console(highlight=False, emoji=False, width=max(needed, console.width)).print(table, crop=False)
 
 
 def _safe(text: object) -> str:
@@ -78,8 +78,10 @@ def _roles(contract: Any) -> str:
 
 
 def print_check(read: AdTable, findings: Sequence[Finding]) -> None:
+    from adresponse.words import count
+
     console = _console()
-    console.print(f"[bold]{_safe(read.source)}[/]: {len(read.frame):,} rows, {_roles(read.contract)}")
+    console.print(f"[bold]{_safe(read.source)}[/]: {count(len(read.frame), 'row')}, {_roles(read.contract)}")
     _print_findings(console, findings)
 
 
