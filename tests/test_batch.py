@@ -30,6 +30,7 @@ from adresponse.engines.places import Table, output_of
 from adresponse.errors import AdresponseError, ConfigError, RowsError, TableError
 from adresponse.rows import check
 from adresponse.stored import Stored, open_stored
+from adresponse.table import read
 from batch_models import CHANNELS, closed, frame, without_formula
 from curves_example import panel, stored_curves
 from parts import start_postgres
@@ -114,6 +115,16 @@ def test_a_table_gets_the_same_bits_from_and_to_every_format(
     assert [str(n or "") for n in found["note"].fillna("")] == list(rows["note"])
     assert found["week"].astype(int).tolist() == rows["week"].tolist()
     assert done.engine == ("duckdb" if given == "a.parquet" and wanted in ("o.csv", "o.parquet") else "blocks")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
+def test_a_file_name_may_be_in_an_old_encoding(folder: Path, ending: str) -> None:
+    """As an archive made on Windows leaves it: Latin-1, where names are UTF-8."""
+    source, output = (folder / os.fsdecode(name + ending.encode()) for name in (b"M\xe4rz", b"\xf6"))
+    write(frame(), folder / f"a{ending}").rename(source)
+    assert predict(MODEL, source, output.with_suffix(".csv")).rows == 7
+    table = read(source, target="Radio", channels=["TV"])
+    assert table.source == str(folder / rf"M\xe4rz{ending}")
 
 
 def test_the_answers_do_not_depend_on_the_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from adresponse.engines.places import part_beside
 from adresponse.engines.scored import Beyond, Scored
 from adresponse.formula import Formula
+from adresponse.reading.paths import shown
 
 if TYPE_CHECKING:
     import duckdb
@@ -45,6 +46,7 @@ def score(
     if (
         not formula.straight
         or any(glob.has_magic(str(f)) for f in files)
+        or not all(_is_utf8(f) for f in (*files, output))
         or output.suffix.lower() not in (".parquet", ".pq", ".csv")
     ):
         return None
@@ -76,6 +78,11 @@ def score(
 
 class _NothingWritten(Exception):  # noqa: N818
     """There are no rows."""
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a path is text, which DuckDB takes alone."""
+    return shown(path) == str(path)
 
 
 def _types(connection: duckdb.DuckDBPyConnection, source: str, files: int) -> dict[str, str]:

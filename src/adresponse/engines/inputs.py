@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def _open_parquet(files: Sequence[Path], label: str) -> Iterator[Input]:
 
 def _parquet(path: Path) -> Any:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(pa.OSFile(os.fsencode(path)))
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path} is not a readable Parquet file; write it anew.") from error
 

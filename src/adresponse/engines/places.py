@@ -123,7 +123,7 @@ def part_beside(path: Path) -> Iterator[Path]:
 
     What a killed job left there is swept first. An error of the disk becomes one sentence.
     """
-    key = hashlib.sha256(path.name.encode()).hexdigest()[:12]
+    key = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
     part = path.with_name(f".adresponse-{key}-{os.getpid()}.part")
     try:
         for left in path.parent.glob(f".adresponse-{key}-*.part"):

@@ -11,6 +11,7 @@ import openpyxl
 
 from adresponse.errors import TableError, did_you_mean
 from adresponse.findings import Finding
+from adresponse.reading.paths import shown
 from adresponse.reading.source import Source, blocks_of_rows, check_names, refuse_numbers_as_names
 
 __all__ = ["first_sheet", "full_rows", "header_of", "open_excel", "rows_of", "sheet_name"]
@@ -31,7 +32,7 @@ def _open_sheet(book: Any, path: Path, sheet: str | None) -> Source:
     names = [s.title for s in book.worksheets]
     title = sheet_name(names, path, sheet)
     rows = rows_of(book, title, path)
-    label = str(path) if sheet is None else f"{path}, sheet {title!r}"
+    label = shown(path) if sheet is None else f"{shown(path)}, sheet {title!r}"
     skipped, header = header_of(rows, label)
     head, blocks = blocks_of_rows(full_rows(rows, len(header), title, skipped + 1), len(header))
     return Source(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
 from adresponse.errors import AdresponseError, TableError
 
-__all__ = ["path_of", "refuse_unreachable"]
+__all__ = ["path_of", "refuse_unreachable", "shown"]
 
 
 def path_of(given: str | Path, refusal: type[AdresponseError] = TableError) -> Path:
@@ -25,3 +26,8 @@ def refuse_unreachable(path: Path, refusal: type[AdresponseError] = TableError) 
         path.exists()
     except OSError as error:
         raise refusal(f"{path} cannot be reached ({error.strerror}); check the path.") from error
+
+
+def shown(path: Path) -> str:
+    r"""The path as text that can be stored and printed: a byte that is not UTF-8, as old archives leave them, as ``\xe4``."""
+    return os.fsencode(path).decode(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 
 from adresponse.errors import ConfigError, TableError
 from adresponse.reading import cells
-from adresponse.reading.paths import path_of
+from adresponse.reading.paths import path_of, shown
 from adresponse.reading.source import Block, Source, check_names, refuse_missing_file
 
 __all__ = ["open_source"]
@@ -99,7 +100,7 @@ def _refuse_binary(path: Path, start: bytes) -> None:
 @contextmanager
 def _open_parquet(path: Path) -> Iterator[Source]:
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(pa.OSFile(os.fsencode(path)))  # a name as text would have to be UTF-8
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path} is not a readable Parquet file; write it anew.") from error
     with file:
@@ -114,9 +115,9 @@ def _open_parquet(path: Path) -> Iterator[Source]:
                 said = str(error).splitlines()[0]
                 raise TableError(f"{path} cannot be read to its end ({said}); write it anew.") from error
 
-        checked = check_names(names, str(path))
+        checked = check_names(names, shown(path))
         head = next(blocks(range(len(names))), [pa.nulls(0) for _ in names])
-        yield Source(str(path), checked, head, blocks)
+        yield Source(shown(path), checked, head, blocks)
 
 
 def _open_frame(frame: Any) -> Source:

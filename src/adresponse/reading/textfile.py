@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ import pyarrow.csv as pacsv
 
 from adresponse.errors import TableError
 from adresponse.reading import numerals
+from adresponse.reading.paths import shown
 from adresponse.reading.source import Block, Source, check_names, refuse_numbers_as_names
 
 __all__ = ["data_records", "open_text", "recognise", "refuse_numbers_as_names"]
@@ -55,8 +57,8 @@ def open_text(path: Path) -> Source:
         return _blocks(layout, wanted)
 
     return Source(
-        str(path),
-        check_names(layout.names, str(path)),
+        shown(path),
+        check_names(layout.names, shown(path)),
         next(blocks(range(width)), [pa.nulls(0)] * width),
         blocks,
         place=lambda row: f"line {_line_of(layout, row)} of {path.name}",
@@ -226,7 +228,7 @@ def _header(sample: str, separator: str) -> tuple[list[str], int, int]:
 def _blocks(layout: Layout, wanted: Sequence[int]) -> Iterator[Block]:
     keys = [str(i) for i in range(len(layout.names))]
     try:
-        with pa.OSFile(str(layout.path)) as file:
+        with pa.OSFile(os.fsencode(layout.path)) as file:  # a name as text would have to be UTF-8
             file.seek(layout.data_byte)
             for batch in _reader(file, layout, keys, [keys[i] for i in wanted]):
                 yield batch.columns
