@@ -595,6 +595,7 @@ def test_rows_are_counted_over_blocks(tmp_path: Path, kind: str) -> None:
         (pd.to_timedelta([1, 2], "D"), "row 1: 1 day, 0:00:00 is not a number"),
         ([1.0, np.inf], "row 2: inf is not finite"),
         ([1, -2], "row 2: -2 is negative"),
+        ([decimal.Decimal("1.00"), decimal.Decimal("-12.50")], "row 2: -12.5 is negative"),  # as PostgreSQL gives numeric
         ([[1], [2]], "row 1: '[1]' is not a number"),
         ([b"1", b"\xff"], r"row 2: '\\xff' is not a number"),
         (["1", "x"], "row 2: 'x' is not a number"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal as Exact
@@ -84,8 +85,10 @@ def texts(array: Any) -> Any:
 
 
 def show(array: Any, index: int) -> str:
-    """The value as a message shows it: text in quotes, cut when long."""
+    """The value as a message shows it: text in quotes, cut when long, a fraction of a decimal (see ``_unmarked``) as usual."""
     value = array[index].as_py()
+    if isinstance(value, str) and re.fullmatch(r"-?\d+e-\d+", value):
+        value = float(value)
     shown = repr(value) if isinstance(value, str) else str(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
