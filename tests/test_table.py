@@ -386,6 +386,9 @@ def test_excel_reads_the_first_sheet_or_the_named_one(tmp_path: Path) -> None:
     first, second = (read(tmp_path / "ads.xlsx", **ROLES, sheet=s) for s in (None, "Actual"))
     assert (first.frame.to_numpy().tolist(), codes(first)) == ([[1, 2.5]], ["D017"])
     assert (second.frame.to_numpy().tolist(), codes(second)) == ([[3, 4.5]], [])
+    book.create_sheet("Cover", 0)
+    book.save(tmp_path / "ads.xlsx")
+    assert "ads.xlsx, sheet 'Cover', is empty" in refusal(tmp_path / "ads.xlsx", **ROLES)
     assert "no sheet 'Actuals'. Did you mean 'Actual'?" in refusal(tmp_path / "ads.xlsx", sheet="Actuals")
 
 

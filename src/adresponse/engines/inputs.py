@@ -208,7 +208,7 @@ def _open_excel(path: Path, sheet: str | None) -> Iterator[Input]:
         titles = [s.title for s in book.worksheets]
         title = excel.sheet_name(titles, path, sheet)
         rows = excel.rows_of(book, title, path)
-        skipped, header = excel.header_of(rows, str(path))
+        skipped, header = excel.header_of(rows, f"{path}, sheet {title!r},")
         full = excel.full_rows(rows, len(header), title, skipped + 1)
         yield Input(
             str(path),

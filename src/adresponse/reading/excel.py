@@ -33,7 +33,7 @@ def _open_sheet(book: Any, path: Path, sheet: str | None) -> Source:
     title = sheet_name(names, path, sheet)
     rows = rows_of(book, title, path)
     label = shown(path) if sheet is None else f"{shown(path)}, sheet {title!r}"
-    skipped, header = header_of(rows, label)
+    skipped, header = header_of(rows, f"{path}, sheet {title!r},")
     head, blocks = blocks_of_rows(full_rows(rows, len(header), title, skipped + 1), len(header))
     return Source(
         label,
