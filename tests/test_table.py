@@ -608,6 +608,12 @@ def test_a_frame_column_that_is_no_spend_is_refused(column: Any, words: str) -> 
     assert words in refusal(pd.DataFrame({"TV": column, "Sales": [1, 2]}), **ROLES)
 
 
+def test_dates_as_an_index_without_a_name_are_left_where_a_column_has_them() -> None:
+    days = pd.date_range("2024-01-01", periods=2)
+    frame = pd.DataFrame({"date": days, "TV": [1, 2], "Sales": [3, 4]}, index=days)
+    assert read(frame, **ROLES).contract.date == "date"
+
+
 @pytest.mark.parametrize(
     "column",
     [

@@ -144,9 +144,9 @@ def _open_arrow(table: Any, label: str) -> Source:
 def _open_pandas(frame: Any) -> Source:
     columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
     names = list(frame.columns)
-    if frame.index.dtype.kind == "M" and frame.index.name not in names:
+    if frame.index.dtype.kind == "M" and (name := frame.index.name or "date") not in names:
         columns.append(frame.index.to_series())
-        names.append(frame.index.name or "date")
+        names.append(name)
 
     def blocks(wanted: Sequence[int]) -> Iterator[Block]:
         for start in range(0, max(len(frame), 1), BLOCK_ROWS):
