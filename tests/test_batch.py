@@ -532,6 +532,21 @@ def test_an_output_whose_name_is_too_long_is_refused_before_any_work(folder: Pat
     assert [p.name for p in folder.iterdir()] == ["a.parquet"]
 
 
+def test_keys_are_kept_in_sqlite_or_refused_where_it_would_round_them(folder: Path) -> None:
+    url = f"sqlite:///{folder / 'o.db'}#t"
+    kinds = {"id": pa.uint64(), "key": pa.decimal128(38, 0), "price": pa.decimal128(10, 2)}
+    ids = {"id": [2**63 - 1, 2**53 + 1, None], "key": [Decimal(2**53 + 1), None, Decimal(5)], "price": [Decimal("1.10")] * 3}
+    spend = {name: [1.0, 2.0, 3.0] for name in CHANNELS}
+    pq.write_table(pa.table(spend | {n: pa.array(v, kinds[n]) for n, v in ids.items()}), folder / "a.parquet")
+    predict(MODEL, folder / "a.parquet", url)
+    with sqlite3.connect(folder / "o.db") as there:
+        rows = there.execute("SELECT id, key, price FROM t").fetchall()
+    assert rows == [(2**63 - 1, 2**53 + 1, 1.1), (2**53 + 1, None, 1.1), (None, 5, 1.1)]
+    pq.write_table(pa.table(spend | {"id": pa.array([1, 2, 2**64 - 1], pa.uint64())}), folder / "a.parquet")
+    with pytest.raises(TableError, match="'id' holds 18446744073709551615, and SQLite would round it"):
+        predict(MODEL, folder / "a.parquet", url, overwrite=True)
+
+
 def test_a_url_with_a_question_mark_is_no_pattern_and_its_password_is_not_said(folder: Path) -> None:
     with pytest.raises(TableError, match="did not answer") as caught:
         predict(MODEL, "postgresql://u:SECRET@127.0.0.1:1/db?sslmode=require", folder / "o.csv")

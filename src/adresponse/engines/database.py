@@ -84,6 +84,7 @@ class _Table:
 
     def __init__(self, connection: sa.Connection, schema: str | None, name: str, form: Form, replaces: bool) -> None:
         self._connection = connection
+        self._in_sqlite = connection.dialect.name == "sqlite"
         self._schema = None if schema is None else quoted_name(schema, True)
         self._name = quoted_name(name, True)
         self._form = form
@@ -95,25 +96,56 @@ class _Table:
         arrays = self._typed.arrays(columns)
         if self._insert is None:
             self._insert = self._make()
-        values = [_values(a) for a in arrays]
+        values = [self._values(name, a) for name, a in zip(self._form.names, arrays, strict=True)]
         if values[0]:
             keys = [f"c{i}" for i in range(len(values))]
             self._connection.execute(self._insert, [dict(zip(keys, row, strict=True)) for row in zip(*values, strict=True)])
 
+    def _values(self, name: str, array: Any) -> list[Any]:
+        values = _values(array)
+        if self._type(array.type) is not _NUMERIC:
+            return values
+        return [None if v is None else _sqlite_number(name, v) for v in values]
+
+    def _type(self, kind: Any) -> sa.types.TypeEngine[Any]:
+        made = _sql_type(kind)
+        return _NUMERIC if self._in_sqlite and type(made) is sa.Numeric else made
+
     def _alike(self, kind: Any, other: Any) -> bool:
         """Whether a column for one type holds values of another as they are."""
         into, given = repr(_sql_type(kind)), repr(_sql_type(other))
-        in_sqlite = self._connection.dialect.name == "sqlite"  # where 1.5 stays 1.5 among whole numbers
-        return into == given or (in_sqlite and (into, given) == ("BigInteger()", "Double()"))
+        return into == given or (self._in_sqlite and (into, given) == ("BigInteger()", "Double()"))  # 1.5 stays 1.5 there
 
     def _make(self) -> sa.Insert:
         named = zip(self._form.names, self._typed.kinds, strict=True)
-        columns = [sa.Column(quoted_name(name, True), _sql_type(kind), key=f"c{i}") for i, (name, kind) in enumerate(named)]
+        columns = [sa.Column(quoted_name(n, True), self._type(kind), key=f"c{i}") for i, (n, kind) in enumerate(named)]
         made = sa.Table(self._name, sa.MetaData(), *columns, schema=self._schema)
         if self._replaces:
             made.drop(self._connection)
         made.create(self._connection)
         return made.insert()
+
+
+class _Numeric(sa.types.UserDefinedType[Any]):
+    """SQLite's NUMERIC, given the values as they are: SQLAlchemy would make floats of whole ones."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """As CREATE TABLE names it."""
+        return "NUMERIC"
+
+
+_NUMERIC = _Numeric()
+
+
+def _sqlite_number(name: str, value: Any) -> int | float:
+    """A whole number or a decimal as SQLite holds it; a whole one that it would round, such as a key, is refused."""
+    if value != int(value):
+        return float(value)
+    if not -(2**63) <= value < 2**63:
+        raise TableError(f"Column {name!r} holds {value}, and SQLite would round it; write .csv or .parquet.")
+    return int(value)
 
 
 def _sql_type(kind: Any) -> sa.types.TypeEngine[Any]:
