@@ -45,6 +45,8 @@ def test_the_name_of_a_spend_column_may_speak_of_dates(tmp_path: Path) -> None:
     found = raw(tmp_path, "Monat;Tagesbudget;Wochenumsatz\n12.2024;6,09;7\n01.2025;1,5;8\n")
     assert found.frame["Tagesbudget"].tolist() == [6.09, 1.5]
     assert found.kinds["Monat"] == "date"
+    found = raw(tmp_path, "Monat,Tagesbudget,Monatsumsatz\n2024.12,3441.6,7.2345\n2025.01,1500.5,8.1234\n")
+    assert found.kinds == {"Monat": "date", "Tagesbudget": "number", "Monatsumsatz": "number"}
 
 
 def test_the_contracts_date_is_read_as_dates_whatever_it_is_called(tmp_path: Path) -> None:

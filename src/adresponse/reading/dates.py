@@ -14,6 +14,7 @@ _CLOCK += r"\s*(?:Z|[+-]\d{2}:?\d{2})?)?"
 _YEAR_FIRST = re.compile(rf"(?P<year>\d{{4}})(?P<mark>[-/.])(?P<month>\d{{1,2}})(?:(?P=mark)(?P<day>\d{{1,2}}){_CLOCK})?")
 _COMPACT = re.compile(r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})")
 _MONTH = re.compile(r"(?P<month>\d{1,2})[./-](?P<year>\d{4})")
+_AMOUNT = re.compile(r"(?!19|20)\d{4}\.\d{1,2}|\d{1,2}\.(?!19|20)\d{4}")  # 3441.6 is no June of a year to come
 _WEEK = re.compile(r"(?P<year>\d{4})-?W(?P<week>\d{1,2})(?:-?(?P<weekday>[1-7]))?", re.IGNORECASE)
 _YEAR_LAST = re.compile(rf"(?P<first>\d{{1,2}})(?P<mark>[./-])(?P<second_>\d{{1,2}})(?P=mark)(?P<year>\d{{4}}){_CLOCK}")
 
@@ -50,6 +51,8 @@ def parse(text: str, day_first: bool) -> datetime | None:
 
 
 def _parse(text: str, day_first: bool) -> datetime | None:
+    if _AMOUNT.fullmatch(text):
+        return None
     if m := _YEAR_FIRST.fullmatch(text):
         return datetime(int(m["year"]), int(m["month"]), int(m["day"] or 1)) + _time(m)
     if m := _YEAR_LAST.fullmatch(text):
