@@ -78,6 +78,15 @@ def test_a_market_that_has_closed_is_in_no_plan() -> None:
     assert best_plan(outlook, Wish()).notes[0] == "Left out, since there are no rows of late: North."
 
 
+def test_today_s_spend_of_a_daily_table_has_each_day_of_the_week_twice() -> None:
+    days = pd.date_range("2024-01-01", periods=70)  # Mondays to Sundays; on Sundays nothing is spent
+    frame = pd.DataFrame({"day": days, "tv": np.where(days.day_of_week == 6, 0.0, 7.0), "sales": 1.0})
+    base = Baseline(100.0, calendar=Calendar.of(days), span=69, weekdays=(0.0, *range(1, 7)))
+    curves = Curves(base, (Response("tv", "log", 4.0, 1.0, 7.0),), History(69, (6.0,), {"": ()}))
+    found = prospect_of(Contract.build(target="sales", channels=["tv"], date="day"), frame, curves)
+    assert found.today["tv"] == pytest.approx(6)
+
+
 def test_a_plan_for_several_markets_says_that_it_is_for_one() -> None:
     assert "average one of the 2 markets" in best_plan(weekly().outlook(4), Wish()).notes[0]
     assert not any("market" in note for note in best_plan(line().outlook(), Wish()).notes)

@@ -186,6 +186,15 @@ def test_tags_are_written_on_the_version(opened: store.Store) -> None:
     assert opened.call("get_model_version", "sales-response", "1").tags["adresponse.verified"] == "true"
 
 
+def test_of_a_shared_store_s_hundred_models_a_refusal_names_the_first_and_the_nearest(opened: store.Store) -> None:
+    for number in range(100):
+        opened.call("create_registered_model", f"model-{number:02}")
+    with pytest.raises(StoreError, match=r"Did you mean 'model-57'\? It has: model-00, .*, model-19 and 80 more\."):
+        registry.locate(opened, "models:/modell-57@champion")
+    with pytest.raises(StoreError, match=r"has 100 registered models \(model-00, .* and 80 more\); name one"):
+        registry.locate(opened, None)
+
+
 def test_ten_processes_at_once_on_a_fresh_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     command = [sys.executable, str(Path(__file__).with_name("tracked_example.py")), "10"]

@@ -40,6 +40,7 @@ def test_lists_may_be_written_with_commas() -> None:
         (f"seed: {'9' * 5000}", "cannot be read: Exceeds the limit"),
         ("[" * 3000, "cannot be read: maximum recursion depth exceeded"),
         ("name: a/b", "no '/'"),
+        ('name: it\'s a "b"', "no quotes of both kinds"),
         ("name: a@b", "'@'"),  # models:/a@b@champion and the like name another model, or none
         ("name: 'why?'", "'?'"),
         ("name: 'a #1'", "'#'"),

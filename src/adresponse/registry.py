@@ -235,7 +235,7 @@ def name_of(store: Store, uri: str | None) -> str:
 def _only_model(store: Store) -> str:
     names = _names(store)
     if len(names) != 1:
-        listed = ", ".join(names) or "none"
+        listed = words.some(names) or "none"
         raise StoreError(
             f"The store {store.shown} has {len(names)} registered models ({listed}); name one: models:/NAME@champion."
         )
@@ -272,7 +272,7 @@ def _unknown(store: Store, name: str) -> str:
     names = _names(store)
     if name in names:
         return ""
-    return f"store {store.shown} has no model {name!r}.{did_you_mean(name, names)} It has: {', '.join(names) or 'none'}."
+    return f"store {store.shown} has no model {name!r}.{did_you_mean(name, names)} It has: {words.some(names) or 'none'}."
 
 
 def _not_there(store: Store, uri: str, name: str, error: StoreError) -> StoreError:

@@ -139,6 +139,8 @@ class Settings(BaseModel):
     def _nameable(cls, value: str | None) -> str | None:
         if value is not None and (not value.strip(". ") or re.search(r"[/:@?#%]", value) or not value.isprintable()):
             raise ValueError("a model name is not blank, and has no '/', ':', '@', '?', '#' or '%' and no control characters")
+        if value is not None and "'" in value and '"' in value:
+            raise ValueError("a model name has no quotes of both kinds, since no filter of MLflow's can hold it")
         if value is not None and len(value.encode()) > LONGEST_NAME:
             raise ValueError(f"a model name has at most {LONGEST_NAME} bytes")
         if value is not None:

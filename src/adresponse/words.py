@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-__all__ = ["count", "listing", "number", "p_value", "percent", "plain", "span"]
+__all__ = ["count", "listing", "number", "p_value", "percent", "plain", "some", "span"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -48,6 +48,11 @@ def listing(items: Sequence[str]) -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def some(items: Sequence[str], most: int = 20) -> str:
+    """``TV, Radio, Newspaper``; of more than ``most`` the first, and ``and 7 more``."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most:,} more" if len(items) > most else "")
 
 
 def count(n: int, noun: str) -> str:

@@ -52,7 +52,7 @@ class Outlook:
     today : mapping of str to float
         What each channel gets per period now, in the table's unit.
     seen : mapping of str to (float, float)
-        Lowest and highest spend per period among the rows fitted.
+        Lowest and highest spend per period among the rows known.
     before : mapping of str to sequence of float
         Spend of the periods before the first one planned, oldest first; it is carried over. Empty: none was spent.
     draws : sequence of sequence of Response

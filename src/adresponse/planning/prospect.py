@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from adresponse import words
 from adresponse.baseline import Baseline
 from adresponse.curved import Curves
 from adresponse.curves import Response
@@ -33,9 +34,9 @@ Vector = NDArray[np.float64]
 FILE = "prospect.json"
 SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 1
 RECENT = 13  # periods whose mean spend is today's
+RECENT_DAYS = 14  # where days of the week differ: each comes twice
 POINTS = 200  # of a channel that are kept to be drawn
 HORIZON = 13  # periods planned where nobody says how many
-SHOWN = 20  # markets that a refusal names
 LONGEST = 520  # periods that can be planned: ten years of weeks
 
 
@@ -61,7 +62,7 @@ class Prospect:
     today : dict of str to float
         Spend of each channel per period now: the mean of the last periods, or of all rows where there are no dates.
     seen : dict of str to (float, float)
-        Lowest and highest spend per period among the rows fitted.
+        Lowest and highest spend per period among all rows known, held out or not.
     before : dict of str to tuple of float
         Spend of the last periods, the oldest first.
     controls : dict of str to float
@@ -162,8 +163,7 @@ class Prospect:
         elif market in known:
             problem = "was not kept by itself by the older adresponse that fitted the model; fit it again, or name no market"
         elif known:
-            problem = f"is no market of the model.{did_you_mean(market, known)} It has {', '.join(list(known)[:SHOWN])}"
-            problem += f" and {len(known) - SHOWN} more" * (len(known) > SHOWN)
+            problem = f"is no market of the model.{did_you_mean(market, known)} It has {words.some(list(known))}"
         else:
             problem = "cannot be planned for, since the model knows no markets; leave it out"
         raise ConfigError(f"market={market!r} {problem}.")
@@ -290,7 +290,8 @@ def prospect_of(
     channels = list(contract.channels)
     periods = None if calendar is None else calendar.period(frame[str(contract.date)].to_numpy())
     last = 0 if periods is None else int(periods.max())
-    of_late = np.full(len(frame), True) if periods is None else periods > last - RECENT
+    recent = RECENT_DAYS if curves.baseline.weekdays else RECENT
+    of_late = np.full(len(frame), True) if periods is None else periods > last - recent
     markets = frame[str(contract.market)].to_numpy(dtype=str) if curves.placed else np.full(len(frame), "")
     late_ones = set(markets[of_late])
 
