@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from adresponse.checks import check, refuse_unfit
 from adresponse.errors import UnfitTableError
+from adresponse.profile import explore
 from examples import shipped, table
 
 RANDOM = np.random.default_rng(11)
@@ -49,6 +52,10 @@ CASES = [
     ("D002", "stop", plain(Sales=7.0)),  # constant sales
     ("D006", "review", plain(15)),  # fewer than ten rows for each coefficient
     ("D007", "stop", plain(Radio=2 * TV)),  # a multiple of another channel
+    ("D019", "stop", with_value("TV", 7, 1.797e308)),  # the largest double, which stands for no value in some exports
+    ("D019", "stop", with_value("Sales", 7, -1e200)),  # its square is no double
+    ("D019", "stop", plain(Radio=TV * 1e76)),  # the square of its product with itself is none
+    ("D019", "stop", plain(TV=TV * 1e-311)),  # its square is 0
     ("D003", "review", plain(Radio=TV + RANDOM.normal(0, 20, 100))),  # r about 0.75
     ("D005", "review", twice(plain())),  # copied rows
     ("D009", "review", plain(TV=np.where(np.arange(100) < 90, TV, TV * 1000))),  # a tenth of the rows in single dollars
@@ -60,6 +67,25 @@ CASES = [
 @pytest.mark.parametrize(("code", "severity", "frame"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
 def test_found(code: str, severity: str, frame: pd.DataFrame) -> None:
     assert codes(frame).get(code) == severity
+
+
+@pytest.mark.parametrize("value", [1.797e308, 1e200, 1e100, 1e-100, 1e-200, 1e-310, 5e-324])
+@pytest.mark.parametrize("name", ["TV", "Sales"])
+def test_no_finite_number_ends_a_check_or_an_exploration_but_in_words(name: str, value: float) -> None:
+    share = plain()[name] / plain()[name].max()
+    for frame in (with_value(name, 7, value), plain(**{name: share * value}), plain(Sales=share * value - value / 2)):
+        made = table(frame)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what NumPy says of an overflow tells an analyst nothing
+            stops = {f.code for f in check(made) if f.severity == "stop"}
+            with pytest.raises(UnfitTableError) if stops else nullcontext():
+                explore(made)
+        assert stops <= {"D019"}
+
+
+def test_a_value_out_of_reach_is_named_by_column_row_and_value() -> None:
+    found = {f.message for f in check(table(with_value("TV", 7, 1e300)))}
+    assert found == {"Column 'TV' has 1 value too large to reckon with (first: row 8, 1.000e+300)."}
 
 
 def test_a_plain_table_gives_no_finding() -> None:

@@ -296,6 +296,13 @@ def test_check_of_a_table_that_is_not_fit_shows_all_and_exits_2(workplace: Path)
     assert json.loads(out)["findings"][0]["code"] == "D002"
 
 
+def test_a_value_out_of_reach_ends_check_explore_and_compare_in_one_sentence(workplace: Path) -> None:
+    shipped("tvmarketing").assign(TV=lambda f: f["TV"].mask(f.index == 3, 1.797e308)).to_csv("t.csv", index=False)
+    for name in ("check", "explore", "compare"):
+        code, _, err = command(name, "t.csv")
+        assert (code, err.count("row 4, 1.797e+308"), "Traceback" in err) == (2, 1, False)
+
+
 def test_a_row_is_named_by_its_number_in_the_file(workplace: Path) -> None:
     frame = shipped("tvmarketing").assign(week=pd.date_range("2020-01-06", periods=200, freq="W-MON").astype(str))
     frame.loc[5, "TV"] = None

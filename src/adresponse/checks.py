@@ -19,7 +19,7 @@ from adresponse.findings import Finding
 from adresponse.periods import weekday
 from adresponse.table import AdTable
 
-__all__ = ["check", "refuse_unfit", "refuse_unfit_rows", "unfit"]
+__all__ = ["check", "out_of_reach", "refuse_unfit", "refuse_unfit_rows", "unfit"]
 
 Vector = NDArray[np.floating[Any]]
 
@@ -32,11 +32,12 @@ TOGETHER = 0.3  # |r| of two channels from which their shares are read with care
 FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient
 WEEKS_OF_DAYS = 4  # of daily rows after which a day of the week that never came is none that was left out by chance
 UNIT_GAP = 100.0  # a hole of two powers of ten inside one column
+LARGEST, SMALLEST = 1e75, 1e-75  # fits square the product of two columns, and a double ends at 1e308 and 1e-308
 
 
 def check(table: AdTable) -> tuple[Finding, ...]:
     """All findings about the table, what reading said included; the most serious first."""
-    found = [*table.findings, *_rows(table), *_constant(table)]
+    found = [*table.findings, *_rows(table), *_constant(table), *out_of_reach(table)]
     if not any(f.severity == "stop" for f in found):
         found += [*_collinear(table), *_together(table)]
         found += [*_duplicates(table), *_dates(table), *_units(table), *_outliers(table), *_influential(table)]
@@ -59,7 +60,7 @@ def refuse_unfit(findings: Iterable[Finding]) -> None:
 def refuse_unfit_rows(table: AdTable, rows: NDArray[np.int64]) -> None:
     """Raise where the table is fit to be fitted, but the rows that are not held out are not."""
     fitted = replace(table, frame=table.frame.iloc[rows])
-    found = [*_constant(fitted)] or [*_collinear(fitted)]
+    found = [*_constant(fitted), *out_of_reach(fitted)] or [*_collinear(fitted)]
     if found:
         raise UnfitTableError(
             f"Among the {len(rows):,} rows that are fitted: {found[0].message} Hold out less, or leave the column out."
@@ -94,12 +95,36 @@ def _rows(table: AdTable) -> Iterator[Finding]:
 def _constant(table: AdTable) -> Iterator[Finding]:
     for name in (*table.contract.features, table.contract.target):
         values = table.frame[name].to_numpy()
-        if len(values) > 1 and np.ptp(values) == 0:
+        if len(values) > 1 and values.min() == values.max():
             yield Finding(
                 "D002",
                 "stop",
                 f"Column {name!r} is constant ({words.number(values[0])} in every row), so it can teach nothing.",
                 "Leave the column out, or check the source.",
+            )
+
+
+def out_of_reach(table: AdTable) -> Iterator[Finding]:
+    """Columns that hold values too large to reckon with, or none that is large enough (D019)."""
+    for name in (*table.contract.features, table.contract.target):
+        values = table.frame[name].to_numpy()
+        sizes = np.abs(values)
+        most = int(np.argmax(sizes))
+        if len(far := np.flatnonzero(sizes > LARGEST)):
+            yield Finding(
+                "D019",
+                "stop",
+                f"Column {name!r} has {words.count(len(far), 'value')} too large to reckon with "
+                f"(first: row {table.frame.index[far[0]]}, {words.number(values[far[0]])}).",
+                "Correct such cells at the source, or leave them empty where they stand for no value.",
+            )
+        elif 0 < sizes[most] < SMALLEST:
+            yield Finding(
+                "D019",
+                "stop",
+                f"Column {name!r} has no value far enough from 0 to reckon with "
+                f"(furthest: row {table.frame.index[most]}, {words.number(values[most])}).",
+                "Give the column in a smaller unit, or leave it out.",
             )
 
 
@@ -192,7 +217,8 @@ def _units(table: AdTable) -> Iterator[Finding]:
         values = values[values > 0]
         if len(values) < 10:
             continue
-        ratio = values[1:] / values[:-1]
+        with np.errstate(over="ignore"):  # beyond all doubles is a hole too
+            ratio = values[1:] / values[:-1]
         at = int(np.argmax(ratio))
         share = min(at + 1, len(values) - at - 1) / len(values)
         if ratio[at] >= UNIT_GAP and share >= 0.02:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from adresponse import words
+from adresponse.checks import out_of_reach, refuse_unfit
 from adresponse.schema import Column, Contract
 from adresponse.table import AdTable
 
@@ -101,7 +102,14 @@ class Profile:
 
 
 def explore(table: AdTable) -> Profile:
-    """The profile of a table: every numeric column, the pairs, the odd rows and the first business answers."""
+    """The profile of a table: every numeric column, the pairs, the odd rows and the first business answers.
+
+    Raises
+    ------
+    UnfitTableError
+        If a column holds values that cannot be reckoned with (D019).
+    """
+    refuse_unfit(out_of_reach(table))
     contract = table.contract
     names = (*contract.features, contract.target)
     numbers = tuple(describe(table.frame[n].to_numpy(), contract[n]) for n in names)
