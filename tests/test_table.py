@@ -428,10 +428,12 @@ def not_a_table(folder: Path) -> dict[str, tuple[Path, str]]:
         "no header": (write(folder, "1,2\n3,4\n", "15.csv"), "numbers where its column names belong"),
         "one column": (write(folder, "Sales\n1\n2\n", "16.csv"), "No channel column is left"),
         "only text": (write(folder, "a,b\nx,y\n", "17.csv"), "holds numbers to explain"),
+        "foreign separator": (write(folder, "sep=§\nTV§Sales\n1§2\n", "18.csv"), "names '§' as what parts its cells"),
+        "no separator": (write(folder, "sep=\r\nTV,Sales\r\n1,2\r\n", "19.csv"), "names '\\r' as what parts its cells"),
     }
 
 
-@pytest.mark.parametrize("case", range(23))
+@pytest.mark.parametrize("case", range(25))
 def test_what_is_no_table_is_refused(tmp_path: Path, case: int) -> None:
     name, (path, words) = list(not_a_table(tmp_path).items())[case]
     assert words in refusal(path), name

@@ -80,6 +80,11 @@ def recognise(path: Path) -> Layout:
     hint = _EXCEL_HINT.match(sample)
     before = hint.end() if hint else 0
     separator = hint[1] if hint else _separator(_complete_lines(sample, whole))
+    if not (separator == "\t" or (separator.isascii() and separator.isprintable())):
+        raise TableError(
+            f"The first line of {path} names {separator!r} as what parts its cells, and that cannot; "
+            "save it with commas, semicolons or tabs."
+        )
     header_byte = len(bom) + len(sample[:before].encode(encoding))
     names, after, lines = _header(sample[before:], separator)
     data_byte = header_byte + len(sample[before : before + after].encode(encoding))
