@@ -66,6 +66,21 @@ def test_a_database_with_one_table_needs_no_name_and_says_what_it_read(sqlite: s
     assert table.digest == read(FRAME).digest
 
 
+def test_a_view_is_read_as_a_table_is(sqlite: str, tmp_path: Path) -> None:
+    with sqlite3.connect(sqlite.removeprefix("sqlite:///")) as connection:
+        connection.execute("create view best as select * from weeks")
+    assert "one table, 'weeks'" in read(sqlite).findings[0].message  # which no view of it leaves in doubt
+    with sqlite3.connect(tmp_path / "views.db") as connection:
+        connection.execute("create view spend as select 1 as TV, 2.5 as sales")
+    table = read(f"sqlite:///{tmp_path}/views.db", target="sales", channels=["TV"])
+    assert table.frame.to_numpy().tolist() == [[1, 2.5]]
+    assert "one view, 'spend'" in table.findings[0].message
+    with sqlite3.connect(tmp_path / "views.db") as connection:
+        connection.execute("create view more as select 1 as TV")
+    with pytest.raises(ConfigError, match=r"has 2 tables and views \(more, spend\); name one"):
+        read(f"sqlite:///{tmp_path}/views.db")
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -232,9 +232,8 @@ def _open_database(source: str, query: str | None, sql_table: str | None) -> Ite
         streamed = connection.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE)
         findings: tuple[Finding, ...] = ()
         if query is None and sql_table is None:
-            sql_table = database.only_table(connection, shown)
-            message = f"{shown} has one table, {sql_table!r}; it was read."
-            findings = (Finding("D017", "note", message, "Give --sql-table or --query to read something else."),)
+            sql_table, found = database.only_table(connection, shown)
+            findings = (found,)
         label = f"{shown}, {'query' if query is not None else f'table {sql_table}'}"
         statement: sa.Executable
         statement = database.as_written(query) if query is not None else database.all_of(connection, str(sql_table), shown)

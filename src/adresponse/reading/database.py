@@ -68,9 +68,8 @@ def said_by(error: BaseException, url: URL) -> str:
 def _open_result(connection: sa.Connection, query: str | None, sql_table: str | None, shown: str) -> Source:
     findings: tuple[Finding, ...] = ()
     if query is None and sql_table is None:
-        sql_table = only_table(connection, shown)
-        message = f"{shown} has one table, {sql_table!r}; it was read."
-        findings = (Finding("D017", "note", message, "Give --sql-table or --query to read something else."),)
+        sql_table, found = only_table(connection, shown)
+        findings = (found,)
     label = f"{shown}, {'query' if query is not None else f'table {sql_table}'}"
     result = connection.execute(as_written(query) if query is not None else all_of(connection, str(sql_table), shown))
     if not result.returns_rows:
@@ -85,13 +84,18 @@ def as_written(query: str) -> sa.TextClause:
     return sa.text(query.replace(":", r"\:"))
 
 
-def only_table(connection: sa.Connection, shown: str) -> str:
-    """The name of the only table, or a refusal that lists what is there."""
-    tables = sa.inspect(connection).get_table_names()
-    if len(tables) != 1:
-        listed = ", ".join(tables[:12]) or "none"
-        raise ConfigError(f"{shown} has {len(tables)} tables ({listed}); name one with --sql-table, or give a --query.")
-    return tables[0]
+def only_table(connection: sa.Connection, shown: str) -> tuple[str, Finding]:
+    """The only table, or view where there is no table, and what is to be said of it (D017); or a refusal that lists all."""
+    inspector = sa.inspect(connection)
+    tables, views = inspector.get_table_names(), inspector.get_view_names()
+    if len(only := tables or views) != 1:
+        listed = ", ".join([*tables, *views][:12]) or "none"
+        kinds = "tables and views" if views else "tables"
+        raise ConfigError(
+            f"{shown} has {len(tables) + len(views)} {kinds} ({listed}); name one with --sql-table, or give a --query."
+        )
+    message = f"{shown} has one {'table' if tables else 'view'}, {only[0]!r}; it was read."
+    return only[0], Finding("D017", "note", message, "Give --sql-table or --query to read something else.")
 
 
 def all_of(connection: sa.Connection, name: str, shown: str) -> sa.Select[Any]:
