@@ -114,6 +114,7 @@ def formats(frame: pd.DataFrame, folder: Path) -> dict[str, Any]:
         "pandas, objects": frame.astype(object),
         "pandas, categories": frame.astype({"geo": "category"}),
         "pandas, dates as index": frame.set_index("week"),
+        "pandas, periods as index": frame.set_index(pd.PeriodIndex(frame["week"], freq="W")).drop(columns="week"),
         "polars": pl.from_pandas(frame),
         "polars, lazy": pl.from_pandas(frame).lazy(),
         "polars, categories": pl.from_pandas(frame).with_columns(pl.col("geo").cast(pl.Categorical)),

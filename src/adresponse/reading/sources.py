@@ -144,7 +144,8 @@ def _open_arrow(table: Any, label: str) -> Source:
 def _open_pandas(frame: Any) -> Source:
     columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
     names = list(frame.columns)
-    if frame.index.dtype.kind == "M" and (name := frame.index.name or "date") not in names:
+    dated = frame.index.dtype.kind == "M" or _is_period(frame.index)
+    if dated and (name := frame.index.name or "date") not in names:
         columns.append(frame.index.to_series())
         names.append(name)
 
@@ -156,8 +157,12 @@ def _open_pandas(frame: Any) -> Source:
     return Source("pandas data frame", checked, next(blocks(range(len(names)))), blocks)
 
 
+def _is_period(values: Any) -> bool:
+    return str(values.dtype).startswith("period")
+
+
 def _array_of_series(series: Any) -> Any:
-    if str(series.dtype).startswith("period"):
+    if _is_period(series):
         series = series.dt.to_timestamp()
     if getattr(series.dtype, "tz", None) is not None:
         series = series.dt.tz_localize(None)
