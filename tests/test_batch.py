@@ -499,12 +499,16 @@ def test_a_sheet_is_not_filled_beyond_what_excel_opens(folder: Path) -> None:
 
 
 def test_a_database_gets_all_rows_or_none(folder: Path) -> None:
-    rows = pd.DataFrame({"TV": [1.0] * 100_000 + [-1.0], "Radio": 1.0})
+    rows = pd.DataFrame({"TV": [1.0] * 300_000 + [-1.0], "Radio": 1.0})  # 2 MB, which are read in more than one block
     output = f"sqlite:///{folder}/o.db#answers"
-    with pytest.raises(RowsError, match=r"row 100001 "):
-        predict(MODEL, write(rows, folder / "a.csv"), output)
-    with sqlite3.connect(folder / "o.db") as found:
-        assert not found.execute("SELECT name FROM sqlite_master").fetchall()
+    source = write(rows, folder / "a.csv")
+    with pytest.raises(RowsError, match=r"row 300001 "):
+        predict(MODEL, source, output)
+    assert [p.name for p in folder.iterdir()] == ["a.csv"]
+    (folder / "o.db").touch()
+    with pytest.raises(RowsError, match=r"row 300001 "):
+        predict(MODEL, source, output)
+    assert (folder / "o.db").read_bytes() == b"", "it was there before"
     predict(MODEL, write(frame(), folder / "a.csv"), output)
     with pytest.raises(ConfigError, match="has a table 'answers' already"):
         predict(MODEL, folder / "a.csv", output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -60,7 +61,7 @@ def _one_transaction(engine: sa.Engine) -> None:
 @contextmanager
 def open_table(table: Table, form: Form, overwrite: bool) -> Iterator[Writer]:
     """A writer into a new table, in one transaction: all rows or none."""
-    with connect(table.url, new=True) as (engine, shown), engine.begin() as connection:
+    with _no_empty_file(table.url), connect(table.url, new=True) as (engine, shown), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
         schema, name = _placed(connection, table.name)
@@ -68,6 +69,18 @@ def open_table(table: Table, form: Form, overwrite: bool) -> Iterator[Writer]:
         if there and not overwrite:
             raise ConfigError(f"{shown} has a table {table.name!r} already; give --force to replace it, or another name.")
         yield _Table(connection, schema, name, form, there)
+
+
+@contextmanager
+def _no_empty_file(url: str) -> Iterator[None]:
+    """Take away the SQLite file that was made for rows that did not come: a transaction takes back all but the file."""
+    file = Path(sa.make_url(url).database or "") if url.startswith("sqlite") else Path()
+    there = file.exists()
+    try:
+        yield
+    finally:
+        if not there and file.is_file() and not file.stat().st_size:
+            file.unlink()
 
 
 def _placed(connection: sa.Connection, name: str) -> tuple[str | None, str]:
