@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from adresponse.engines import duck, inputs
+from adresponse.engines import duck
 from adresponse.engines.batch import predict
 from adresponse.engines.places import Table, output_of
 from adresponse.errors import AdresponseError, ConfigError, RowsError, TableError
@@ -254,7 +254,7 @@ LATER: list[tuple[Any, Any, str]] = [  # a cell of the first block; one of the s
 
 def write_later(path: Path, monkeypatch: pytest.MonkeyPatch, first: Any, later: Any) -> None:
     """A sheet whose second block of rows holds something else."""
-    monkeypatch.setattr(inputs, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("adresponse.reading.source.ROWS_AT_ONCE", 2)
     write_excel(pd.DataFrame({"TV": [1.0] * 3, "Radio": [2.0] * 3, "more": [first, first, later]}, dtype=object), path)
 
 

@@ -398,7 +398,8 @@ def test_an_excel_refusal_names_the_row_of_the_sheet(tmp_path: Path) -> None:
     for row in ([None], ["TV", "Sales"], [1, 2], [True, 3]):
         book.active.append(row)
     book.save(tmp_path / "ads.xlsx")
-    assert "Column 'TV', row 2 (row 4 of sheet 'Sheet'): 'True' is not a number" in refusal(tmp_path / "ads.xlsx", **ROLES)
+    said = "Column 'TV', row 2 (row 4 of sheet 'Sheet' in ads.xlsx): 'True' is not a number"
+    assert said in refusal(tmp_path / "ads.xlsx", **ROLES)
 
 
 def not_a_table(folder: Path) -> dict[str, tuple[Path, str]]:

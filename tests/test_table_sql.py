@@ -106,13 +106,13 @@ def test_postgres_numerics_of_another_schema_are_exact_floats(filled_postgres: s
 
 
 def test_a_boolean_column_of_postgres_is_no_number(filled_postgres: str) -> None:
-    with pytest.raises(TableError, match="Column 'on_air', row 1: True is not a number"):
+    with pytest.raises(TableError, match=r"Column 'on_air', row 1 \(table eu.spend\): True is not a number"):
         read(filled_postgres, sql_table="eu.spend", target="sales", channels=["on_air"])
 
 
 def test_postgres_is_read_in_blocks_and_refused_at_the_right_row(filled_postgres: str) -> None:
     query = "select case when i = 25001 then -1 else i end as tv, i * 0.5 as sales from generate_series(1, 30000) i"
-    with pytest.raises(TableError, match=r"Column 'tv', row 25001: -1 is negative"):
+    with pytest.raises(TableError, match=r"Column 'tv', row 25001 \(the query\): -1 is negative"):
         read(filled_postgres, query=query, target="sales", channels=["tv"])
 
 

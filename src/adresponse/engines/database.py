@@ -1,4 +1,4 @@
-"""How is a database opened for scoring, and how are answers written there? No password is ever said."""
+"""How are answers written into a database? All of them or none, and no password is ever said."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
-from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.sql import quoted_name
 
 from adresponse.engines.outputs import Columns, Form, Typed, Writer
@@ -17,33 +16,9 @@ from adresponse.engines.places import Table
 from adresponse.errors import ConfigError, TableError
 from adresponse.reading import database
 
-__all__ = ["connect", "open_table"]
+__all__ = ["open_table"]
 
 PATIENCE = 5  # seconds for a table that another reads; sqlite3 waits as long
-
-
-@contextmanager
-def connect(url: str, *, new: bool = False) -> Iterator[tuple[sa.Engine, str]]:
-    """An engine and the database's name for people; what SQLAlchemy raises inside becomes one sentence.
-
-    With ``new`` an SQLite file may be made; without, it must be there.
-    """
-    made = sa.make_url(url) if new and url.startswith("sqlite") else database.url_of(url)
-    shown = made.set(password=None, query={}).render_as_string()
-    try:
-        engine = sa.create_engine(made)
-    except (NoSuchModuleError, ImportError, SQLAlchemyError) as error:
-        said = database.said_by(error, made)
-        raise TableError(f"{shown} names a database that cannot be opened here: {said}.") from error
-    if made.drivername.startswith("sqlite"):
-        _one_transaction(engine)
-    try:
-        yield engine, shown
-    except SQLAlchemyError as error:
-        said = database.said_by(error, made)
-        raise TableError(f"{shown} did not answer: {said}; check the URL, query and table.") from error
-    finally:
-        engine.dispose()
 
 
 def _one_transaction(engine: sa.Engine) -> None:
@@ -60,21 +35,25 @@ def _one_transaction(engine: sa.Engine) -> None:
 
 @contextmanager
 def open_table(table: Table, form: Form, overwrite: bool) -> Iterator[Writer]:
-    """A writer into a new table, in one transaction: all rows or none."""
-    with _no_empty_file(table.url), connect(table.url, new=True) as (engine, shown), engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
-        schema, name = _placed(connection, table.name)
-        there = sa.inspect(connection).has_table(name, schema=schema)
-        if there and not overwrite:
-            raise ConfigError(f"{shown} has a table {table.name!r} already; give --force to replace it, or another name.")
-        yield _Table(connection, schema, name, form, there)
+    """A writer into a new table, in one transaction: all rows or none. An SQLite file may be new too."""
+    url = sa.make_url(table.url) if table.url.startswith("sqlite") else database.url_of(table.url)
+    with _no_empty_file(url), database.connect(url) as (engine, shown):
+        if engine.dialect.name == "sqlite":
+            _one_transaction(engine)
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
+            schema, name = _placed(connection, table.name)
+            there = sa.inspect(connection).has_table(name, schema=schema)
+            if there and not overwrite:
+                raise ConfigError(f"{shown} has a table {table.name!r} already; give --force to replace it, or another name.")
+            yield _Table(connection, schema, name, form, there)
 
 
 @contextmanager
-def _no_empty_file(url: str) -> Iterator[None]:
+def _no_empty_file(url: sa.URL) -> Iterator[None]:
     """Take away the SQLite file that was made for rows that did not come: a transaction takes back all but the file."""
-    file = Path(sa.make_url(url).database or "") if url.startswith("sqlite") else Path()
+    file = Path(url.database or "") if url.drivername.startswith("sqlite") else Path()
     there = file.exists()
     try:
         yield

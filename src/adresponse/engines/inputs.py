@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
@@ -14,20 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adresponse.engines.places import is_url, parquet_files
-from adresponse.errors import ConfigError, TableError
+from adresponse.engines.places import parquet_files
+from adresponse.errors import TableError
 from adresponse.findings import Finding
 from adresponse.reading import cells, textfile
 from adresponse.reading.paths import path_of
-from adresponse.reading.source import check_names
-from adresponse.reading.sources import BLOCK_ROWS, open_source
+from adresponse.reading.source import Rows, check_names
+from adresponse.reading.sources import BLOCK_ROWS, only_for, open_rows, open_source
 
 __all__ = ["Block", "Input", "feature_array", "open_input", "text_size"]
 
 Block = Sequence[Any]
 """One column each: an Arrow array where the source has types or is text, else a list of the source's own values."""
-
-ROWS_AT_ONCE = 10_000  # rows of a sheet or a database, which come as Python values
 
 
 @dataclass(frozen=True)
@@ -83,24 +81,21 @@ def open_input(
     source: str | Path, *, sheet: str | None = None, query: str | None = None, sql_table: str | None = None
 ) -> AbstractContextManager[Input]:
     """Open a text file, Parquet (a file, a folder or a pattern), an Excel sheet or a database table."""
-    if is_url(source):
-        _only_for("sheet", sheet, "an Excel file")
-        return _open_database(str(source), query, sql_table)
-    _only_for("query", query, "a database URL")
-    _only_for("sql_table", sql_table, "a database URL")
+    if (rows := open_rows(source, query=query, sql_table=sql_table, sheet=sheet)) is not None:
+        return _open_rows(rows)
     if files := parquet_files(source):
-        _only_for("sheet", sheet, "an Excel file")
+        only_for("sheet", sheet, "an Excel file")
         return _open_parquet(files, str(source))
-    path = path_of(source)
-    if path.suffix.lower() in {".xlsx", ".xlsm"} and path.is_file() and path.read_bytes()[:4] == b"PK\x03\x04":
-        return _open_excel(path, sheet)
-    _only_for("sheet", sheet, "an Excel file")
-    return _open_text(path)
+    return _open_text(path_of(source), sheet)
 
 
-def _only_for(name: str, value: object, kind: str) -> None:
-    if value is not None:
-        raise ConfigError(f"{name}={value!r} is for {kind}; leave it out for this source.")
+# --- rows of Python values: a sheet, a database
+
+
+@contextmanager
+def _open_rows(opened: AbstractContextManager[Rows]) -> Iterator[Input]:
+    with opened as rows:
+        yield Input(rows.label, _named(rows.names), rows.blocks(), rows.place, findings=rows.findings)
 
 
 # --- Parquet
@@ -158,8 +153,8 @@ def _place_among(files: Sequence[Path], heights: Sequence[int]) -> Callable[[int
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator[Input]:
-    with open_source(path) as opened:
+def _open_text(path: Path, sheet: str | None) -> Iterator[Input]:
+    with open_source(path, sheet=sheet) as opened:
         yield Input(
             opened.label,
             _named(opened.names),
@@ -191,60 +186,6 @@ class _Lines:
         return f"line {line} of {self._path.name}"
 
 
-# --- rows of Python values: a sheet, a database
-
-
-@contextmanager
-def _open_excel(path: Path, sheet: str | None) -> Iterator[Input]:
-    import openpyxl
-
-    from adresponse.reading import excel
-
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except Exception as error:  # openpyxl lets errors of zip, XML and its own descriptors through
-        raise TableError(f"{path} is not a readable Excel file; save it anew as .xlsx.") from error
-    with closing(book):
-        titles = [s.title for s in book.worksheets]
-        title = excel.sheet_name(titles, path, sheet)
-        rows = excel.rows_of(book, title, path)
-        skipped, header = excel.header_of(rows, f"{path}, sheet {title!r},")
-        full = excel.full_rows(rows, len(header), title, skipped + 1)
-        yield Input(
-            str(path),
-            _named(check_names(header, str(path))),
-            _row_blocks(full, len(header)),
-            lambda row: f"row {row + skipped + 1} of sheet {title!r} in {path.name}",
-            findings=() if sheet is not None or len(titles) == 1 else (excel.first_sheet(path, titles),),
-        )
-
-
-@contextmanager
-def _open_database(source: str, query: str | None, sql_table: str | None) -> Iterator[Input]:
-    import sqlalchemy as sa
-
-    from adresponse.engines.database import connect
-    from adresponse.reading import database
-
-    if query is not None and sql_table is not None:
-        raise ConfigError("Give --query or --sql-table, not both.")
-    with connect(source) as (engine, shown), engine.connect() as connection:
-        streamed = connection.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE)
-        findings: tuple[Finding, ...] = ()
-        if query is None and sql_table is None:
-            sql_table, found = database.only_table(connection, shown)
-            findings = (found,)
-        label = f"{shown}, {'query' if query is not None else f'table {sql_table}'}"
-        statement: sa.Executable
-        statement = database.as_written(query) if query is not None else database.all_of(connection, str(sql_table), shown)
-        result = streamed.execute(statement)
-        if not result.returns_rows:
-            raise TableError(f"{label}: the statement gives no rows; write a SELECT.")
-        names = _named(check_names(list(result.keys()), label))
-        what = "the query" if query is not None else f"table {sql_table}"
-        yield Input(label, names, _row_blocks(map(tuple, result), len(names)), lambda row: what, findings=findings)
-
-
 def _named(names: Sequence[str]) -> tuple[str, ...]:
     """The names, with one for each column that has none, which no other column has."""
     taken = {name.casefold() for name in names}
@@ -255,11 +196,6 @@ def _named(names: Sequence[str]) -> tuple[str, ...]:
             made += " (unnamed)"
         named.append(name or made)
     return tuple(named)
-
-
-def _row_blocks(rows: Iterator[Sequence[Any]], width: int) -> Iterator[Block]:
-    while taken := list(islice(rows, ROWS_AT_ONCE)):
-        yield [list(column) for column in zip(*taken, strict=True)] if width else []
 
 
 # --- what a column holds

@@ -14,27 +14,33 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from adresponse.errors import ConfigError, TableError, did_you_mean
 from adresponse.findings import Finding
-from adresponse.reading.source import Source, blocks_of_rows, check_names, refuse_missing_file
+from adresponse.reading.source import ROWS_AT_ONCE, Rows, check_names, refuse_missing_file
 
-__all__ = ["all_of", "as_written", "only_table", "open_database", "said_by", "url_of"]
+__all__ = ["connect", "open_database", "url_of"]
 
 
 @contextmanager
-def open_database(source: str, query: str | None, sql_table: str | None) -> Iterator[Source]:
+def open_database(source: str, query: str | None, sql_table: str | None) -> Iterator[Rows]:
     """Open the answer of a query, or a table; a database with a single table needs neither."""
     if query is not None and sql_table is not None:
         raise ConfigError("Give --query or --sql-table, not both.")
-    url = url_of(source)
+    with connect(url_of(source)) as (engine, shown), engine.connect() as connection:
+        streamed = connection.execution_options(stream_results=True, yield_per=ROWS_AT_ONCE)
+        yield _open_result(streamed, query, sql_table, shown)
+
+
+@contextmanager
+def connect(url: URL) -> Iterator[tuple[sa.Engine, str]]:
+    """An engine and the database's name for people; what SQLAlchemy raises inside becomes one sentence."""
     shown = url.set(password=None, query={}).render_as_string()
     try:
         engine = sa.create_engine(url)
     except (NoSuchModuleError, ImportError, SQLAlchemyError) as error:
-        raise TableError(f"{shown} names a database that cannot be opened here: {said_by(error, url)}.") from error
+        raise TableError(f"{shown} names a database that cannot be opened here: {_said_by(error, url)}.") from error
     try:
-        with engine.connect().execution_options(stream_results=True, yield_per=10_000) as connection:
-            yield _open_result(connection, query, sql_table, shown)
+        yield engine, shown
     except SQLAlchemyError as error:
-        raise TableError(f"{shown} did not answer: {said_by(error, url)}; check the URL, query and table.") from error
+        raise TableError(f"{shown} did not answer: {_said_by(error, url)}; check the URL, query and table.") from error
     finally:
         engine.dispose()
 
@@ -52,7 +58,7 @@ def url_of(source: str) -> URL:
     return url
 
 
-def said_by(error: BaseException, url: URL) -> str:
+def _said_by(error: BaseException, url: URL) -> str:
     """The first line of what the driver said, without the password."""
     cause = getattr(error, "orig", None) or error
     text = (str(cause).strip().splitlines() or [type(cause).__name__])[0].rstrip(".;")
@@ -65,26 +71,26 @@ def said_by(error: BaseException, url: URL) -> str:
     return text
 
 
-def _open_result(connection: sa.Connection, query: str | None, sql_table: str | None, shown: str) -> Source:
+def _open_result(connection: sa.Connection, query: str | None, sql_table: str | None, shown: str) -> Rows:
     findings: tuple[Finding, ...] = ()
     if query is None and sql_table is None:
-        sql_table, found = only_table(connection, shown)
+        sql_table, found = _only_table(connection, shown)
         findings = (found,)
     label = f"{shown}, {'query' if query is not None else f'table {sql_table}'}"
-    result = connection.execute(as_written(query) if query is not None else all_of(connection, str(sql_table), shown))
+    what = "the query" if query is not None else f"table {sql_table}"
+    result = connection.execute(_as_written(query) if query is not None else _all_of(connection, str(sql_table), shown))
     if not result.returns_rows:
         raise TableError(f"{label}: the statement gives no rows; write a SELECT.")
     names = check_names(list(result.keys()), label)
-    head, blocks = blocks_of_rows((tuple(row) for row in result), len(names))
-    return Source(label, names, head, blocks, findings=findings)
+    return Rows(label, names, map(tuple, result), place=lambda row: what, findings=findings)
 
 
-def as_written(query: str) -> sa.TextClause:
+def _as_written(query: str) -> sa.TextClause:
     """The query without bound parameters: a colon is a colon."""
     return sa.text(query.replace(":", r"\:"))
 
 
-def only_table(connection: sa.Connection, shown: str) -> tuple[str, Finding]:
+def _only_table(connection: sa.Connection, shown: str) -> tuple[str, Finding]:
     """The only table, or view where there is no table, and what is to be said of it (D017); or a refusal that lists all."""
     inspector = sa.inspect(connection)
     tables, views = inspector.get_table_names(), inspector.get_view_names()
@@ -98,7 +104,7 @@ def only_table(connection: sa.Connection, shown: str) -> tuple[str, Finding]:
     return only[0], Finding("D017", "note", message, "Give --sql-table or --query to read something else.")
 
 
-def all_of(connection: sa.Connection, name: str, shown: str) -> sa.Select[Any]:
+def _all_of(connection: sa.Connection, name: str, shown: str) -> sa.Select[Any]:
     """Everything in a table or view, which may be named with its schema."""
     inspector = sa.inspect(connection)
     present = [*inspector.get_table_names(), *inspector.get_view_names()]

@@ -12,13 +12,13 @@ import openpyxl
 from adresponse.errors import TableError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.reading.paths import shown
-from adresponse.reading.source import Source, blocks_of_rows, check_names, refuse_numbers_as_names
+from adresponse.reading.source import Rows, check_names, refuse_numbers_as_names
 
-__all__ = ["first_sheet", "full_rows", "header_of", "open_excel", "rows_of", "sheet_name"]
+__all__ = ["open_excel"]
 
 
 @contextmanager
-def open_excel(path: Path, sheet: str | None) -> Iterator[Source]:
+def open_excel(path: Path, sheet: str | None) -> Iterator[Rows]:
     """Open one sheet of a workbook; its first row with values holds the column names."""
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
@@ -28,24 +28,22 @@ def open_excel(path: Path, sheet: str | None) -> Iterator[Source]:
         yield _open_sheet(book, path, sheet)
 
 
-def _open_sheet(book: Any, path: Path, sheet: str | None) -> Source:
+def _open_sheet(book: Any, path: Path, sheet: str | None) -> Rows:
     names = [s.title for s in book.worksheets]
-    title = sheet_name(names, path, sheet)
-    rows = rows_of(book, title, path)
+    title = _sheet_name(names, path, sheet)
+    rows = _rows_of(book, title, path)
     label = shown(path) if sheet is None else f"{shown(path)}, sheet {title!r}"
-    skipped, header = header_of(rows, f"{path}, sheet {title!r},")
-    head, blocks = blocks_of_rows(full_rows(rows, len(header), title, skipped + 1), len(header))
-    return Source(
+    skipped, header = _header_of(rows, f"{path}, sheet {title!r},")
+    return Rows(
         label,
         check_names(header, label),
-        head,
-        blocks,
-        place=lambda row: f"row {row + skipped + 1} of sheet {title!r}",
-        findings=() if sheet is not None or len(names) == 1 else (first_sheet(path, names),),
+        _full_rows(rows, len(header), title, skipped + 1),
+        place=lambda row: f"row {row + skipped + 1} of sheet {title!r} in {path.name}",
+        findings=() if sheet is not None or len(names) == 1 else (_first_sheet(path, names),),
     )
 
 
-def sheet_name(names: Sequence[str], path: Path, sheet: str | None) -> str:
+def _sheet_name(names: Sequence[str], path: Path, sheet: str | None) -> str:
     """The sheet that was asked for, the first where none was, or a refusal that lists them."""
     if not names:
         raise TableError(f"{path} has no sheet of cells; give a workbook with a table.")
@@ -57,7 +55,7 @@ def sheet_name(names: Sequence[str], path: Path, sheet: str | None) -> str:
     return sheet
 
 
-def rows_of(book: Any, title: str, path: Path) -> Iterator[Sequence[Any]]:
+def _rows_of(book: Any, title: str, path: Path) -> Iterator[Sequence[Any]]:
     """The rows of a sheet, which is read only now, or a refusal of one that is broken within."""
     try:
         page = book[title]
@@ -67,7 +65,7 @@ def rows_of(book: Any, title: str, path: Path) -> Iterator[Sequence[Any]]:
         raise TableError(f"Sheet {title!r} of {path} cannot be read to its end; save it anew as .xlsx.") from error
 
 
-def first_sheet(path: Path, names: Sequence[str]) -> Finding:
+def _first_sheet(path: Path, names: Sequence[str]) -> Finding:
     """What is to be said where the first of several sheets was read (D017)."""
     return Finding(
         "D017",
@@ -77,7 +75,7 @@ def first_sheet(path: Path, names: Sequence[str]) -> Finding:
     )
 
 
-def header_of(rows: Iterator[Sequence[Any]], label: str) -> tuple[int, list[Any]]:
+def _header_of(rows: Iterator[Sequence[Any]], label: str) -> tuple[int, list[Any]]:
     """How many rows lie before the column names, and these."""
     for skipped, row in enumerate(rows):
         header = _trimmed(row)
@@ -94,7 +92,7 @@ def _trimmed(row: Sequence[Any]) -> list[Any]:
     return values
 
 
-def full_rows(rows: Iterator[Sequence[Any]], width: int, title: str, before: int) -> Iterator[Sequence[Any]]:
+def _full_rows(rows: Iterator[Sequence[Any]], width: int, title: str, before: int) -> Iterator[Sequence[Any]]:
     """Rows of the header's width; empty rows count only where others follow."""
     empty = 0
     for number, row in enumerate(rows, before + 1):

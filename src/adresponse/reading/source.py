@@ -17,10 +17,12 @@ from adresponse.findings import Finding
 from adresponse.reading import cells, numerals
 from adresponse.reading.paths import refuse_unreachable
 
-__all__ = ["Block", "Source", "blocks_of_rows", "check_names", "refuse_missing_file", "refuse_numbers_as_names"]
+__all__ = ["Block", "Rows", "Source", "check_names", "refuse_missing_file", "refuse_numbers_as_names"]
 
 Block = Sequence[Any]
 """Arrow arrays of one length, one per column."""
+
+ROWS_AT_ONCE = 10_000  # of a sheet or a database, which come as Python values
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,33 @@ class Source:
     place: Callable[[int], str] = lambda row: ""
     separator: str = ""
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What an opened sheet or database gives: rows of Python values, once. ``place`` as in ``Source``."""
+
+    label: str
+    names: tuple[str, ...]
+    rows: Iterator[Sequence[Any]]
+    place: Callable[[int], str]
+    findings: tuple[Finding, ...] = ()
+
+    def blocks(self) -> Iterator[list[list[Any]]]:
+        """All rows, block by block: the values of each column."""
+        while taken := list(islice(self.rows, ROWS_AT_ONCE)):
+            yield [list(column) for column in zip(*taken, strict=True)]
+
+    def source(self) -> Source:
+        """The same as a source, whose blocks can be streamed once."""
+        every = ([cells.array_of(column) for column in block] for block in self.blocks())
+        head = next(every, [pa.nulls(0)] * len(self.names))
+
+        def blocks(wanted: Sequence[int]) -> Iterator[Block]:
+            for block in chain([head], every):
+                yield [block[i] for i in wanted]
+
+        return Source(self.label, self.names, head, blocks, self.place, findings=self.findings)
 
 
 def refuse_missing_file(path: Path) -> None:
@@ -71,20 +100,3 @@ def refuse_numbers_as_names(names: Sequence[str], label: str) -> None:
     given = numerals.missing_as_null(pa.array(names, pa.string())).drop_null()
     if len(given) and pc.all(numerals.like_numbers(given)).as_py():
         raise TableError(f"{label} has numbers where its column names belong; put a line of column names first.")
-
-
-def blocks_of_rows(rows: Iterator[Sequence[Any]], width: int) -> tuple[Block, Callable[[Sequence[int]], Iterator[Block]]]:
-    """The first block of rows that can be read only once, and the stream of all blocks."""
-    every = _row_blocks(rows, width)
-    head = next(every, [pa.nulls(0)] * width)
-
-    def blocks(wanted: Sequence[int]) -> Iterator[Block]:
-        for block in chain([head], every):
-            yield [block[i] for i in wanted]
-
-    return head, blocks
-
-
-def _row_blocks(rows: Iterator[Sequence[Any]], width: int) -> Iterator[Block]:
-    while taken := list(islice(rows, 10_000)):
-        yield [cells.array_of(column) for column in zip(*taken, strict=True)] if width else []

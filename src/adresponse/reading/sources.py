@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from adresponse.errors import ConfigError, TableError
 from adresponse.reading import cells
 from adresponse.reading.paths import path_of, shown
-from adresponse.reading.source import Block, Source, check_names, refuse_missing_file
+from adresponse.reading.source import Block, Rows, Source, check_names, refuse_missing_file
 
-__all__ = ["open_source"]
+__all__ = ["only_for", "open_rows", "open_source"]
 
 BLOCK_ROWS = 65_536
 _MAGIC = {
@@ -37,31 +37,51 @@ def open_source(
     source: object, *, query: str | None = None, sql_table: str | None = None, sheet: str | None = None
 ) -> AbstractContextManager[Source]:
     """Open whatever was given: a path, a database URL, or a pandas, polars or Arrow table."""
-    if isinstance(source, str) and _URL.match(source):
-        from adresponse.reading.database import open_database
-
-        _only_for("sheet", sheet, "an Excel file")
-        return open_database(source, query, sql_table)
-    _only_for("query", query, "a database URL")
-    _only_for("sql_table", sql_table, "a database URL")
+    if (rows := open_rows(source, query=query, sql_table=sql_table, sheet=sheet)) is not None:
+        return _once(rows)
     if isinstance(source, str | Path):
         return _open_file(path_of(source), sheet)
-    _only_for("sheet", sheet, "an Excel file")
+    only_for("sheet", sheet, "an Excel file")
     return nullcontext(_open_frame(source))
 
 
-def _only_for(name: str, value: object, kind: str) -> None:
+def open_rows(
+    source: object, *, query: str | None, sql_table: str | None, sheet: str | None
+) -> AbstractContextManager[Rows] | None:
+    """Open what gives rows of Python values, a database or an Excel file; None for anything else."""
+    if isinstance(source, str) and _URL.match(source):
+        from adresponse.reading.database import open_database
+
+        only_for("sheet", sheet, "an Excel file")
+        return open_database(source, query, sql_table)
+    only_for("query", query, "a database URL")
+    only_for("sql_table", sql_table, "a database URL")
+    if isinstance(source, str | Path) and _is_workbook(path := path_of(source)):
+        from adresponse.reading.excel import open_excel
+
+        return open_excel(path, sheet)
+    return None
+
+
+def only_for(name: str, value: object, kind: str) -> None:
+    """Refuse an argument that was given for a source of another kind."""
     if value is not None:
         raise ConfigError(f"{name}={value!r} is for {kind}; leave it out for this source.")
 
 
+def _is_workbook(path: Path) -> bool:
+    return path.suffix.lower() in {".xlsx", ".xlsm"} and path.is_file() and _first_bytes(path).startswith(b"PK\x03\x04")
+
+
+@contextmanager
+def _once(opened: AbstractContextManager[Rows]) -> Iterator[Source]:
+    with opened as rows:
+        yield rows.source()
+
+
 def _open_file(path: Path, sheet: str | None) -> AbstractContextManager[Source]:
     start = _first_bytes(path)
-    if path.suffix.lower() in {".xlsx", ".xlsm"} and start.startswith(b"PK\x03\x04"):
-        from adresponse.reading.excel import open_excel
-
-        return open_excel(path, sheet)
-    _only_for("sheet", sheet, "an Excel file")
+    only_for("sheet", sheet, "an Excel file")
     if start.startswith(b"PAR1"):
         return _open_parquet(path)
     _refuse_binary(path, start)
