@@ -18,9 +18,10 @@ from adresponse.rows import missing_column
 from adresponse.stored import Stored
 
 if TYPE_CHECKING:
-    from adresponse.engines.blocks import Answered, Fault, Marks
+    from adresponse.engines.blocks import Answered, Fault
     from adresponse.engines.inputs import Block, Input
     from adresponse.engines.outputs import Form, Writer
+    from adresponse.reading.marks import Marks
 
 __all__ = ["Beyond", "Scored", "predict"]
 
@@ -130,22 +131,25 @@ class _Job:
         progress: Callable[[float], None],
     ) -> Scored:
         """Write the answers, and the rejected rows beside them."""
-        from adresponse.engines.blocks import Marks, Ranges, answer, at_once, look, refuse
+        from adresponse.engines.blocks import Ranges, answer, at_once, look, refuse
         from adresponse.engines.inputs import feature_array, text_size
         from adresponse.engines.outputs import refuse_long_sheet
+        from adresponse.reading.marks import Marks
 
         if isinstance(target, Path) and target.suffix.lower() == ".xlsx" and not self._skip:
             refuse_long_sheet(self._table.total or self._table.count() or 0)
         table, formula = self._table, self._model.formula
         reads = formula.reads
-        marks, ranges = Marks(table.separator, decimal, reads.date), Ranges(formula)
+        marks, ranges = Marks(table.separator, decimal), Ranges(formula)
         seen = rows = size = 0
         writer: Writer | None = None
         with ExitStack() as beside, ExitStack() as stack:  # the answers are put in their place first
             rejects = _Rejects(rejects_of(target), table, beside)
             for block in at_once(table) if formula.together else table.blocks:
-                named = zip(table.names, block, strict=True)
-                marks.learn({n: feature_array(c) for n, c in named if not seen or n in reads.names})
+                named = {n: feature_array(c) for n, c in zip(table.names, block, strict=True) if not seen or n in reads.names}
+                marks.learn_numbers(named.items())
+                if reads.date is not None:
+                    marks.learn_dates(reads.date, named[reads.date])
                 if not seen and _is_text(target):
                     self._look_ahead(marks)
                 answered = answer(self._model, look(reads, table.names, block, marks), self._level, self._contributions)
@@ -181,7 +185,7 @@ class _Job:
         table, names = self._table, self._model.formula.reads.names
         blocks = table.ahead([table.names.index(name) for name in names]) if table.separator not in ("", ",") else iter(())
         while not marks.decided and (block := next(blocks, None)) is not None:
-            marks.learn(dict(zip(names, block, strict=True)))
+            marks.learn_numbers(zip(names, block, strict=True))
 
     def _form(self, target: Path | Table, about: dict[str, str], mark: str) -> Form:
         """Text keeps the look of the text it came from, so that its numbers read as before."""

@@ -15,13 +15,13 @@ from adresponse.curved import twice_said
 from adresponse.engines.inputs import Block, Input, feature_array
 from adresponse.engines.scored import Beyond
 from adresponse.errors import RowsError
-from adresponse.findings import Finding
 from adresponse.formula import Formula
 from adresponse.pyfunc import ResponseModel
-from adresponse.reading import cells, dates, numerals, roles
+from adresponse.reading import cells, numerals
+from adresponse.reading.marks import Marks
 from adresponse.rows import Reads, Vector
 
-__all__ = ["Answered", "Checked", "Fault", "Marks", "Ranges", "answer", "at_once", "look", "refuse"]
+__all__ = ["Answered", "Checked", "Fault", "Ranges", "answer", "at_once", "look", "refuse"]
 
 AT_ONCE = 2_000_000
 """Rows that are asked together where spend is carried: some hundred bytes each, with what they are looked up in."""
@@ -69,67 +69,6 @@ class Answered:
     answers: dict[str, Vector]
     good: NDArray[np.bool_]
     faults: list[Fault]
-
-
-class Marks:
-    """How a table writes numbers and dates as text, found out as ``reading`` does; open until a cell decides it."""
-
-    def __init__(self, separator: str, decimal: numerals.Decimal | None, date: str | None = None) -> None:
-        self._separator = separator
-        self._decimal = decimal
-        self._either = ""
-        self._date = date
-        self._order: dates.Order | None = None
-
-    @property
-    def day_first(self) -> bool:
-        """Whether 01/02/2024 is the first of February."""
-        return self._order is not None and self._order.day_first
-
-    @property
-    def mark(self) -> numerals.Decimal:
-        """The decimal mark; a point where no cell has shown any."""
-        return self._decimal or "."
-
-    @property
-    def decided(self) -> bool:
-        """Whether the decimal mark was given, or a cell has shown it."""
-        return self._decimal is not None
-
-    def learn(self, named: dict[str, Any]) -> None:
-        """Decide the mark from a block's columns that hold numbers, if they show any, and the order of its dates."""
-        if self._order is None and self._date in named and cells.is_text(named[self._date]):
-            known = numerals.missing_as_null(named[self._date]).unique().drop_null()
-            self._order = dates.order_of(known.to_pylist(), self._separator)
-        if self._decimal is not None:
-            return
-        texts = (a for name, a in named.items() if cells.is_text(a) and not roles.writes_dates_with_points(name, a))
-        found = numerals.evidence(a for a in texts if roles.holds_numbers(a))
-        self._decimal = numerals.decide(found, self._separator)
-        certain = found.point or found.comma or (self._separator != ";" and "," not in found.either)
-        self._either = "" if certain else found.either
-
-    def findings(self) -> Iterator[Finding]:
-        """That numbers or dates could be read in two ways (D014, D016)."""
-        if self._either:
-            value = float(cells.to_numbers(pa.array([self._either]), self.mark)[0][0])
-            written = next(m for m in ",." if m in self._either)
-            yield Finding(
-                "D014",
-                "note",
-                f"{self._either!r} can be read in two ways; {written!r} was taken as the "
-                f"{'decimal' if written == self.mark else 'thousands'} mark ({value:g}).",
-                f"Give --decimal '{'.' if self.mark == ',' else ','}' if the other way is meant.",
-            )
-        if self._order is not None and self._order.open_case:
-            first, read = ("day", "day/month") if self.day_first else ("month", "month/day")
-            yield Finding(
-                "D016",
-                "note",
-                f"Dates of column {self._date!r} such as {self._order.open_case!r} can be read in two ways; "
-                f"they were read as {read}/year, the {first} first.",
-                "Write dates as 2024-12-31 if the other way is meant.",
-            )
 
 
 class Ranges:

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from adresponse.reading import cells, dates, numerals, roles
+from adresponse.reading.marks import Marks
 from adresponse.reading.source import Source
 
 __all__ = ["Raw", "read_raw"]
@@ -55,18 +56,17 @@ def read_raw(
     wanted = [i for i, name in enumerate(source.names) if name]
     names = [source.names[i] for i in wanted]
     columns = _columns(source, wanted, max_rows)
-    named = zip(names, columns, strict=True)
-    text = [a for name, a in named if cells.is_text(a) and not roles.writes_dates_with_points(name, a)]
-    mark = decimal or numerals.decide(numerals.evidence(a for a in text if roles.holds_numbers(a)), source.separator) or "."
+    marks = Marks(source.separator, decimal)
+    marks.learn_numbers(zip(names, columns, strict=True))
     kinds: dict[str, Kind] = {}
     values: dict[str, Any] = {}
     said = {}
     for name, array in zip(names, columns, strict=True):
-        look = roles.look(name, array, mark)
+        look = roles.look(name, array, marks.mark)
         kinds[name] = "date" if look.writes_dates or (name == date and look.kind != "empty") else look.kind
         if name == market:
             kinds[name] = "text"
-        values[name], given = _read(array, kinds[name], mark, source.separator)
+        values[name], given = _read(array, kinds[name], marks.mark, source.separator)
         lost = np.flatnonzero(given & pd.isna(values[name]))
         if len(lost):
             said[name] = {int(i) + 1: str(array[int(i)].as_py()) for i in lost}

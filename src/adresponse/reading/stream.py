@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from adresponse.errors import TableError
 from adresponse.findings import Finding
-from adresponse.reading import cells, dates, numerals, roles
-from adresponse.reading.source import Block, Source
+from adresponse.reading import cells, numerals, roles
+from adresponse.reading.marks import Marks
+from adresponse.reading.source import Source
 from adresponse.schema import Contract
 
 __all__ = ["Reading", "Settings", "read_source"]
@@ -56,15 +57,14 @@ def read_source(source: Source, asked: roles.Roles, settings: Settings) -> Readi
     """Assign the roles, then take in every block; nothing but the sample stays in memory."""
     if not len(source.head[0]):
         raise TableError(f"{source.label} has column names but no rows; give at least one row of numbers.")
-    form = _Form(source.separator, settings.decimal)
-    named = zip(source.names, source.head, strict=True)
-    form.learn_numbers([array for name, array in named if not roles.writes_dates_with_points(name, array)])
-    looks = [roles.look(name, array, form.mark) for name, array in zip(source.names, source.head, strict=True)]
+    marks = Marks(source.separator, settings.decimal)
+    marks.learn_numbers(zip(source.names, source.head, strict=True))
+    looks = [roles.look(name, array, marks.mark) for name, array in zip(source.names, source.head, strict=True)]
     taken = roles.assign(asked, looks, source.label)
     contract = _contract(taken, settings, source.names)
     if (date := contract.date) is not None:
-        form.learn_dates(source.head[source.names.index(date)])
-    intake = _Intake(source, contract, form)
+        marks.learn_dates(date, source.head[source.names.index(date)])
+    intake = _Intake(source, contract, marks)
     digest, sample = _Digest(contract), _Sample(settings.max_rows, settings.seed)
     for values, numbers in intake.blocks(settings.drop_missing):
         digest.add(values)
@@ -74,7 +74,7 @@ def read_source(source: Source, asked: roles.Roles, settings: Settings) -> Readi
     findings = (
         *source.findings,
         *roles.findings(taken),
-        *form.findings(date),
+        *marks.findings(),
         *intake.findings(),
         *sample.findings(source.label),
     )
@@ -107,63 +107,6 @@ def _frame(values: Values, contract: Contract) -> pd.DataFrame:
     )
 
 
-class _Form:
-    """How the table writes numbers and dates; open until some cell decides it."""
-
-    def __init__(self, separator: str, decimal: numerals.Decimal | None) -> None:
-        self.separator = separator
-        self.decimal = decimal
-        self.either = ""
-        self.order: dates.Order | None = None
-
-    @property
-    def mark(self) -> numerals.Decimal:
-        """The decimal mark; a point where no cell has shown any mark."""
-        return self.decimal or "."
-
-    @property
-    def day_first(self) -> bool:
-        """Whether 01/02/2024 is the first of February."""
-        return self.order is not None and self.order.day_first
-
-    def learn_numbers(self, block: Block) -> None:
-        """Decide the decimal mark from the columns that hold numbers, if they show any mark."""
-        if self.decimal is not None:
-            return
-        found = numerals.evidence(a for a in block if cells.is_text(a) and roles.holds_numbers(a))
-        self.decimal = numerals.decide(found, self.separator)
-        certain = found.point or found.comma or (self.separator != ";" and "," not in found.either)
-        self.either = "" if certain else found.either
-
-    def learn_dates(self, array: Any) -> None:
-        """Decide whether the day comes first, if the dates are written so that it matters."""
-        if self.order is None and cells.is_text(array):
-            known = numerals.missing_as_null(array).unique().drop_null()
-            self.order = dates.order_of(known.to_pylist(), self.separator)
-
-    def findings(self, date: str | None) -> Iterator[Finding]:
-        """What was read in one of two possible ways (D014, D016)."""
-        if self.either:
-            value = float(cells.to_numbers(pa.array([self.either]), self.mark)[0][0])
-            mark = next(m for m in ",." if m in self.either)
-            as_what = "decimal" if mark == self.mark else "thousands"
-            yield Finding(
-                "D014",
-                "note",
-                f"{self.either!r} can be read in two ways; {mark!r} was taken as the {as_what} mark ({value:g}).",
-                f"Give --decimal '{'.' if self.mark == ',' else ','}' if the other way is meant.",
-            )
-        if self.order is not None and self.order.open_case:
-            first, read = ("day", "day/month") if self.day_first else ("month", "month/day")
-            yield Finding(
-                "D016",
-                "note",
-                f"Dates of column {date!r} such as {self.order.open_case!r} can be read in two ways; "
-                f"they were read as {read}/year, the {first} first.",
-                "Write dates as 2024-12-31 if the other way is meant.",
-            )
-
-
 @dataclass(frozen=True, order=True)
 class _Problem:
     """The first cell of a column and block that breaks a rule."""
@@ -176,10 +119,10 @@ class _Problem:
 class _Intake:
     """The rows of a source as checked values, and what was missing in them."""
 
-    def __init__(self, source: Source, contract: Contract, form: _Form) -> None:
+    def __init__(self, source: Source, contract: Contract, marks: Marks) -> None:
         self.source = source
         self.contract = contract
-        self.form = form
+        self.marks = marks
         self.rows = 0
         self.rows_missing = 0
         self.missing: Counter[str] = Counter()
@@ -201,9 +144,9 @@ class _Intake:
             yield values, numbers
 
     def _read(self, arrays: dict[str, Any]) -> Values:
-        self.form.learn_numbers([arrays[n] for n in (*self.contract.features, self.contract.target)])
+        self.marks.learn_numbers((n, arrays[n]) for n in (*self.contract.features, self.contract.target))
         if self.contract.date is not None:
-            self.form.learn_dates(arrays[self.contract.date])
+            self.marks.learn_dates(self.contract.date, arrays[self.contract.date])
         values: Values = {}
         problems = []
         for name, array in arrays.items():
@@ -219,13 +162,13 @@ class _Intake:
         if role == "market":
             return cells.to_markets(array), None
         if role == "date":
-            days, wrong = cells.to_dates(array, self.form.day_first)
+            days, wrong = cells.to_dates(array, self.marks.day_first)
             text = "" if wrong is None else f"{cells.show(array, wrong)} is not a date; write dates as 2024-12-31"
             return days, None if wrong is None else _Problem(wrong, name, text)
-        numbers, wrong = cells.to_numbers(array, self.form.mark)
+        numbers, wrong = cells.to_numbers(array, self.marks.mark)
         if wrong is None:
             return numbers, _out_of_range(name, array, numbers, role == "channel")
-        return numbers, _Problem(wrong, name, _no_number(array, wrong, self.form.mark))
+        return numbers, _Problem(wrong, name, _no_number(array, wrong, self.marks.mark))
 
     def _count_missing(self, values: Values) -> NDArray[np.bool_]:
         masks = {name: pd.isna(column) for name, column in values.items()}
