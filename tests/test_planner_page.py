@@ -282,7 +282,7 @@ def test_a_total_below_what_is_locked_says_why_it_is_not_taken(browser: Any, hil
         assert "120 is less than the 300 that are locked (Search)" in described(field)
         leave(page, "Total", "-5")
         assert "A total is from 0 to" in described(field)
-        assert field.input_value() == "300"
+        until(page, "() => document.querySelector('#total').value === '300'")  # with the next frame
         leave(page, "Total", "2000")
         shows(page, "Total spend", "yours", "2,000")
         assert described(field) == ""
