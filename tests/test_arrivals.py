@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adresponse.rows import Reads
 from adresponse.schema import Contract
 from adresponse.table import read_builtin
 from adresponse.watching.arrivals import arrive, compare_columns
@@ -65,6 +66,27 @@ def test_what_changed_is_named(change: Callable[..., pd.DataFrame], code: str, s
 def test_a_column_with_neither_the_name_nor_the_values_is_no_rename() -> None:
     found = compare_columns(CONTRACT, NEW.rename(columns={"TV": "x"}).assign(x=1e7), REFERENCE)
     assert [f.code for f in found] == ["W001", "W002"]
+
+
+def test_rows_of_markets_that_opened_are_left_out_and_named() -> None:
+    opened = panel("2024-02-26", 12, ("Ghent", "Lyon", "Namur", "ghent"), seed=3)
+    opened.loc[opened["city"] == "Namur", ["TV", "Sales"]] *= 1000  # a large one changes no unit
+    arrived = arrive(PANEL, opened, BEFORE, Reads(PANEL, dated=True, markets=("Ghent", "Lyon")))
+    assert set(arrived.frame["city"]) == {"Ghent", "Lyon"}
+    assert (len(arrived.frame), arrived.unknown_market) == (24, 24)
+    assert [(f.code, f.severity, f.message) for f in arrived.findings] == [
+        (
+            "W021",
+            "review",
+            "24 rows of 48 are of markets that the model does not know: Namur (12) and ghent (12). They were left out. Did "
+            "you mean 'Ghent'?",
+        )
+    ]
+
+
+def test_a_model_without_levels_of_markets_takes_those_that_opened() -> None:
+    arrived = arrive(PANEL, panel("2024-02-26", 12, ("Ghent", "Namur"), seed=3), BEFORE)
+    assert (len(arrived.frame), arrived.findings) == (24, ())
 
 
 def test_an_unchanged_file_raises_nothing() -> None:

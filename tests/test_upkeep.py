@@ -24,7 +24,7 @@ from adresponse.mutex import process_tags
 from adresponse.record import ROWS_FILE
 from adresponse.settings import Settings
 from adresponse.store import Store
-from upkeep_example import NOW, QUICK, TABLES, arrived, dump, happened, place, spend, table, weekly
+from upkeep_example import NOW, QUICK, TABLES, arrived, dump, happened, panel, place, spend, table, weekly
 
 
 @pytest.fixture(autouse=True)
@@ -368,6 +368,26 @@ def test_markets_that_are_numbers_are_known_again(tmp_path: Path, monkeypatch: p
     new = numbered(pd.concat([table("weekly").iloc[-6:], weekly("2024-07-15", 16, 1)]))
     found = upkeep.watch(arrived(new))
     assert (found.verdict, found.watch.sizes.repeated, found.watch.sizes.new) == ("keep", 6, 32)
+
+
+def test_a_market_that_opened_is_left_out_of_the_watch_and_the_others_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at("panel", tmp_path, monkeypatch)
+    new = panel("2024-02-26", 16, 1, "North South East")
+    code, found = told("watch", arrived(new))
+    sizes = found["watch"]["sizes"]
+    assert (code, found["verdict"], sizes["new"], sizes["unknown_market"]) == (0, "keep", 32, 16)
+    assert [f["message"] for f in found["watch"]["findings"] if f["code"] == "W021"] == [
+        "16 rows of 48 are of a market that the model does not know: East (16). They were left out."
+    ]
+    assert "16 are of markets that the model does not know" in Path(found["report"]).read_text("utf-8")
+    alone = upkeep.watch(arrived(new[new["region"] == "East"], "east.csv"))
+    assert (alone.verdict, alone.sentence) == (
+        "keep",
+        "Keep: the champion stays. There is no new row to look at of a market that the model knows.",
+    )
+    assert upkeep.watch(arrived(panel("2024-02-26", 16, 1, "North South East", NOW), "moved.csv")).verdict == "retrain"
 
 
 def test_a_champion_is_scored_with_the_spend_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,17 @@ def weekly(start: str, weeks: int, seed: int, slope: float = 1.0) -> pd.DataFram
     )
 
 
+def panel(start: str, weeks: int, seed: int, markets: str = "North South", slope: float = 1.0) -> pd.DataFrame:
+    """Rows of each market a week, with curves of two channels and a level of its own for each market."""
+    rng = np.random.default_rng(seed)
+    dates = pd.date_range(start, periods=weeks, freq="W-MON")
+    rows = pd.MultiIndex.from_product([dates, markets.split()], names=["week", "region"]).to_frame(index=False)
+    tv, search = rng.gamma(2, 20, (2, len(rows))).round(1)
+    level = rows["region"].map({"North": 400, "South": 460, "West": 430, "East": 900})
+    brought = slope * 150 * tv / (tv + 40) + 80 * search / (search + 30)
+    return rows.assign(tv=tv, search=search, revenue=(level + brought + rng.normal(0, 8, len(rows))).round(2))
+
+
 TABLES: dict[str, tuple[Callable[[], pd.DataFrame], dict[str, Any]]] = {
     "spend": (lambda: spend(150, 0), {"target": "Sales", "channels": ("TV",)}),
     "all fitted": (lambda: spend(150, 0), {"target": "Sales", "channels": ("TV",), "test_size": 0.0}),
@@ -68,6 +79,19 @@ TABLES: dict[str, tuple[Callable[[], pd.DataFrame], dict[str, Any]]] = {
             "date": "week of",
             "market": "région",
             "columns": {"TV spend (k€)": {"means": "TV", "unit": "thousand euros"}},
+        },
+    ),
+    "panel": (
+        lambda: panel("2023-01-02", 60, 0),
+        {
+            "target": "revenue",
+            "channels": ("tv", "search"),
+            "date": "week",
+            "market": "region",
+            "shape": "hill",
+            "carry_over": "geometric",
+            "season": 0,
+            "trend": False,
         },
     ),
 }

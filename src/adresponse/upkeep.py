@@ -214,7 +214,7 @@ def _watched(standing: Standing, arrival: Arrival, settings: Settings, progress:
         standing.formula.spread,
         standing.errors(),
         f"version {standing.version} of {standing.name}",
-        standing.formula.inputs,
+        standing.formula.reads,
     )
     found, keys = held_against(champion, arrival.raw, rules), list[bytes]()
     if found.verdict != "stop":

@@ -179,7 +179,12 @@ def _ends_of_share(s: SlopeChange) -> str:
 
 def _sizes(watch: Watch) -> list[tuple[str, str]]:
     s = watch.sizes
-    left = [(s.repeated, "were there before"), (s.revised, "came before with other values"), (s.bad, "cannot be scored")]
+    left = [
+        (s.repeated, "were there before"),
+        (s.revised, "came before with other values"),
+        (s.bad, "cannot be scored"),
+        (s.unknown_market, "are of markets that the model does not know"),
+    ]
     named = [f"{n:,} {what}" for n, what in left if n]
     if not s.new:
         named = named or ["all, since the file is not fit" if s.file else "there is none"]

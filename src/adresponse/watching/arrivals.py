@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from adresponse import words
+from adresponse.errors import did_you_mean
 from adresponse.findings import Finding, Severity
+from adresponse.rows import Reads
 from adresponse.schema import Contract
 
 __all__ = ["Arrivals", "arrive", "compare_columns"]
@@ -31,6 +33,7 @@ CODES = {
     "revised": "W007",
     "gap": "W008",
     "bad": "W009",
+    "unknown market": "W021",
 }
 SAME_ROWS = 8  # rows that two columns need before their distributions can name a rename or a unit
 ALIKE = 0.1  # p of a Kolmogorov-Smirnov test above which a renamed column's values look like the old one's
@@ -50,6 +53,7 @@ CHANCE_REPEATS = 0.05  # share of rows without a key that may repeat old ones by
 FEW_REPEATS = 3
 EQUAL = 1e-9  # relative: the same value after a trip through another file format
 BAD_SHARE = 0.05  # share of rows with bad values beyond which the rest cannot stand for the file
+LISTED = 12  # markets that are named
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,9 @@ class Arrivals:
         What differs from the table fitted, the most serious first.
     rows : int
         Rows in the file.
-    repeated, revised, bad : int
-        Rows left out, since they were there before, came before with other values, or cannot be scored.
+    repeated, revised, bad, unknown_market : int
+        Rows left out, since they were there before, came before with other values, cannot be scored, or are of a market that
+        the model does not know.
     """
 
     frame: pd.DataFrame
@@ -75,6 +80,7 @@ class Arrivals:
     repeated: int = 0
     revised: int = 0
     bad: int = 0
+    unknown_market: int = 0
 
 
 def compare_columns(contract: Contract, raw: pd.DataFrame, reference: pd.DataFrame) -> tuple[Finding, ...]:
@@ -82,7 +88,7 @@ def compare_columns(contract: Contract, raw: pd.DataFrame, reference: pd.DataFra
     return arrive(contract, raw, reference).findings
 
 
-def arrive(contract: Contract, raw: pd.DataFrame, reference: pd.DataFrame) -> Arrivals:
+def arrive(contract: Contract, raw: pd.DataFrame, reference: pd.DataFrame, reads: Reads | None = None) -> Arrivals:
     """Hold a new file against the contract and the rows that the model stood on.
 
     Parameters
@@ -93,22 +99,29 @@ def arrive(contract: Contract, raw: pd.DataFrame, reference: pd.DataFrame) -> Ar
         The new file as read; columns may be missing, of another name, type or unit. The target may be missing.
     reference : DataFrame
         The rows that the model stood on, with the contract's columns.
+    reads : Reads, optional
+        What the model reads, and the markets that it knows; without it, the contract's features alone.
     """
+    reads = reads or Reads(contract)
     raw = raw.reset_index(drop=True)
     raw.index = pd.RangeIndex(1, len(raw) + 1)
     raw.columns = [str(c) for c in raw.columns]
     found = list(_columns(contract, raw, reference))
     typed, retyped = _typed(contract, raw)
     found += retyped
+    unknown, unknown_findings = _unknown_markets(reads, typed)
+    found += unknown_findings
+    typed = typed.loc[~unknown]  # a market of another size would pass for another unit or a moved column
     found += _units(contract, typed, reference)
     if any(f.severity == "stop" for f in found) or not len(typed):
-        return Arrivals(typed.iloc[:0], _ordered(found), len(raw))
+        return Arrivals(typed.iloc[:0], _ordered(found), len(raw), unknown_market=int(unknown.sum()))
     bad, bad_findings = _bad(contract, typed)
     repeated, revised, key_findings = _keys(contract, typed.loc[~bad], reference)
     found += bad_findings + key_findings
     usable = typed.loc[~bad].loc[~(repeated | revised)]
     found += _gaps(contract, usable, reference)
-    return Arrivals(usable, _ordered(found), len(raw), int(repeated.sum()), int(revised.sum()), int(bad.sum()))
+    left_out = (int(mask.sum()) for mask in (repeated, revised, bad, unknown))
+    return Arrivals(usable, _ordered(found), len(raw), *left_out)
 
 
 def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -319,6 +332,28 @@ def _guess(unit: str, factor: float) -> str:
 
 
 # --- rows
+
+
+def _unknown_markets(reads: Reads, typed: pd.DataFrame) -> tuple[Mask, list[Finding]]:
+    """Rows of markets that opened after the model was fitted; it has no level for them."""
+    if reads.market is None or reads.market not in typed:
+        return np.zeros(len(typed), dtype=bool), []
+    named = typed[reads.market]
+    unknown = (named.notna() & ~named.isin(reads.markets)).to_numpy()
+    if not unknown.any():
+        return unknown, []
+    counts = named[unknown].value_counts(sort=False)
+    listed = [f"{name} ({n:,})" for name, n in counts.items()]
+    if len(listed) > LISTED:
+        listed[LISTED:] = [f"{len(listed) - LISTED:,} more"]
+    count, of = int(unknown.sum()), "a market" if len(counts) == 1 else "markets"
+    message = (
+        f"{words.count(count, 'row')} of {len(typed):,} {'is' if count == 1 else 'are'} of {of} that the model does not know: "
+        f"{words.listing(listed)}. They were left out."
+    )
+    near = next(filter(None, (did_you_mean(str(name), reads.markets) for name in counts.index)), "")
+    advice = "A refresh that fits anew takes them in, and retrain does so at once; correct the name of a known market."
+    return unknown, [Finding(CODES["unknown market"], "review", f"{message}{near}", advice)]
 
 
 def _bad(contract: Contract, typed: pd.DataFrame) -> tuple[Mask, list[Finding]]:

@@ -17,6 +17,7 @@ from adresponse import words
 from adresponse.errors import ConfigError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.formula import Spread
+from adresponse.rows import Reads
 from adresponse.schema import Contract
 from adresponse.watching.arrivals import Arrivals, arrive
 from adresponse.watching.drift import ColumnDrift, dependence, drift
@@ -176,7 +177,7 @@ class Champion:
     reference : DataFrame
         The rows that it stood on, fitted and held out: the contract's columns, numbers float64, date datetime64.
     predict : callable
-        Predicted sales, shape (n_rows,), for a frame of ``inputs``.
+        Predicted sales, shape (n_rows,), for a frame of the columns read.
     spread : Spread, optional
         Gives the prediction intervals; without it their coverage is not told.
     errors : ndarray of shape (n_reference,), optional
@@ -184,8 +185,9 @@ class Champion:
         it, the errors are those of leaving each row out of a straight line (exact for least squares).
     name : str
         What it is called, for people.
-    inputs : tuple of str
-        Columns that it reads; empty for the contract's features.
+    reads : Reads, optional
+        Columns that it reads, and the markets that it knows, where it has a level for each; rows of others are left out.
+        Without it, it reads the contract's features alone.
     """
 
     contract: Contract
@@ -194,7 +196,7 @@ class Champion:
     spread: Spread | None = None
     errors: Vector | None = None
     name: str = ""
-    inputs: tuple[str, ...] = ()
+    reads: Reads | None = None
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,7 @@ class Sizes:
     repeated: int
     revised: int
     bad: int
+    unknown_market: int
     new: int
     with_sales: int
 
@@ -306,13 +309,12 @@ def watch(champion: Champion, raw: pd.DataFrame, rules: WatchRules | None = None
     """
     rules = rules or WatchRules()
     contract = champion.contract
-    arrived = arrive(contract, raw, champion.reference)
+    arrived = arrive(contract, raw, champion.reference, champion.reads)
     new = arrived.frame
     known = new[contract.target].notna().to_numpy() if len(new) else np.zeros(0, dtype=bool)
     earlier = tuple(n for n in looks if n > 0) if rules.per == "stream" else ()
-    sizes = Sizes(
-        len(champion.reference), arrived.rows, arrived.repeated, arrived.revised, arrived.bad, len(new), int(known.sum())
-    )
+    left_out = arrived.repeated, arrived.revised, arrived.bad, arrived.unknown_market
+    sizes = Sizes(len(champion.reference), arrived.rows, *left_out, len(new), int(known.sum()))
     level = _Level(rules, sizes, earlier)
     columns, drift_findings = drift(
         contract, champion.reference, new, level=level.of(1.0), psi_limit=rules.psi_limit, min_rows=rules.min_rows
@@ -464,8 +466,8 @@ def _slope_sentence(s: SlopeChange, relation: Relation, p: float) -> str:
 
 def _predict(champion: Champion, frame: pd.DataFrame) -> Vector:
     """Predicted sales, in the target's unit."""
-    inputs = champion.inputs or champion.contract.features
-    return np.asarray(champion.predict(frame[list(inputs)]), dtype=float).reshape(len(frame))
+    names = champion.contract.features if champion.reads is None else champion.reads.names
+    return np.asarray(champion.predict(frame[list(names)]), dtype=float).reshape(len(frame))
 
 
 def _tie(contract: Contract, frame: pd.DataFrame, errors: Vector) -> float:
@@ -731,10 +733,10 @@ def _known_outside(champion: Champion, new: pd.DataFrame) -> bool:
 
 
 def _keep(aside: Sequence[str], tested: bool, sizes: Sizes) -> Iterator[str]:
-    if sizes.file > sizes.new + sizes.repeated + sizes.revised + sizes.bad:
+    if sizes.file > sizes.new + sizes.repeated + sizes.revised + sizes.bad + sizes.unknown_market:
         yield "Nothing was compared: the file is not the table that the model stood on, though by the rules that is no stop."
     elif sizes.new == 0:
-        yield "There is no new row to look at."
+        yield f"There is no new row to look at{' of a market that the model knows' if sizes.unknown_market else ''}."
     elif sizes.with_sales == 0:
         yield f"Sales are not known for the {words.count(sizes.new, 'new row')}; nothing keeps them from being scored."
     elif not tested:
