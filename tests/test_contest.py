@@ -104,6 +104,13 @@ def test_no_held_out_row_promotes_nothing() -> None:
     assert "no row was held out" in found.sentence
 
 
+def test_rows_of_markets_that_one_does_not_know_are_counted_in_words() -> None:
+    found = contest(CONTRACT, OBSERVED, CHAMPION, BETTER, RESPONSE, left_out=12)
+    assert (found.rows, found.left_out) == (80, 12)
+    assert found.sentence.endswith(" 12 held-out rows of markets that one of them does not know were not scored.")
+    assert "not scored" not in contest(CONTRACT, OBSERVED, CHAMPION, BETTER, RESPONSE).sentence
+
+
 def test_few_rows_are_told_to_be_too_few() -> None:
     found = contest(
         CONTRACT, OBSERVED[:6], replace(CHAMPION, predicted=CHAMPION.predicted[:6]), challenger(BETTER.predicted[:6]), RESPONSE

@@ -123,6 +123,27 @@ def test_with_dates_none_that_the_champion_learnt_from_is_held_out() -> None:
     assert grown.table.frame["week"].iloc[grown.train].max() < old["week"].iloc[80]
 
 
+@pytest.mark.parametrize(
+    ("weeks", "fitted", "waiting"),
+    [
+        (12, ["North", "South"], 9),  # a fifth of 129 rows are the last nine weeks, in which the market opened
+        (20, ["North", "South", "West"], 0),
+    ],
+)
+def test_a_market_that_would_be_held_out_whole_waits(weeks: int, fitted: list[str], waiting: int) -> None:
+    old, new = weekly(48, markets=("North", "South")), weekly(weeks, start="2024-12-02", seed=1, markets=("North", "South"))
+    west = weekly(weeks - 3, start="2024-12-23", seed=2, markets=("West",))
+    arrivals = [table(pd.concat([new, west]))]
+    grown = grow(kept(old, last(20, 96)), arrivals, share=0.2, market="region")
+    regions = grown.table.frame["region"]
+    assert sorted(set(regions.iloc[grown.train])) == sorted(set(regions.iloc[grown.test])) == fitted
+    assert (len(grown.waiting), set(grown.waiting["region"])) == (waiting, {"West"} if waiting else set())
+    assert len(regions) + waiting == 96 + 3 * weeks - 3
+    whole = grow(kept(old, last(20, 96)), arrivals, share=0.2)  # a straight line needs no row of each
+    assert (len(whole.table.frame), len(whole.waiting)) == (96 + 3 * weeks - 3, 0)
+    assert whole.table.frame["week"].iloc[whole.test].min() == grown.table.frame["week"].iloc[grown.test].min()
+
+
 def test_a_champion_fitted_on_all_rows_leaves_the_new_ones_to_score() -> None:
     dated = grow(kept(weekly(50), last(0, 50)), [table(weekly(10, start="2024-12-16", seed=1))], share=0)
     assert len(dated.test) == 10

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from adresponse import deployment, lifecycle, mutex, registry, standing, track, upkeep
 from adresponse.cli import main
-from adresponse.errors import ConfigError, DifferenceError, ModelError, StoreError
+from adresponse.errors import ConfigError, DifferenceError, ModelError, StoreError, TableError
 from adresponse.growing import Kept
 from adresponse.mutex import process_tags
 from adresponse.record import ROWS_FILE
@@ -345,7 +345,7 @@ def test_periods_grow_and_are_revised_under_odd_names(tmp_path: Path, monkeypatc
     found = upkeep.watch(arrived(pd.concat([revised, more]), "with old weeks.parquet"))
     assert (found.verdict, found.watch.sizes.revised, found.watch.sizes.new) == ("keep", 2, 32)
     done = upkeep.retrain("with old weeks.parquet", mode="off")
-    counts = {"added": 32, "repeated": 16, "revised": 2, "fitted": 152, "held_out": 40}
+    counts = {"added": 32, "repeated": 16, "revised": 2, "fitted": 152, "held_out": 40, "waiting": 0}
     assert done.rows == counts  # a fifth is 38.4 rows, and a week has two
     before, after = rows_of(opened, "1", name), rows_of(opened, "2", name)
     weeks = after.frame["week of"]
@@ -388,6 +388,55 @@ def test_a_market_that_opened_is_left_out_of_the_watch_and_the_others_are_judged
         "Keep: the champion stays. There is no new row to look at of a market that the model knows.",
     )
     assert upkeep.watch(arrived(panel("2024-02-26", 16, 1, "North South East", NOW), "moved.csv")).verdict == "retrain"
+
+
+def test_a_market_that_opened_is_taken_in_by_the_next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at("panel", tmp_path, monkeypatch)
+    new = arrived(panel("2024-02-26", 40, 1, "North South West", NOW))
+    code, done = told("refresh", new, "--mode", "off")
+    assert (code, done["action"], done["promoted"]) == (0, "retrained", True)
+    rows = {"added": 120, "repeated": 0, "revised": 0, "fitted": 192, "held_out": 48, "waiting": 0}
+    assert done["rows"] == rows  # a fifth of 240
+    assert (done["contest"]["rows"], done["contest"]["left_out"]) == (32, 16)
+    assert "16 held-out rows of markets that one of them does not know were not scored." in done["sentence"]
+    found = upkeep.watch(arrived(panel("2024-12-02", 16, 2, "North South West", NOW), "next.csv"))
+    assert (found.verdict, found.watch.sizes.new, found.watch.sizes.unknown_market) == ("keep", 48, 0)
+    for pair in (("1", "2"), ("2", "1")):
+        both = upkeep.compare_versions(*pair)
+        assert (both.rows, both.contest.rows, both.contest.left_out) == (32, 32, 16)
+
+
+def test_rows_of_a_market_that_opened_late_wait_until_some_can_be_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "revenue-response"
+    opened = at("panel", tmp_path, monkeypatch)
+    first = panel("2024-02-26", 10, 1, "North South West")
+    done = upkeep.retrain(arrived(first, "1.csv"), mode="off")
+    rows = {"added": 30, "repeated": 0, "revised": 0, "fitted": 120, "held_out": 20, "waiting": 10}
+    assert done.rows == rows  # a fifth of 150 are the last ten weeks
+    assert "10 rows of markets that opened late wait for a later version." in done.sentence
+    assert (done.contest or fail()).left_out == 0
+    assert upkeep.watch("1.csv").watch.sizes.unknown_market == 10
+    second = panel("2024-05-06", 30, 2, "North West")  # and South closed
+    done = upkeep.retrain(arrived(second, "2.csv"), mode="off")
+    rows = {"added": 70, "repeated": 0, "revised": 0, "fitted": 168, "held_out": 42, "waiting": 0}
+    assert done.rows == rows
+    assert ((done.contest or fail()).rows, (done.contest or fail()).left_out) == (21, 21)
+    after = rows_of(opened, "3", name).frame
+    given = pd.concat([first, second]).query("region == 'West'")
+    assert as_rows(after[after["region"] == "West"][list(given.columns)]) == as_rows(given)
+    with standing.standing_of(deployment.open_store(), f"models:/{name}@champion") as now:
+        assert (now.version, now.formula.reads.markets) == ("3", ("North", "South", "West"))
+
+
+def test_a_challenger_needs_unseen_rows_of_a_market_that_the_champion_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at("panel", tmp_path, monkeypatch)
+    with pytest.raises(TableError, match=r"no row that version 1 has not learnt from and whose market it knows, so no"):
+        upkeep.retrain(arrived(panel("2024-02-26", 40, 1, "West")), mode="off")
+    assert happened() == [("promotion", "", "1", "done")]
 
 
 def test_a_champion_is_scored_with_the_spend_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,6 +147,7 @@ class Contest:
 
     ``promotes`` is what to act on; ``passed`` whether every rule passed, whatever the mode. ``difference`` is the challenger's
     error less the champion's as a share of the champion's, with its paired bootstrap interval; None where it cannot be told.
+    ``left_out`` counts held-out rows that were not scored, since one of the two does not know their market.
     """
 
     promotes: bool
@@ -163,6 +164,7 @@ class Contest:
     low: float | None
     high: float | None
     settings: ContestRules = field(default_factory=ContestRules)
+    left_out: int = 0
 
 
 def contest(
@@ -172,6 +174,7 @@ def contest(
     challenger: Contender,
     response: Mapping[str, tuple[Vector, Vector]],
     rules: ContestRules | None = None,
+    left_out: int = 0,
 ) -> Contest:
     """Hold a challenger against the champion.
 
@@ -187,6 +190,8 @@ def contest(
         For each channel, spend over the range seen and what the challenger predicts there (see ``responses``).
     rules : ContestRules, optional
         What must hold.
+    left_out : int
+        Held-out rows of markets that only one of the two knows; they are not among those given, and counted in words.
 
     Raises
     ------
@@ -218,7 +223,7 @@ def contest(
     return Contest(
         promotes=promotes,
         passed=passed,
-        sentence=_sentence(held, challenger, champion, promotes, rules),
+        sentence=_sentence(held, challenger, champion, promotes, rules) + _left_out(left_out),
         rules=tuple(held),
         champion=champion.name,
         challenger=challenger.name,
@@ -230,6 +235,7 @@ def contest(
         low=told.get("low"),
         high=told.get("high"),
         settings=rules,
+        left_out=left_out,
     )
 
 
@@ -419,3 +425,8 @@ def _sentence(
     if promotes:
         return f"{who}, since the gate is off" + (f", though it fails: {why}." if failed else f"; {why}.")
     return f"{who}, though the gate is off: {why}."
+
+
+def _left_out(rows: int) -> str:
+    were = "was" if rows == 1 else "were"
+    return f" {words.count(rows, 'held-out row')} of markets that one of them does not know {were} not scored." if rows else ""

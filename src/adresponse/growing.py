@@ -2,7 +2,8 @@
 
 A row that was held out stays unseen while the table grows, so that champion and challenger can be scored on the same
 rows, none of which either has learnt from. Without dates a row's side follows from a hash of its key; with dates the
-last periods are held out, and never one that the champion was fitted on.
+last periods are held out, and never one that the champion was fitted on. Where a model has a level for each market, one
+that opened so late that all of its rows would be held out waits for a later fit.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ class Grown:
         Positions to fit on, and positions that neither the champion nor the challenger learns from.
     added, repeated, revised : int
         New rows; rows that were there already; rows whose key was there with other values.
+    waiting : DataFrame
+        Rows of markets of which none would be fitted, for a later fit; the table is without them.
     outside : int
         Rows left out because they lie before the window.
     """
@@ -108,10 +111,13 @@ class Grown:
     added: int
     repeated: int
     revised: int
+    waiting: pd.DataFrame
     outside: int = 0
 
 
-def grow(kept: Kept, arrivals: Sequence[AdTable], *, share: float, window: int | None = None) -> Grown:
+def grow(
+    kept: Kept, arrivals: Sequence[AdTable], *, share: float, window: int | None = None, market: str | None = None
+) -> Grown:
     """Old rows and new ones as one table, each with its side.
 
     Parameters
@@ -126,6 +132,8 @@ def grow(kept: Kept, arrivals: Sequence[AdTable], *, share: float, window: int |
         ``DEFAULT_SHARE``.
     window : int, optional
         Keep only this many of the last periods, or of the last rows where there are no dates.
+    market : str, optional
+        The market column, where the challenger has a level for each market, and so needs a row of it to fit.
     """
     contract = arrivals[-1].contract
     names = [c.name for c in contract.columns]
@@ -139,6 +147,7 @@ def grow(kept: Kept, arrivals: Sequence[AdTable], *, share: float, window: int |
     unseen = unseen[table.frame.index.to_numpy() - 1]
     if contract.date is not None:
         unseen = _last_unseen(table, kept, share or DEFAULT_SHARE)
+    table, unseen, waiting = _fitted_markets(table, unseen, market)
     return Grown(
         table,
         np.flatnonzero(~unseen),
@@ -146,6 +155,7 @@ def grow(kept: Kept, arrivals: Sequence[AdTable], *, share: float, window: int |
         counts["added"],
         counts["repeated"],
         counts["revised"],
+        waiting,
         outside,
     )
 
@@ -314,6 +324,16 @@ def _within(frame: pd.DataFrame, unseen: Mask, contract: Contract, window: int |
         periods = np.unique(frame[contract.date].to_numpy())
         inside = frame[contract.date].to_numpy() >= periods[max(len(periods) - window, 0)]
     return frame[inside], unseen[inside], int((~inside).sum())
+
+
+def _fitted_markets(table: AdTable, unseen: Mask, market: str | None) -> tuple[AdTable, Mask, pd.DataFrame]:
+    """The rows of markets that have a row to fit, and apart from them those that have none."""
+    frame = table.frame
+    waits = np.zeros(len(frame), dtype=bool) if market is None else ~frame[market].isin(frame[market][~unseen]).to_numpy()
+    if not waits.any():
+        return table, unseen, frame[waits]
+    fitted = replace(as_table(frame[~waits], table.contract), source=table.source)
+    return fitted, unseen[~waits][fitted.frame.index.to_numpy() - 1], frame[waits]
 
 
 def as_table(frame: pd.DataFrame, contract: Contract) -> AdTable:

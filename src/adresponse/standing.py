@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from adresponse.table import AdTable
 
 __all__ = ["CHALLENGED_TAG", "FILE_TAG", "NEW_ROWS", "TAKEN_IN", "Arrival", "Standing", "arrive", "arrived_before"]
-__all__ += ["asked_of", "standing_of"]
+__all__ += ["WAITING", "WAITING_TAG", "asked_of", "standing_of"]
 
 NEW_ROWS = "new-rows.parquet"  # of a watch's run: the rows that arrived
+WAITING = "waiting-rows.parquet"  # of a version's run: rows of markets too young to be fitted
+WAITING_TAG = "adresponse.waiting"  # of a version: how many these are
 FILE_TAG = "adresponse.file"  # SHA-256 of the content of the file that a version or a watch took in
 CHALLENGED_TAG = "adresponse.challenged"  # of a version: the champion that it was fitted to replace
 TAKEN_IN = ("kept", "refresh")  # events after which a file's rows are known
@@ -68,6 +70,11 @@ class Standing:
     def contract(self) -> Contract:
         return self.formula.contract
 
+    @property
+    def waiting(self) -> int:
+        """How many rows it left for a later fit, as nothing is known of their market yet (see ``growing.grow``)."""
+        return self._count(WAITING_TAG)
+
     def predict(self, frame: pd.DataFrame, known: pd.DataFrame | None = None) -> NDArray[np.float64]:
         """Predicted sales of rows of the contract, shape (n_rows,); spend of earlier rows is carried into them.
 
@@ -84,13 +91,18 @@ class Standing:
         if formula.together:
             kept = self.kept.frame
             if known is not None:
-                market = formula.reads.market
-                known = known if market is None else known[known[market].isin(formula.reads.markets)]
-                kept = earlier_rows(kept, known, formula.inputs)
+                kept = earlier_rows(kept, known[self.knows(known)], formula.inputs)
             whole = earlier_rows(kept, frame, formula.inputs)
         columns = check(formula.reads, {name: whole[name] for name in formula.inputs})
         found = ResponseModel(formula, stored.folder).answer(columns)["prediction"]
         return np.asarray(found[len(whole) - len(frame) :])
+
+    def knows(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Which rows are of markets that it knows, shape (n_rows,); all where it has no level for each."""
+        import numpy as np
+
+        market = self.formula.reads.market
+        return np.ones(len(frame), dtype=bool) if market is None else frame[market].isin(self.formula.reads.markets).to_numpy()
 
     def errors(self) -> NDArray[np.float64]:
         """Observed less predicted for each kept row that the model had not seen, NaN for the others."""
@@ -268,20 +280,25 @@ def _as_table(rows: pd.DataFrame, contract: Contract, label: str) -> AdTable:
 
 
 def arrived_before(standing: Standing, events: list[Event]) -> list[AdTable]:
-    """The rows that were taken in by these events; those that lack a column of the version are of no use to it."""
+    """The rows that the version left waiting, and those that were taken in by these events, the earliest first.
+
+    Those that lack a column of the version are of no use to it.
+    """
     from adresponse import track
     from adresponse.growing import rows_of
 
+    files = [(f"version {standing.version}", standing.run_id, WAITING)] if standing.waiting else []
+    files += [(f"event {event.sequence}", event.rows_run, NEW_ROWS) for event in events]
     found = []
-    for event in events:
+    for label, run_id, name in files:
         try:
-            content = track.file_of(standing.store, event.rows_run, NEW_ROWS)
+            content = track.file_of(standing.store, run_id, name)
         except StoreError as error:
             raise StoreError(
-                f"The rows that event {event.sequence} of {standing.name!r} took in are gone (run {event.rows_run}); run the "
-                "study again on the whole table."
+                f"The rows that {label} of {standing.name!r} took in are gone (run {run_id}); run the study again on the whole "
+                "table."
             ) from error
         rows = rows_of(content, standing.contract)
         if rows is not None:
-            found.append(_as_table(rows, standing.contract, f"event {event.sequence}"))
+            found.append(_as_table(rows, standing.contract, label))
     return found

@@ -18,6 +18,8 @@ from adresponse.standing import (
     CHALLENGED_TAG,
     FILE_TAG,
     NEW_ROWS,
+    WAITING,
+    WAITING_TAG,
     Arrival,
     Standing,
     arrive,
@@ -27,7 +29,9 @@ from adresponse.standing import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from adresponse.contest import Contest
     from adresponse.curves import Response
@@ -113,7 +117,8 @@ class Refreshed:
     contest : Contest or None
         How the challenger did against the champion.
     rows : dict of str to int
-        ``added``, ``repeated``, ``revised``, ``fitted`` and ``held_out`` rows of the challenger.
+        ``added``, ``repeated``, ``revised``, ``fitted``, ``held_out`` and ``waiting`` rows of the challenger; those wait of
+        which the whole market would be held out.
     report : str
         Where the challenger's report lies.
     event : Event or None
@@ -293,13 +298,15 @@ def _track(standing: Standing, arrival: Arrival, found: Watch, page: str, stream
 
 def _new_rows(arrival: Arrival) -> dict[str, bytes]:
     """The rows that arrived, as a file for a run."""
-    if arrival.table is None:
-        return {}
+    return {} if arrival.table is None else _file_of(NEW_ROWS, arrival.table.frame)
+
+
+def _file_of(name: str, rows: pd.DataFrame) -> dict[str, bytes]:
     import numpy as np
 
     from adresponse.growing import to_parquet
 
-    return {NEW_ROWS: to_parquet(arrival.table.frame, np.zeros(0, dtype=int))}
+    return {name: to_parquet(rows, np.zeros(0, dtype=int))} if len(rows) else {}
 
 
 def _keys_of(whole: pd.DataFrame, contract: Contract) -> list[bytes]:
@@ -558,11 +565,14 @@ def _retrained(
     from adresponse.checks import check, refuse_unfit
     from adresponse.growing import grow
 
-    grown = grow(standing.kept, arrived, share=settings.test_size, window=window)
-    if not len(grown.test):
+    market = None if settings.shape is None else standing.contract.market  # a straight line has no level for each
+    grown = grow(standing.kept, arrived, share=settings.test_size, window=window, market=market)
+    unseen = grown.table.frame.iloc[grown.test]
+    if not standing.knows(unseen).any():
+        known = " and whose market it knows" if len(unseen) else ""
         raise TableError(
-            f"{arrival.source} leaves no row that version {standing.version} has not learnt from, so no challenger can be "
-            "held against it; wait for newer rows."
+            f"{arrival.source} leaves no row that version {standing.version} has not learnt from{known}, so no challenger can "
+            f"be held against it; wait for newer rows{', or run the study again' if known else ''}."
         )
     progress("Checking old and new rows")
     findings = check(grown.table)
@@ -581,9 +591,10 @@ def _retrained(
         contextlib.nullcontext(lease),
         progress,
         contest=held,
-        files=_new_rows(arrival),
+        files=_new_rows(arrival) | _file_of(WAITING, grown.waiting),
         tags={
             FILE_TAG: arrival.digest,
+            WAITING_TAG: str(len(grown.waiting)),
             CHALLENGED_TAG: standing.version,
             lifecycle.SINCE_TAG: standing.tags.get(lifecycle.SINCE_TAG, "0"),
         },
@@ -612,6 +623,7 @@ def _retrained(
             "revised": grown.revised,
             "fitted": len(grown.train),
             "held_out": len(grown.test),
+            "waiting": len(grown.waiting),
         },
         str(made.report),
         event,
@@ -628,7 +640,13 @@ def _verifying(store: Store, settings: Settings, progress: Progress) -> Callable
 def _retrained_sentence(made: Published, study: Study, grown: Grown, held: Contest) -> str:
     said = "promoted" if made.champion else "not promoted"
     reason = study.gate.sentence if held.promotes and not made.champion else held.sentence
-    return f"Version {made.version.version} was fitted on {words.count(len(grown.train), 'row')} and {said}. {reason}"
+    waiting = len(grown.waiting)
+    wait = (
+        f" {words.count(waiting, 'row')} of markets that opened late {'waits' if waiting == 1 else 'wait'} for a later version."
+        if waiting
+        else ""
+    )
+    return f"Version {made.version.version} was fitted on {words.count(len(grown.train), 'row')} and {said}. {reason}{wait}"
 
 
 def _held_against(standing: Standing, study: Any, grown: Grown, settings: Settings) -> Contest:
@@ -636,8 +654,9 @@ def _held_against(standing: Standing, study: Any, grown: Grown, settings: Settin
     inputs = list(study.inputs.columns)
     fitted = frame.iloc[grown.train]
     along = None if study.mix is None else _steady(study.mix.responses, fitted)
+    rows = frame.iloc[grown.test]
     return _contest(
-        standing, frame.iloc[grown.test], frame, "the challenger", lambda rows: study.estimator.predict(rows[inputs]),
+        standing, rows, standing.knows(rows), frame, "the challenger", lambda asked: study.estimator.predict(asked[inputs]),
         study.spread, fitted, settings, along,
     )  # fmt: skip
 
@@ -656,6 +675,7 @@ def _steady(responses: Sequence[Response], fitted: pd.DataFrame) -> dict[str, tu
 def _contest(
     champion: Standing,
     rows: pd.DataFrame,
+    shared: NDArray[np.bool_],
     known: pd.DataFrame,
     name: str,
     predict: Callable[[pd.DataFrame], Any],
@@ -666,6 +686,7 @@ def _contest(
 ) -> Contest:
     """A model held against a version on rows that neither has learnt from.
 
+    ``shared`` tells which of the rows are of markets that both know; the others are not scored.
     ``known`` are all rows there are, whose spend the version carries as the other model does.
     ``fitted`` gives the ranges of spend, over which ``along`` says what each channel brings; found by ``predict`` without it.
     """
@@ -673,6 +694,7 @@ def _contest(
 
     from adresponse.contest import Contender, ContestRules, contest, responses
 
+    rows = rows[shared]
     return contest(
         champion.contract,
         rows[champion.contract.target].to_numpy(),
@@ -680,6 +702,7 @@ def _contest(
         Contender(name, np.asarray(predict(rows), dtype=float), spread),
         responses(champion.contract, fitted, predict) if along is None else along,
         ContestRules.build(settings.promotion),
+        int((~shared).sum()),
     )
 
 
@@ -776,12 +799,15 @@ def compare_versions(a: str, b: str, *, model: str | None = None, config: str | 
         if not both or first.contract.features != second.contract.features or first.contract.target != second.contract.target:
             raise ConfigError(f"{first.model.uri} and {second.model.uri} have different columns; there are no rows for both.")
         rows = _unseen_by_both(first, second)
-        if rows.empty:
-            raise StoreError(f"{first.model.uri} and {second.model.uri} share no row that neither has learnt from.")
+        shared = first.knows(rows) & second.knows(rows)
+        if not shared.any():
+            known = " and whose market both know" if len(rows) else ""
+            raise StoreError(f"{first.model.uri} and {second.model.uri} share no row that neither has learnt from{known}.")
         settings = asked_of(first.settings, config, {})
         held = _contest(
             first,
             rows,
+            shared,
             second.kept.frame,
             f"version {second.version}",
             lambda asked: second.predict(asked, first.kept.frame),
@@ -791,7 +817,7 @@ def compare_versions(a: str, b: str, *, model: str | None = None, config: str | 
             None if second.formula.curves is None else _steady(second.formula.curves.responses, second.kept.frame),
         )
         return Compared(
-            first.name, first.version, second.version, len(rows), held, _different(first, second), _coefficients(first, second)
+            first.name, first.version, second.version, held.rows, held, _different(first, second), _coefficients(first, second)
         )
 
 
