@@ -84,6 +84,18 @@ def test_rows_of_markets_that_opened_are_left_out_and_named() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["week", "city"])
+def test_a_date_or_market_that_the_model_reads_is_missed(name: str) -> None:
+    reads = Reads(PANEL, dated=True, markets=("Ghent", "Lyon"))
+    found = arrive(PANEL, AFTER.drop(columns=name), BEFORE, reads).findings
+    assert [(f.code, f.severity) for f in found] == [("W001", "stop")]
+    assert f"Column {name!r} is missing, and no row can be scored without it." in found[0].message
+    arrived = arrive(PANEL, AFTER.assign(**{name: AFTER[name].where(AFTER.index != 4)}), BEFORE, reads)
+    assert [(f.code, f.severity) for f in arrived.findings] == [("W009", "review")]
+    assert f"{name} cannot be scored in 1 row of 24: row 5 has no value. They were left out." in arrived.findings[0].message
+    assert (len(arrived.frame), arrived.bad, arrived.unknown_market) == (23, 1, 0)
+
+
 def test_a_model_without_levels_of_markets_takes_those_that_opened() -> None:
     arrived = arrive(PANEL, panel("2024-02-26", 12, ("Ghent", "Namur"), seed=3), BEFORE)
     assert (len(arrived.frame), arrived.findings) == (24, ())

@@ -106,7 +106,7 @@ def arrive(contract: Contract, raw: pd.DataFrame, reference: pd.DataFrame, reads
     raw = raw.reset_index(drop=True)
     raw.index = pd.RangeIndex(1, len(raw) + 1)
     raw.columns = [str(c) for c in raw.columns]
-    found = list(_columns(contract, raw, reference))
+    found = list(_columns(reads, raw, reference))
     typed, retyped = _typed(contract, raw)
     found += retyped
     unknown, unknown_findings = _unknown_markets(reads, typed)
@@ -115,7 +115,7 @@ def arrive(contract: Contract, raw: pd.DataFrame, reference: pd.DataFrame, reads
     found += _units(contract, typed, reference)
     if any(f.severity == "stop" for f in found) or not len(typed):
         return Arrivals(typed.iloc[:0], _ordered(found), len(raw), unknown_market=int(unknown.sum()))
-    bad, bad_findings = _bad(contract, typed)
+    bad, bad_findings = _bad(reads, typed)
     repeated, revised, key_findings = _keys(contract, typed.loc[~bad], reference)
     found += bad_findings + key_findings
     usable = typed.loc[~bad].loc[~(repeated | revised)]
@@ -131,21 +131,21 @@ def _ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 # --- names
 
 
-def _columns(contract: Contract, raw: pd.DataFrame, reference: pd.DataFrame) -> Iterator[Finding]:
-    known = [c.name for c in contract.columns]
+def _columns(reads: Reads, raw: pd.DataFrame, reference: pd.DataFrame) -> Iterator[Finding]:
+    known = [c.name for c in reads.contract.columns]
     missing = [n for n in known if n not in raw.columns]
     new = [c for c in raw.columns if c not in known]
     renamed = _renames(missing, new, raw, reference)
     for old, (name, why) in renamed.items():
         yield Finding(
             CODES["renamed"],
-            _if_missing(contract, old),
+            _if_missing(reads, old),
             f"Column {old!r} is missing, and the new column {name!r} {why}: it looks renamed.",
             f"Call it {old!r} again if it is the same; else give the column that is missing.",
         )
     for name in missing:
         if name not in renamed:
-            yield _missing(contract, name)
+            yield _missing(reads, name)
     for name in new:
         if name not in {n for n, _ in renamed.values()}:
             yield Finding(
@@ -156,19 +156,18 @@ def _columns(contract: Contract, raw: pd.DataFrame, reference: pd.DataFrame) -> 
             )
 
 
-def _if_missing(contract: Contract, name: str) -> Severity:
-    role = contract[name].role
-    return "stop" if role in ("channel", "control") else "note" if role == "target" else "review"
+def _if_missing(reads: Reads, name: str) -> Severity:
+    return "stop" if name in reads.names else "note" if name == reads.contract.target else "review"
 
 
-def _missing(contract: Contract, name: str) -> Finding:
-    role = contract[name].role
+def _missing(reads: Reads, name: str) -> Finding:
+    role = "read" if name in reads.names else reads.contract[name].role
     what, advice = {
         "target": ("so it cannot be told whether the model still predicts right", "Give it once sales are known."),
         "date": ("so repeated, revised and missing periods cannot be told", "Give it, as when the model was fitted."),
         "market": ("so rows of one period cannot be told apart", "Give it, as when the model was fitted."),
     }.get(role, ("and no row can be scored without it", "Give the column; its last known values are no substitute."))
-    return Finding(CODES["missing"], _if_missing(contract, name), f"Column {name!r} is missing, {what}.", advice)
+    return Finding(CODES["missing"], _if_missing(reads, name), f"Column {name!r} is missing, {what}.", advice)
 
 
 def _renames(
@@ -230,7 +229,7 @@ def _typed(contract: Contract, raw: pd.DataFrame) -> tuple[pd.DataFrame, list[Fi
             found.append(_twice(column.name))
             continue
         if column.role == "market":
-            columns[column.name] = values.astype(str)
+            columns[column.name] = values.astype(str).where(values.notna())  # older pandas write a missing one as nan
             continue
         typed, wrong = _dates(values) if column.role == "date" else _numbers(values)
         columns[column.name] = typed
@@ -356,25 +355,25 @@ def _unknown_markets(reads: Reads, typed: pd.DataFrame) -> tuple[Mask, list[Find
     return unknown, [Finding(CODES["unknown market"], "review", f"{message}{near}", advice)]
 
 
-def _bad(contract: Contract, typed: pd.DataFrame) -> tuple[Mask, list[Finding]]:
+def _bad(reads: Reads, typed: pd.DataFrame) -> tuple[Mask, list[Finding]]:
     """Rows with a missing, infinite or negative value where a row to be scored may have none."""
     bad, found = np.zeros(len(typed), dtype=bool), []
-    for name in contract.features:
+    for name in reads.names:
         values = typed[name].to_numpy()
-        wrong = ~np.isfinite(values)
-        if name in contract.channels:
+        wrong = ~np.isfinite(values) if reads.kind(name) == "number" else typed[name].isna().to_numpy()
+        if name in reads.contract.channels:
             wrong |= values < 0
         bad |= wrong
         if wrong.any():
             found.append(_bad_values(name, typed[name], wrong))
-    target = typed[contract.target].to_numpy()
+    target = typed[reads.contract.target].to_numpy()
     bad |= np.isinf(target)
     return bad, found
 
 
 def _bad_values(name: str, values: pd.Series, wrong: Mask) -> Finding:
     row = int(values.index[int(np.argmax(wrong))])
-    value = float(values.loc[row])
+    value = math.nan if pd.isna(values.loc[row]) else float(values.loc[row])
     what = "no value" if math.isnan(value) else "a value that is not finite" if math.isinf(value) else f"spend of {value:g}"
     many = wrong.mean() > BAD_SHARE
     return Finding(
