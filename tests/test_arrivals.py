@@ -52,6 +52,7 @@ BEFORE, AFTER = panel("2023-01-02", 60), panel("2024-02-26", 12, seed=3)
         (lambda f: f.assign(TV=f.TV * 7), "W005", "review", "Is it weeks against days?"),  # budgets may have grown, too
         (lambda f: f.assign(TV=f.TV.where(f.index != 3)), "W009", "review", "1 row of 60: row 4 has no value. They were left"),
         (lambda f: f.assign(TV=f.TV.where(f.index != 3, -5)), "W009", "review", "row 4 has spend of -5"),
+        (lambda f: f.assign(TV=f.TV.where(f.index != 3, 1.797e308)), "W009", "review", "row 4 has 1.797e+308, too large to"),
         (lambda f: f.assign(TV=np.inf), "W009", "stop", "60 rows of 60: row 1 has a value that is not finite"),
     ],
 )

@@ -19,7 +19,7 @@ from adresponse.findings import Finding
 from adresponse.periods import weekday
 from adresponse.table import AdTable
 
-__all__ = ["check", "out_of_reach", "refuse_unfit", "refuse_unfit_rows", "unfit"]
+__all__ = ["LARGEST", "check", "out_of_reach", "refuse_unfit", "refuse_unfit_rows", "unfit"]
 
 Vector = NDArray[np.floating[Any]]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from adresponse import words
+from adresponse.checks import LARGEST
 from adresponse.errors import did_you_mean
 from adresponse.findings import Finding, Severity
 from adresponse.rows import Reads
@@ -356,25 +357,30 @@ def _unknown_markets(reads: Reads, typed: pd.DataFrame) -> tuple[Mask, list[Find
 
 
 def _bad(reads: Reads, typed: pd.DataFrame) -> tuple[Mask, list[Finding]]:
-    """Rows with a missing, infinite or negative value where a row to be scored may have none."""
+    """Rows with a missing, negative or far too large value where a row to be scored may have none."""
     bad, found = np.zeros(len(typed), dtype=bool), []
     for name in reads.names:
         values = typed[name].to_numpy()
-        wrong = ~np.isfinite(values) if reads.kind(name) == "number" else typed[name].isna().to_numpy()
+        wrong = ~(np.abs(values) <= LARGEST) if reads.kind(name) == "number" else typed[name].isna().to_numpy()
         if name in reads.contract.channels:
             wrong |= values < 0
         bad |= wrong
         if wrong.any():
             found.append(_bad_values(name, typed[name], wrong))
     target = typed[reads.contract.target].to_numpy()
-    bad |= np.isinf(target)
+    bad |= np.abs(target) > LARGEST
     return bad, found
 
 
 def _bad_values(name: str, values: pd.Series, wrong: Mask) -> Finding:
     row = int(values.index[int(np.argmax(wrong))])
     value = math.nan if pd.isna(values.loc[row]) else float(values.loc[row])
-    what = "no value" if math.isnan(value) else "a value that is not finite" if math.isinf(value) else f"spend of {value:g}"
+    if math.isnan(value):
+        what = "no value"
+    elif abs(value) > LARGEST:
+        what = "a value that is not finite" if math.isinf(value) else f"{words.number(value)}, too large to reckon with"
+    else:
+        what = f"spend of {value:g}"
     many = wrong.mean() > BAD_SHARE
     return Finding(
         CODES["bad"],
