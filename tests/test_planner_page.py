@@ -491,6 +491,19 @@ DRAWN = """() => {
 }"""
 
 
+def test_the_result_stays_beside_the_channels_and_never_over_what_follows(browser: Any, hilly: str) -> None:
+    ends = """(y) => {
+      scrollTo(0, y);
+      const of = (part) => document.querySelector(part).getBoundingClientRect();
+      return [of('#result').top, of('#side > section').bottom, of('#scenarios-section').top];
+    }"""
+    with page_of(browser, hilly) as page:
+        settled(page)
+        seen = [page.evaluate(ends, y) for y in range(0, page.evaluate("document.documentElement.scrollHeight"), 100)]
+    assert any(0 <= result < 100 for result, _, _ in seen[4:])  # it stays in view while the channels go by
+    assert all(result_end <= scenarios for _, result_end, scenarios in seen)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_all_without_scrolling_sideways(browser: Any, hilly: str, scheme: str) -> None:
     with page_of(browser, hilly, PHONE, color_scheme=scheme, is_mobile=True, has_touch=True) as page:
