@@ -131,7 +131,7 @@ def test_the_gain_of_a_market_is_over_its_own_split() -> None:
     ("made", "market", "said"),
     [
         (line, "North", "the model knows no markets"),
-        (weekly, "Nord", "Did you mean 'North'? It has North, South."),
+        (weekly, "Nord", "Did you mean 'North'? It has North and South."),
         (placed, "Gone", "has no rows of late"),
         (lambda: dataclasses.replace(weekly(), places={}), "North", "was not kept by itself by the older adresponse"),
     ],

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from adresponse.findings import Finding
-from adresponse.words import count, listing, number, p_value, percent, plain, some
+from adresponse.words import count, listing, number, p_value, percent, plain
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_small_words() -> None:
     assert p_value(1e-9) == "p < 0.001"
     assert p_value(0.0421) == "p = 0.042"
     assert listing(["TV", "Radio", "Print"]) == "TV, Radio and Print"
-    assert some(["TV", "Radio"], 2) == "TV, Radio"
-    assert some(["TV", "Radio", "Print"], 2) == "TV, Radio and 1 more"
+    assert listing(["TV", "Radio"], 2) == "TV and Radio"
+    assert listing(["TV", "Radio", "Print"], 2) == "TV, Radio and 1 more"
     assert (count(1, "row"), count(1200, "row")) == ("1 row", "1,200 rows")
 
 

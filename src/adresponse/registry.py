@@ -50,6 +50,7 @@ MANIFEST_TAG = "adresponse.manifest"  # SHA-256 of the stored model's manifest
 DEPLOYED_TAG = "adresponse.deployed."  # followed by where; its value is since when
 NEEDED_FILES = ("MLmodel", "manifest.json")
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+SHOWN = 20  # models that a refusal names
 TOLD = 600  # characters of what MLflow says of files that it could not fetch
 
 
@@ -235,7 +236,7 @@ def name_of(store: Store, uri: str | None) -> str:
 def _only_model(store: Store) -> str:
     names = _names(store)
     if len(names) != 1:
-        listed = words.some(names) or "none"
+        listed = words.listing(names, SHOWN) or "none"
         raise StoreError(
             f"The store {store.shown} has {len(names)} registered models ({listed}); name one: models:/NAME@champion."
         )
@@ -272,7 +273,8 @@ def _unknown(store: Store, name: str) -> str:
     names = _names(store)
     if name in names:
         return ""
-    return f"store {store.shown} has no model {name!r}.{did_you_mean(name, names)} It has: {words.some(names) or 'none'}."
+    listed = words.listing(names, SHOWN) or "none"
+    return f"store {store.shown} has no model {name!r}.{did_you_mean(name, names)} It has: {listed}."
 
 
 def _not_there(store: Store, uri: str, name: str, error: StoreError) -> StoreError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-__all__ = ["count", "listing", "number", "p_value", "percent", "plain", "some", "span"]
+__all__ = ["count", "listing", "number", "p_value", "percent", "plain", "span"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -43,16 +43,13 @@ def span(low: float, high: float) -> str:
     return f"{number(low)} to {number(high)}"
 
 
-def listing(items: Sequence[str]) -> str:
-    """``TV, Radio and Newspaper``."""
+def listing(items: Sequence[str], most: int | None = None) -> str:
+    """``TV, Radio and Newspaper``; of more than ``most`` items the first, as ``TV, Radio and 7 more``."""
+    if most is not None and len(items) > most:
+        items = [*items[:most], f"{len(items) - most:,} more"]
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def some(items: Sequence[str], most: int = 20) -> str:
-    """``TV, Radio, Newspaper``; of more than ``most`` the first, and ``and 7 more``."""
-    return ", ".join(items[:most]) + (f" and {len(items) - most:,} more" if len(items) > most else "")
 
 
 def count(n: int, noun: str) -> str:

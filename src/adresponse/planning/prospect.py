@@ -34,6 +34,7 @@ Vector = NDArray[np.float64]
 FILE = "prospect.json"
 SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 1
 RECENT = 13  # periods whose mean spend is today's
+SHOWN = 20  # markets that a refusal names
 RECENT_DAYS = 14  # where days of the week differ: each comes twice
 POINTS = 200  # of a channel that are kept to be drawn
 HORIZON = 13  # periods planned where nobody says how many
@@ -163,7 +164,7 @@ class Prospect:
         elif market in known:
             problem = "was not kept by itself by the older adresponse that fitted the model; fit it again, or name no market"
         elif known:
-            problem = f"is no market of the model.{did_you_mean(market, known)} It has {words.some(list(known))}"
+            problem = f"is no market of the model.{did_you_mean(market, known)} It has {words.listing(list(known), SHOWN)}"
         else:
             problem = "cannot be planned for, since the model knows no markets; leave it out"
         raise ConfigError(f"market={market!r} {problem}.")

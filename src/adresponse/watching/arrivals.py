@@ -344,12 +344,10 @@ def _unknown_markets(reads: Reads, typed: pd.DataFrame) -> tuple[Mask, list[Find
         return unknown, []
     counts = named[unknown].value_counts(sort=False)
     listed = [f"{name} ({n:,})" for name, n in counts.items()]
-    if len(listed) > LISTED:
-        listed[LISTED:] = [f"{len(listed) - LISTED:,} more"]
     count, of = int(unknown.sum()), "a market" if len(counts) == 1 else "markets"
     message = (
         f"{words.count(count, 'row')} of {len(typed):,} {'is' if count == 1 else 'are'} of {of} that the model does not know: "
-        f"{words.listing(listed)}. They were left out."
+        f"{words.listing(listed, LISTED)}. They were left out."
     )
     near = next(filter(None, (did_you_mean(str(name), reads.markets) for name in counts.index)), "")
     advice = "A refresh that fits anew takes them in, and retrain does so at once; correct the name of a known market."
