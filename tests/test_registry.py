@@ -177,7 +177,7 @@ def test_without_a_name_there_has_to_be_one_model(opened: store.Store) -> None:
         registry.locate(opened, None)
     log(opened, study())
     log(opened, study("other-response"))
-    with pytest.raises(StoreError, match=r"2 registered models \(other-response, sales-response\); name one"):
+    with pytest.raises(StoreError, match=r"2 registered models \(other-response and sales-response\); name one"):
         registry.locate(opened, None)
 
 
