@@ -24,6 +24,7 @@ from adresponse.mutex import process_tags
 from adresponse.record import ROWS_FILE
 from adresponse.settings import Settings
 from adresponse.store import Store
+from adresponse.upkeep import refreshed
 from upkeep_example import NOW, QUICK, TABLES, arrived, dump, happened, panel, place, spend, table, weekly
 
 
@@ -661,7 +662,7 @@ def test_a_promotion_whose_file_was_not_noted_is_noted_by_the_next_command(
     opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(upkeep, "_note", lambda *_, **__: sys.exit(137))
+        patched.setattr(refreshed._Turn, "note", lambda *_, **__: sys.exit(137))
         with pytest.raises(SystemExit):
             upkeep.retrain(arrived(spend(60, 1)), mode="off")
     assert happened()[1:] == [("promotion", "1", "2", "done")]
@@ -681,7 +682,7 @@ def test_a_file_without_sales_that_was_not_noted_does_not_bar_the_way_back(
     known = beyond.assign(Sales=lambda f: (7 + 0.05 * f["TV"]).round(4))
     upkeep.refresh(arrived(known, "1.csv"), config=_config(tmp_path, watch={"retrain_on": ["bias"]}))
     with monkeypatch.context() as patched:
-        patched.setattr(upkeep, "_note", lambda *_, **__: sys.exit(137))
+        patched.setattr(refreshed._Turn, "note", lambda *_, **__: sys.exit(137))
         with pytest.raises(SystemExit):
             upkeep.refresh(arrived(beyond + 0.5, "2.csv"), config=strict, mode="off")
     upkeep.rollback()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Model",
     "Planned",
+    "Progress",
     "Verified",
     "deploy",
     "load",
@@ -42,6 +43,7 @@ __all__ = [
     "plan",
     "predict",
     "serve",
+    "silent",
     "try_out",
     "verify",
     "verifying",
@@ -51,7 +53,7 @@ Progress = Callable[[str], None]
 Status: TypeAlias = "AzureStatus | SageMakerStatus"
 
 
-def _silent(step: str) -> None:
+def silent(step: str) -> None:
     """Progress that nobody watches."""
 
 
@@ -633,7 +635,7 @@ def verify(
     deployment: str | None = None,
     config: Mapping[str, Any] | None = None,
     token_file: str | Path | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Verified:
     """Ask a deployment the evaluation rows, and hold each answer, each score and the version against the evaluation.
 
@@ -685,7 +687,7 @@ def loading(store: Store) -> Callable[[str], None]:
     return try_it
 
 
-def verifying(progress: Progress = _silent) -> Callable[[str], None]:
+def verifying(progress: Progress = silent) -> Callable[[str], None]:
     """A try that a model answers what was evaluated, behind a local endpoint; raises where it does not."""
 
     def try_it(uri: str) -> None:

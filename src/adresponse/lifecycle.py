@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adresponse import __version__, words
 from adresponse import settings as config_file
+from adresponse.deployment import Progress, silent
 from adresponse.errors import ConfigError, DifferenceError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.settings import Settings
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Published", "Run", "Terms", "check", "compare", "doctor", "drawn", "explore", "fit", "publish", "read_table", "run"]
 __all__ += ["refuse_unknown_rules", "study_of", "ui", "writable", "write"]
 
-Progress = Callable[[str], None]
 UP_TO_TAG = "adresponse.rows_up_to"  # of a version: the last event of the history whose rows it stands on
 SINCE_TAG = "adresponse.rows_since"  # of a version: the last event before its study began anew
 HISTORY_TAG = "adresponse.history"  # of a version: the experiment whose events these two count
@@ -75,10 +75,6 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for strict JSON: a figure that is not finite is None."""
         return {k: words.plain(v) for k, v in vars(self).items() if k != "study"}
-
-
-def _silent(step: str) -> None:
-    """Progress that nobody watches."""
 
 
 def read_table(source: Any = None, *, config: str | Path | None = None, **given: Any) -> AdTable:
@@ -133,12 +129,12 @@ def compare(source: Any = None, *, config: str | Path | None = None, **given: An
     """The table and the leaderboard of all candidates over its training rows; nothing is tracked."""
     settings = config_file.load(config, **given)
     challengers = _challengers(settings)
-    table, _ = _fit_table(source, settings, _silent)
+    table, _ = _fit_table(source, settings, silent)
     train, _ = _split(table, settings)
     return table, _compare(table, train, challengers, _folding(table, settings, train))[0]
 
 
-def fit(source: Any = None, *, config: str | Path | None = None, progress: Progress = _silent, **given: Any) -> Study:
+def fit(source: Any = None, *, config: str | Path | None = None, progress: Progress = silent, **given: Any) -> Study:
     """A whole study without a store: everything up to the gate's decision and the recommendation."""
     settings = config_file.load(config, **given)
     return study_of(*_fit_table(source, settings, progress), settings, progress)
@@ -148,7 +144,7 @@ def run(
     source: Any = None,
     *,
     config: str | Path | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     verbose: bool = False,
     **given: Any,
 ) -> Run:

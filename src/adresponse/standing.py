@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from adresponse.table import AdTable
 
 __all__ = ["CHALLENGED_TAG", "FILE_TAG", "NEW_ROWS", "TAKEN_IN", "Arrival", "Standing", "arrive", "arrived_before"]
-__all__ += ["WAITING", "WAITING_TAG", "asked_of", "standing_of"]
+__all__ += ["WAITING", "WAITING_TAG", "as_file", "asked_of", "standing_of"]
 
 NEW_ROWS = "new-rows.parquet"  # of a watch's run: the rows that arrived
 WAITING = "waiting-rows.parquet"  # of a version's run: rows of markets too young to be fitted
@@ -243,6 +243,20 @@ class Arrival:
     table: AdTable | None
     digest: str
     refusal: str = ""
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The table, as a file for a run."""
+        return {} if self.table is None else as_file(NEW_ROWS, self.table.frame)
+
+
+def as_file(name: str, rows: pd.DataFrame) -> dict[str, bytes]:
+    """Rows as a file of this name; none where there are no rows."""
+    import numpy as np
+
+    from adresponse.growing import to_parquet
+
+    return {name: to_parquet(rows, np.zeros(0, dtype=int))} if len(rows) else {}
 
 
 def arrive(source: Any, contract: Contract, settings: Settings, given: Mapping[str, Any]) -> Arrival:
