@@ -111,6 +111,22 @@ def test_a_plan_is_found_scored_and_written(made: Made) -> None:
     assert scored["sales"] == pytest.approx(plan["sales"], rel=1e-9)
 
 
+def test_a_workbook_that_cannot_be_written_leaves_the_old_one(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Path("before.xlsx")
+    there.write_bytes(b"as it was")
+
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, told = command("plan", "--total", "900", "--out", "before.xlsx")
+    assert code == 2
+    said = "before.xlsx cannot be written (No space left on device); what was there is as it was."
+    assert told["error"]["message"].endswith(said)
+    assert there.read_bytes() == b"as it was"
+    assert [p.name for p in Path.cwd().glob(".*")] == []
+
+
 def test_one_dated_row_is_the_plan_of_the_next_period_alone(made: Made) -> None:
     """The 120 weeks end with that of 2024-04-15; the same amounts without their date are for the whole horizon."""
     row = pd.DataFrame({"week of": ["2024-04-22"], **{name: [40.0] for name in CHANNELS}})

@@ -318,10 +318,12 @@ def plan(
         stops = tuple(returns(outlook, channel, margin, level, tail) for channel in outlook.channels)
         about = found.uri, found.name, found.version, prospect.contract.target, tuple(prospect.dates(periods))
     if place is not None:
+        from adresponse.engines.places import part_beside
         from adresponse.report.plan_sheet import plan_sheet
 
         title = f"Budget plan, {about[1]} version {about[2]}" + (f", {market}" if market is not None else "")
-        _write_bytes(place, plan_sheet(made, title=title, sold=outlook.sold, money=outlook.money))
+        with part_beside(place) as part:
+            part.write_bytes(plan_sheet(made, title=title, sold=outlook.sold, money=outlook.money))
     return Planned(*about, made, stops, str(place or ""), market)
 
 
@@ -335,17 +337,6 @@ def _workbook(out: str | Path | None) -> Path | None:
     if not place.parent.is_dir():
         raise ConfigError(f"out={str(out)!r}: the folder {str(place.parent)!r} is not there; make it, or name another.")
     return place
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Write beside and rename, so that nobody ever sees half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}; name another file.") from None
 
 
 def _refuse_wishes(wish: Wish) -> None:

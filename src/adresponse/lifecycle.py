@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -686,15 +685,15 @@ def writable(folder: Path) -> None:
 
 
 def write(path: Path, text: str) -> Path:
-    """Write beside and rename, so that nobody ever sees half a file."""
+    """Write a page so that nobody ever sees half of it; its folder is made."""
+    from adresponse.engines.places import part_beside
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".adresponse-") as folder:
-            beside = Path(folder, "report.html")
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
     except OSError as error:
         raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}; name another folder with --out.") from None
+    with part_beside(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path.absolute()
 
 

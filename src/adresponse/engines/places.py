@@ -133,9 +133,8 @@ def part_beside(path: Path) -> Iterator[Path]:
         yield part
         part.replace(path)
     except OSError as error:
-        raise ConfigError(
-            f"The output {path} cannot be written ({error.strerror or error}); nothing was left there."
-        ) from error
+        stays = "what was there is as it was" if os.path.exists(path) else "nothing was left there"
+        raise ConfigError(f"The output {path} cannot be written ({error.strerror or error}); {stays}.") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
