@@ -24,7 +24,7 @@ from adresponse.curves import CarryOverKind, Response, Shape
 from adresponse.formula import Formula
 from adresponse.intervals import spread_of
 from adresponse.mixing.regressor import mix_pipeline
-from adresponse.mixing.season import WEEKDAYS
+from adresponse.periods import WEEKDAYS
 from adresponse.planning.prospect import Prospect
 from adresponse.schema import Contract
 from adresponse.study import Study
@@ -44,7 +44,7 @@ __all__ = [
 
 CHANNELS = ("TV, national", "search")
 MARKETS = ("North", "south", "Île-de-France")
-PERIODS = {"week": "W-MON", "month": "MS", "day": "D"}
+PERIODS = {"week": "W-MON", "month": "MS", "day": "D", "working day": "B"}
 
 
 def table(
@@ -111,7 +111,7 @@ def curves_of(pipeline: Pipeline, contract: Contract) -> Curves:
     markets = {m: found.get(f"market {m}", 0.0) for m in base.markets_}
     baseline = Baseline(
         float(pipeline["regress"].intercept_), found.get("trend", 0.0), season, {n: found[n] for n in contract.controls},
-        markets, base.calendar_, base.span_, (0.0, *(found[day] for day in WEEKDAYS[1:])) if base.weekdays else (),
+        markets, base.calendar_, base.span_, tuple(found.get(day, 0.0) for day in WEEKDAYS) if base.weekdays else (),
     )  # fmt: skip
     kept = {m: tuple(tuple(map(float, row)) for row in rows) for m, rows in carry.history_.items()}
     history = History(carry.last_, tuple(map(float, carry.means_)), kept) if carry.reach > 1 else None

@@ -710,6 +710,14 @@ def by_formula(model: Stored, rows: pd.DataFrame, *asked: Any) -> pd.DataFrame:
     return pd.DataFrame(model.formula.answer(columns, *asked))
 
 
+def test_dates_that_the_rows_fitted_do_not_speak_for_are_counted(weeks: Stored, tmp_path: Path) -> None:
+    """60 weeks from 2023-01-02 on: a trend is carried on by its own length, so week 118 is the last."""
+    dates = pd.to_datetime(["2022-12-26", "2023-01-02", "2025-04-07", "2025-04-14"])  # weeks -1, 0, 118 and 119
+    rows = panel().table.frame.iloc[:4].assign(when=dates)
+    done = predict(weeks, write(rows, tmp_path / "a.csv"), tmp_path / "o.csv")
+    assert {n: (b.lowest, b.highest, b.rows) for n, b in done.beyond.items()} == {"when": ("2022-12-26", "2025-04-14", 2)}
+
+
 def test_a_table_with_carry_over_is_seen_at_once(weeks: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Block by block, each block's first rows would take what came before from the history."""
     monkeypatch.setattr("adresponse.engines.inputs.BLOCK_ROWS", 7)

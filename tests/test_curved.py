@@ -43,7 +43,7 @@ def predicted(formula: Formula, frame: pd.DataFrame) -> np.ndarray:
     return np.asarray(formula.predict(asked(formula, frame)))
 
 
-@pytest.mark.parametrize("step", ["day", "week", "month"])
+@pytest.mark.parametrize("step", ["working day", "day", "week", "month"])
 @pytest.mark.parametrize("markets", [(), MARKETS], ids=["one market", "panel"])
 @pytest.mark.parametrize(
     ("shape", "kind"),
@@ -64,10 +64,10 @@ def test_numbers_and_pipeline_agree(step: str, markets: tuple[str, ...], shape: 
     """
     frame = table(50, step, markets, gaps=0.15)
     contract = contract_of(frame)
-    pipeline = fitted(frame, contract, shape, kind, weekdays=step == "day")
+    pipeline = fitted(frame, contract, shape, kind, weekdays=step.endswith("day"))
     formula = Formula.from_json(formula_with(pipeline, frame, contract).to_json())
     later = table(80, step, markets, gaps=0.3, seed=2)
-    earlier = later.assign(when=later["when"] - pd.DateOffset(years=1))
+    earlier = later.assign(when=later["when"] - pd.DateOffset(years=1))  # and of working days some are Sundays
     for rows in (frame, later, later.sample(frac=0.5, random_state=3), earlier.iloc[:7], later.iloc[:1]):
         expected = pipeline.predict(rows)
         np.testing.assert_allclose(predicted(formula, rows), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
@@ -98,6 +98,27 @@ def test_rows_without_a_date_are_curves_too() -> None:
 def test_carry_over_by_hand(weeks: list[int], spend: list[float], expected: list[float]) -> None:
     dates = [np.datetime64("2024-01-01") + 7 * w for w in weeks]
     assert predicted(by_hand(), pd.DataFrame({"TV": spend, "week": dates})).tolist() == expected
+
+
+def test_a_day_that_is_not_counted_is_answered_by_itself() -> None:
+    """Rows from Mondays to Fridays: before Saturday and before Monday comes Friday, and nobody carries what Saturday spent."""
+    counted = Calendar.of(pd.bdate_range("2024-01-01", "2024-03-01"))  # periods 0 to 44, the last one a Friday
+    history = History(44, (6.0,), {"": ((8.0,), (4.0,))})
+    curves = Curves(Baseline(10.0, calendar=counted), (Response("TV", "linear", 1.0, 1.0, 2.0, (0.5, 0.25)),), history)
+    contract = Contract.build(target="Sales", channels=["TV"], date="day")
+    formula = Formula(contract, math.nan, (), SPREAD, {"TV": (0.0, 99.0)}, {}, curves=curves)
+    days = ["2024-03-02", "2024-03-04", "2024-03-05", "2024-03-09"]  # Saturday, Monday, Tuesday, Saturday
+    frame = pd.DataFrame({"TV": [50.0, 2.0, 0.0, 0.0], "day": days})
+    expected = [10 + 2 * (0.5 * 50 + 0.25 * 4), 10 + 2 * (0.5 * 2 + 0.25 * 4), 10 + 2 * 0.25 * 2, 10 + 2 * 0.25 * 6]
+    assert predicted(formula, frame).tolist() == expected
+    for row in range(4):
+        alone = predicted(formula, frame.iloc[[row]])[0]
+        assert alone == (expected[row] if row != 2 else 10 + 2 * 0.25 * 6)  # whose Monday is not known then: the mean
+    (said,) = formula.beyond(asked(formula, frame))
+    assert (said.column, said.given) == ("day", "2024-03-02, a Saturday")
+    assert said.bounds == "the days of the week that the rows fitted have, Monday, Tuesday, Wednesday, Thursday, Friday"
+    with pytest.raises(RowsError, match="Row 2 has the period of row 1"):
+        predicted(formula, pd.DataFrame({"TV": [1.0, 2.0], "day": [days[0], days[0]]}))
 
 
 def test_each_market_has_a_history_of_its_own() -> None:

@@ -87,6 +87,24 @@ def test_today_s_spend_of_a_daily_table_has_each_day_of_the_week_twice() -> None
     assert found.today["tv"] == pytest.approx(6)
 
 
+def test_the_next_working_days_are_planned() -> None:
+    """Rows from Mondays to Fridays, and one Saturday, held out, on which more was spent: it is no day that is planned with."""
+    days = pd.bdate_range("2024-01-01", periods=65)  # to Friday, 2024-03-29
+    late = days.append(pd.DatetimeIndex(["2024-03-30"]))
+    base = Baseline(100.0, calendar=Calendar.of(days), span=64, weekdays=(0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0))
+    curves = Curves(base, (Response("tv", "log", 4.0, 1.0, 7.0, (0.5, 0.25)),), History(64, (6.0,), {"": ((7.0,),)}))
+    frame = pd.DataFrame({"day": late, "tv": np.where(late.day_of_week == 4, 2.0, 7.0), "sales": 1.0})
+    frame.loc[65, "tv"] = 1000.0
+    found = prospect_of(Contract.build(target="sales", channels=["tv"], date="day"), frame, curves)
+    assert [day[:10] for day in found.dates(3)] == ["2024-04-01", "2024-04-02", "2024-04-03"]
+    assert found.today["tv"] == pytest.approx(6)  # of ten days, each of the week twice
+    assert found.before["tv"] == (2.0,)  # that Friday
+    own = pd.DataFrame({"day": ["2024-03-30"], "tv": [5.0]})
+    with pytest.raises(ConfigError, match="row 1 is 2024-03-30, where 2024-04-01 is due"):
+        amounts(own, found)
+    assert amounts(own.assign(day="2024-04-01"), found) == ({"tv": [5.0]}, 1)
+
+
 def test_a_plan_for_several_markets_says_that_it_is_for_one() -> None:
     assert "average one of the 2 markets" in best_plan(weekly().outlook(4), Wish()).notes[0]
     assert not any("market" in note for note in best_plan(line().outlook(), Wish()).notes)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import ModelError, did_you_mean
-from .periods import Calendar, weekday, year_angle
+from .periods import WEEKDAYS, Calendar, weekday, year_angle
 
 __all__ = ["Baseline"]
 
@@ -41,7 +41,8 @@ class Baseline:
     span : int
         Periods from the first row fitted to the last.
     weekdays : tuple of float
-        What Monday, ..., Sunday sell more than Monday does; empty where days of the week are not told apart.
+        What Monday, ..., Sunday sell more than the first day of the table's week does, 0 for days that never come; empty where
+        days of the week are not told apart.
     """
 
     intercept: float
@@ -104,14 +105,24 @@ class Baseline:
 
         They begin with the first row fitted, and end as long after the last one: a trend is carried on by its own length.
         """
-        if self.calendar is None:
+        outside = self.outside(dates)
+        if self.calendar is None or not outside.any():
             return None
         days = np.asarray(dates).astype("datetime64[D]")
-        periods = self.calendar.period(dates)
-        if periods.min() >= 0 and periods.max() <= 2 * self.span:
-            return None
+        closed = self.calendar.closed(days)
+        if closed.any():
+            day = days[closed].min()
+            known = ", ".join(WEEKDAYS[i] for i in self.calendar.week)
+            return f"{day}, a {WEEKDAYS[int(weekday(day))]}", f"the days of the week that the rows fitted have, {known}"
         first, last = self.calendar.date(0)[:10], self.calendar.date(2 * self.span)[:10]
         return f"{days.min()} to {days.max()}", f"the dates that the rows fitted speak for, {first} to {last}"
+
+    def outside(self, dates: ArrayLike) -> NDArray[np.bool_]:
+        """Which dates are not among those that the rows fitted speak for (see ``beyond``); shape as ``dates``."""
+        if self.calendar is None:
+            return np.zeros(np.shape(dates), dtype=bool)
+        periods = self.calendar.period(dates)
+        return (periods < 0) | (periods > 2 * self.span) | self.calendar.closed(dates)
 
     def _market(self, name: str) -> float:
         if name not in self.markets:

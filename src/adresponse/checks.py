@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import combinations
@@ -16,7 +15,7 @@ from scipy import stats
 from adresponse import words
 from adresponse.errors import UnfitTableError
 from adresponse.findings import Finding
-from adresponse.periods import weekday
+from adresponse.periods import WEEKDAYS, Calendar
 from adresponse.table import AdTable
 
 __all__ = ["LARGEST", "check", "out_of_reach", "refuse_unfit", "refuse_unfit_rows", "unfit"]
@@ -30,7 +29,6 @@ OUTLIER_SCORE = 3.5  # modified z score of Iglewicz and Hoaglin (1993)
 COOK_LIMIT = 0.5  # a row that moves the fit by half a joint confidence ellipse (Cook 1977)
 TOGETHER = 0.3  # |r| of two channels from which their shares are read with care
 FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient
-WEEKS_OF_DAYS = 4  # of daily rows after which a day of the week that never came is none that was left out by chance
 UNIT_GAP = 100.0  # a hole of two powers of ten inside one column
 LARGEST, SMALLEST = 1e75, 1e-75  # fits square the product of two columns, and a double ends at 1e308 and 1e-308
 
@@ -184,29 +182,28 @@ def _shown(value: object) -> str:
 def _dates(table: AdTable) -> Iterator[Finding]:
     if table.contract.date is None:
         return
-    days = np.unique(table.frame[table.contract.date].to_numpy().astype("datetime64[D]").astype(np.int64))
-    steps = np.diff(days)
-    if len(steps) < 2:
+    days = np.unique(table.frame[table.contract.date].to_numpy().astype("datetime64[D]"))
+    if len(days) < 3:
         return
-    usual = float(np.median(steps))
-    there = np.bincount(weekday(days.astype("datetime64[D]")), minlength=7) > 0
-    if usual == 1 and days[-1] - days[0] >= WEEKS_OF_DAYS * 7 and not there.all():
-        closed = " or ".join(calendar.day_name[int(i)] for i in np.flatnonzero(~there))
+    week = Calendar.of(days)
+    if week.unit == "day":
+        never = " or ".join(name for i, name in enumerate(WEEKDAYS) if i not in week.week)
         yield Finding(
-            "D010",
-            "review",
-            f"The dates come day by day, but none is a {closed}; carry-over and plans count such a day as one like the others.",
-            "Add these days with what was spent and sold on them, 0 where nothing was, or sum the table by weeks.",
+            "D020",
+            "note",
+            f"No date is a {never}; carry-over and plans count the other days only.",
+            "Add these days with what was spent and sold on them, if anything was.",
         )
-        return
+    steps = np.diff(week.period(days) if week.unit == "day" else days.astype(np.int64))
+    usual = float(np.median(steps))
     gaps = np.flatnonzero(steps > 1.5 * usual)  # months differ by three days in thirty; a gap by a whole period
     if len(gaps):
-        after = np.datetime64(int(days[gaps[0]]), "D")
+        usually = f"{words.number(usual)} {'day' if usual == 1 else 'days'}"
         yield Finding(
             "D010",
             "review",
-            f"The dates have {words.count(len(gaps), 'gap')} (the usual step is {words.number(usual)} days; "
-            f"the first gap follows {after}).",
+            f"The dates have {words.count(len(gaps), 'gap')} (the usual step is {usually}; the first gap follows "
+            f"{days[gaps[0]]}).",
             "Fill in the missing periods; carry-over and season need an unbroken row of dates.",
         )
 

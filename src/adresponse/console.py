@@ -161,9 +161,10 @@ def print_predicted(done: Scored) -> None:
         where = "in its column error" if done.rejected is None else _safe(done.rejected)
         console.print(f"{count(done.skipped, 'row')} left out, with the reasons: {where}")
     for name, beyond in done.beyond.items():
+        least, most = (end if isinstance(end, str) else number(end) for end in (beyond.lowest, beyond.highest))
         console.print(
             f"[yellow]review[/] {_safe(name)} lies beyond the range fitted in {count(beyond.rows, 'row')} "
-            f"({number(beyond.lowest)} to {number(beyond.highest)} given): nothing is known there."
+            f"({least} to {most} given): nothing is known there."
         )
     if done.findings:
         _print_findings(console, done.findings)

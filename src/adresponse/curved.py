@@ -119,9 +119,10 @@ class Curves:
         """Spend that works in each row: its own and what earlier periods left, in each channel's unit."""
         if self.history is None:
             return [r.weights[0] * x for r, x in zip(self.responses, spend, strict=True)]
-        periods, places = self._places(dates, markets)
-        find = _Known(self.history, periods, places, spend)
-        found = [np.zeros(len(periods)) for _ in self.responses]
+        calendar, places = self._places(dates, markets)
+        _refuse_twice(_first_of(_numbered(places), calendar.slot(dates)), places)
+        find = _Known(self.history, calendar.period(dates), places, spend, ~calendar.closed(dates))
+        found = [np.zeros(len(places)) for _ in self.responses]
         for lag in range(max(len(r.weights) for r in self.responses)):
             earlier = find(lag)
             for channel, response in enumerate(self.responses):
@@ -131,19 +132,18 @@ class Curves:
 
     def first_of(self, dates: Any = None, markets: Any = None) -> Whole:
         """For each row the index of the first row with its period and market, shape (n_rows,); asked where spend is carried."""
-        periods, places = self._places(dates, markets)
-        return _first_of(np.unique(places, return_inverse=True)[1], periods)
+        calendar, places = self._places(dates, markets)
+        return _first_of(_numbered(places), calendar.slot(dates))
 
-    def _places(self, dates: Any, markets: Any) -> tuple[Whole, NDArray[np.str_]]:
-        """Period and market of each row; without markets the market is ``""``."""
+    def _places(self, dates: Any, markets: Any) -> tuple[Calendar, NDArray[np.str_]]:
+        """The calendar, and the market of each row; without markets it is ``""``."""
         if self.baseline.calendar is None or dates is None:
             raise ModelError("The model has a date column; give the date of each row.")
-        periods = self.baseline.calendar.period(dates)
         if not self.placed:
-            return periods, np.full(len(periods), "")
+            return self.baseline.calendar, np.full(len(dates), "")
         if markets is None:
             raise ModelError("The model has a market column; give the market of each row.")
-        return periods, np.asarray(markets).astype(str)
+        return self.baseline.calendar, np.asarray(markets).astype(str)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -173,35 +173,48 @@ class Curves:
 
 
 class _Known:
-    """All spend that is known by market and period: the rows asked come before the history."""
+    """All spend that is known by market and period: the rows asked that are in one come before the history."""
 
-    def __init__(self, history: History, periods: Whole, places: NDArray[np.str_], spend: Sequence[Vector]) -> None:
+    def __init__(
+        self,
+        history: History,
+        periods: Whole,
+        places: NDArray[np.str_],
+        spend: Sequence[Vector],
+        counted: NDArray[np.bool_],
+    ) -> None:
         names, asked = np.unique(np.concatenate([np.array(list(history.spend), dtype=str), places]), return_inverse=True)
         number = {str(name): i for i, name in enumerate(names)}
         asked = asked[len(history.spend) :]
-        _refuse_twice(_first_of(asked, periods), places)
         kept = [(number[m], np.asarray(rows, dtype=float)) for m, rows in history.spend.items() if rows]
         before = [np.arange(history.last - len(rows) + 1, history.last + 1) for _, rows in kept]
-        all_periods = np.concatenate([*before, periods])
-        all_places = np.concatenate([*(np.full(len(p), m) for (m, _), p in zip(kept, before, strict=True)), asked])
-        self._first = int(all_periods.min())
-        self._length = int(all_periods.max()) - self._first + 1
+        all_periods = np.concatenate([*before, periods[counted]])
+        all_places = np.concatenate([*(np.full(len(p), m) for (m, _), p in zip(kept, before, strict=True)), asked[counted]])
+        self._first = min(int(all_periods.min()), int(periods.min()))
+        self._length = max(int(all_periods.max()), int(periods.max())) - self._first + 1
         keys = self._key(all_places, all_periods)
-        values = np.concatenate([*(rows for _, rows in kept), np.column_stack(list(spend))])
+        values = np.concatenate([*(rows for _, rows in kept), np.column_stack(list(spend))[counted]])
         order = np.argsort(keys, kind="stable")
         last = np.append(keys[order][1:] != keys[order][:-1], True)
         self._keys, self._values = keys[order][last], values[order][last].T.copy()
         self._asked, self._periods, self._means = asked, periods, np.array(history.means)[:, None]
+        self._own = np.array(list(spend))
 
     def _key(self, places: Any, periods: Whole) -> Whole:
         return np.asarray(places * self._length + (periods - self._first), dtype=np.int64)
 
     def __call__(self, lag: int) -> Vector:
         """Spend ``lag`` periods before each row asked, shape (n_channels, n_rows)."""
+        if lag == 0:
+            return self._own
         periods = self._periods - lag
         keys = np.where(periods >= self._first, self._key(self._asked, periods), -1)
         at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return np.where(self._keys[at] == keys, self._values[:, at], self._means)
+
+
+def _numbered(places: NDArray[np.str_]) -> Whole:
+    return np.unique(places, return_inverse=True)[1]
 
 
 def _first_of(places: Whole, periods: Whole) -> Whole:

@@ -327,11 +327,21 @@ class Formula:
             if least < low or most > high:
                 found.append(Beyond(name, f"{least:g} to {most:g}", f"the range fitted, {low:g} to {high:g}"))
         if self.curves is not None and self.reads.date is not None:
-            import numpy as np
-
-            given = self.curves.baseline.beyond(self._apart([np.asarray(x) for x in columns])[1])
+            given = self.curves.baseline.beyond(self.dates(columns))
             found += [Beyond(self.reads.date, *given)] if given else []
         return found
+
+    def dates(self, columns: Sequence[Any]) -> Any:
+        """The dates of checked columns, shape (n_rows,); None where the model reads none."""
+        import numpy as np
+
+        return self._apart([np.asarray(x) for x in columns])[1]
+
+    def outside(self, dates: Any) -> Any:
+        """Which of these dates are not among those that the rows fitted speak for, shape (n_rows,)."""
+        import numpy as np
+
+        return np.zeros(np.shape(dates), dtype=bool) if self.curves is None else self.curves.baseline.outside(dates)
 
     def to_json(self) -> str:
         """The text of ``formula.json``."""

@@ -75,17 +75,24 @@ class Ranges:
     """Counts the answered rows that lie beyond the range fitted, column by column."""
 
     def __init__(self, formula: Formula) -> None:
-        self._ends = formula.ranges
+        self._formula = formula
         self._found: dict[str, Beyond] = {}
 
     def add(self, features: Sequence[Vector]) -> None:
         """Take in the answered rows of one block."""
-        for (name, (low, high)), x in zip(self._ends.items(), features[: len(self._ends)], strict=True):
-            outside = int(np.count_nonzero((x < low) | (x > high)))
+        ends = self._formula.ranges
+        for (name, (low, high)), x in zip(ends.items(), features[: len(ends)], strict=True):
             if len(x):
-                least, most = float(x.min()), float(x.max())
-                known = self._found.get(name, Beyond(least, most, 0))
-                self._found[name] = Beyond(min(least, known.lowest), max(most, known.highest), known.rows + outside)
+                self._note(name, float(x.min()), float(x.max()), (x < low) | (x > high))
+        dates, date = self._formula.dates(features), self._formula.reads.date
+        if date is not None and len(dates):
+            days = dates.astype("datetime64[D]")
+            self._note(date, str(days.min()), str(days.max()), self._formula.outside(dates))
+
+    def _note(self, name: str, least: Any, most: Any, outside: NDArray[np.bool_]) -> None:
+        known = self._found.get(name, Beyond(least, most, 0))
+        rows = known.rows + int(np.count_nonzero(outside))
+        self._found[name] = Beyond(min(least, known.lowest), max(most, known.highest), rows)
 
     @property
     def beyond(self) -> dict[str, Beyond]:

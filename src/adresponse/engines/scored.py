@@ -16,14 +16,14 @@ class Beyond:
 
     Parameters
     ----------
-    lowest, highest : float
-        Of all answered rows, in the column's unit.
+    lowest, highest : float or str
+        Of all answered rows, in the column's unit; of dates the first and the last, as ISO 8601.
     rows : int
         Answered rows with a value below or above the range.
     """
 
-    lowest: float
-    highest: float
+    lowest: float | str
+    highest: float | str
     rows: int
 
 

@@ -92,7 +92,7 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.n_features_in_ = X.shape[1]
         self.last_, self.history_ = 0, {}
         if self.reach > 1:
-            periods, markets = self._places(X)
+            periods, markets, _ = self._places(X)
             self.last_ = int(periods.max())
             self.history_ = self._known(spend, periods, markets, self.last_ - self.reach + 2, np.unique(markets))
         return self
@@ -105,9 +105,9 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         if self.reach > 1:
             first = self.last_ - self.reach + 2
-            periods, markets = self._places(X)
-            self.last_ = max(self.last_, int(periods.max()))
-            self.history_ = self._known(self._spend(X), periods, markets, first, list(self.history_))
+            periods, markets, counted = self._places(X)
+            self.last_ = max(self.last_, int(periods[counted].max()))
+            self.history_ = self._known(self._spend(X)[counted], periods[counted], markets[counted], first, list(self.history_))
         return self
 
     def transform(self, X: pd.DataFrame) -> Vector:
@@ -132,20 +132,21 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         spend = self._spend(X)
         if self.reach == 1:
             return spend[None]
-        periods, markets = self._places(X)
+        periods, markets, counted = self._places(X)
         places = {str(m): i for i, m in enumerate(np.unique(np.concatenate([markets, np.array(list(self.history_))])))}
         blocks = list(self.history_.values())
         kept = np.arange(self.last_ - len(blocks[0]) + 1, self.last_ + 1)
-        known_market = np.concatenate([np.full(len(kept), places[m]) for m in self.history_] + [[places[m] for m in markets]])
-        known_period = np.concatenate([kept] * len(blocks) + [periods])
-        values = np.concatenate([*blocks, spend])
-        first = int(known_period.min()) - self.reach
-        length = int(known_period.max()) - first + 1
-        keys = known_market.astype(np.int64) * length + (known_period - first)
-        keys, values = _last_of_each(keys, values)
-        own = np.array([places[m] for m in markets], dtype=np.int64) * length + (periods - first)
+        asked_market = np.array([places[m] for m in markets], dtype=np.int64)
+        known_market = np.concatenate([*(np.full(len(kept), places[m]) for m in self.history_), asked_market[counted]])
+        known_period = np.concatenate([kept] * len(blocks) + [periods[counted]])
+        values = np.concatenate([*blocks, spend[counted]])
+        first = min(int(known_period.min()), int(periods.min())) - self.reach
+        length = max(int(known_period.max()), int(periods.max())) - first + 1
+        keys, values = _last_of_each(known_market * length + (known_period - first), values)
+        own = asked_market * length + (periods - first)
         found = np.empty((self.reach, *spend.shape))
-        for lag in range(self.reach):
+        found[0] = spend
+        for lag in range(1, self.reach):
             keys_of = own - lag
             at = np.minimum(np.searchsorted(keys, keys_of), len(keys) - 1)
             found[lag] = np.where((keys[at] == keys_of)[:, None], values[at], self.means_)
@@ -155,7 +156,7 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Which row of ``X`` is the period before each row in its market, -1 for none; None without a date."""
         if self.calendar_ is None:
             return None
-        periods, markets = self._places(X)
+        periods, markets, _ = self._places(X)
         order = np.lexsort((periods, markets))
         follows = (np.diff(periods[order]) == 1) & (markets[order][1:] == markets[order][:-1])
         found = np.full(len(X), -1)
@@ -175,12 +176,12 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ModelError(f"Column {missing[0]!r} is missing; the model needs {', '.join(needed)}.")
         return X[list(self.channels)].to_numpy(dtype=float)
 
-    def _places(self, X: pd.DataFrame) -> tuple[Whole, NDArray[np.str_]]:
-        """Period and market of each row, no two rows alike."""
+    def _places(self, X: pd.DataFrame) -> tuple[Whole, NDArray[np.str_], NDArray[np.bool_]]:
+        """Period and market of each row, no two rows alike, and whether its day is one that is counted."""
         assert self.calendar_ is not None  # noqa: S101  nothing is carried without a date
-        periods = self.calendar_.period(X[self.date])
+        slots = self.calendar_.slot(X[self.date])
         markets = np.full(len(X), "") if self.market is None else X[self.market].to_numpy().astype(str)
-        twice = pd.DataFrame({"period": periods, "market": markets}).duplicated().to_numpy()
+        twice = pd.DataFrame({"slot": slots, "market": markets}).duplicated().to_numpy()
         if twice.any():
             at = int(np.argmax(twice))
             where = f" of market {markets[at]!r}" if self.market else ""
@@ -188,7 +189,7 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"The period of {np.asarray(X[self.date])[at].astype('datetime64[D]')}{where} has more than one row; "
                 "give one row for each period and market."
             )
-        return periods, markets
+        return self.calendar_.period(X[self.date]), markets, ~self.calendar_.closed(X[self.date])
 
     def _known(
         self, spend: Vector, periods: Whole, markets: NDArray[np.str_], first: int, wanted: Iterable[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -397,12 +397,20 @@ def _baseline(model: MixRegressor, coefficients: Vector | None = None) -> Baseli
         intercept=next(numbers),
         trend=next(numbers) if dated and base.trend else 0.0,
         season=tuple(next(numbers) for _ in range(2 * base.season if dated else 0)),
-        weekdays=(0.0, *(next(numbers) for _ in range(6))) if base.weekdays else (),
+        weekdays=_levels(base.days_, numbers) if base.weekdays else (),
         controls={name: next(numbers) for name in base.controls},
         markets={name: next(numbers) if i else 0.0 for i, name in enumerate(base.markets_)},
         calendar=base.calendar_,
         span=base.span_,
     )
+
+
+def _levels(week: tuple[int, ...], numbers: Iterator[float]) -> tuple[float, ...]:
+    """Of each day of the week, Monday first; that of the first one that comes is 0, as are those of days that never do."""
+    found = [0.0] * 7
+    for day in week[1:]:
+        found[day] = next(numbers)
+    return tuple(found)
 
 
 def curves_of(model: MixRegressor) -> Curves:

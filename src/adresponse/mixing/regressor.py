@@ -234,7 +234,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             normalise=self.normalise,
             trend=self.trend and calendar is not None,
             season=season if self.season is None else self.season,
-            weekdays=self.weekdays and calendar is not None and calendar.daily and _has_weeks(X[self.date]),
+            weekdays=self.weekdays and calendar is not None and calendar.daily and _has_weeks(X[self.date], calendar),
         )
 
     def _shares_known(self) -> tuple[tuple[float, float] | None, ...]:
@@ -277,9 +277,9 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         pipeline.set_params(regress__weight=_floats(weight)).fit(X, sales)
 
 
-def _has_weeks(dates: Any) -> bool:
-    """Whether each day of the week comes often enough to have a level of its own."""
-    return bool(np.bincount(weekday(np.unique(dates)), minlength=7).min() >= WEEKS)
+def _has_weeks(dates: Any, calendar: Calendar) -> bool:
+    """Whether each day of the table's week comes often enough to have a level of its own."""
+    return bool(np.bincount(weekday(np.unique(dates)), minlength=7)[list(calendar.week)].min() >= WEEKS)
 
 
 def _floats(values: Vector) -> tuple[float, ...]:

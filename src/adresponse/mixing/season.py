@@ -12,12 +12,11 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from adresponse.errors import ModelError, did_you_mean
-from adresponse.periods import Calendar, weekday, year_angle
+from adresponse.periods import WEEKDAYS, Calendar, weekday, year_angle
 
-__all__ = ["WEEKDAYS", "Surroundings"]
+__all__ = ["Surroundings"]
 
 Vector = NDArray[np.float64]
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -36,11 +35,13 @@ class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     season : int
         Fourier pairs: 1 for a yearly wave, 2 for one of half a year as well (Harvey and Shephard 1993).
     weekdays : bool
-        Whether each day of the week but Monday gets a column of its own.
+        Whether each day of the table's week but the first gets a column of its own.
 
     Attributes
     ----------
     calendar_ : Calendar or None
+    days_ : tuple of int
+        Days of the week that the table has, 0 for Monday.
     span_ : int
         Periods from the first row fitted to the last, at least 1.
     markets_ : tuple of str
@@ -65,6 +66,7 @@ class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: pd.DataFrame, y: Any = None) -> Self:
         """Learn the calendar and the markets."""
         self.calendar_ = None if self.date is None else Calendar.of(X[self.date])
+        self.days_ = () if self.calendar_ is None else self.calendar_.week
         self.span_ = 1 if self.calendar_ is None else max(int(self.calendar_.period(X[self.date]).max()), 1)
         self.markets_ = () if self.market is None else tuple(str(m) for m in np.unique(X[self.market].to_numpy().astype(str)))
         self.feature_names_in_ = np.array(list(X.columns), dtype=object)
@@ -89,7 +91,7 @@ class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 columns += [np.sin(turn * angle), np.cos(turn * angle)]
             if self.weekdays:
                 day = weekday(X[self.date])
-                columns += [(day == number).astype(float) for number in range(1, len(WEEKDAYS))]
+                columns += [(day == number).astype(float) for number in self.days_[1:]]
         columns += [X[name].to_numpy(dtype=float) for name in self.controls]
         if self.market is not None:
             markets = X[self.market].to_numpy().astype(str)
@@ -106,6 +108,6 @@ class Surroundings(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if self.date is not None:
             names += ["trend"] * self.trend
             names += [f"{wave} {turn}" for turn in range(1, self.season + 1) for wave in ("sin", "cos")]
-            names += WEEKDAYS[1:] * self.weekdays
+            names += [WEEKDAYS[day] for day in self.days_[1:]] if self.weekdays else []
         names += [*self.controls, *(f"market {name}" for name in self.markets_[1:])]
         return np.array(names, dtype=object)

@@ -43,10 +43,10 @@ def _in_time(raw: Raw, prospect: Prospect) -> list[int]:
     if dates.isna().any():
         row = int(dates.index[dates.isna()][0])
         raise ConfigError(f"{raw.label}: column {name!r}, row {row} is no date; give one, or leave the column out.")
-    periods = calendar.period(dates.to_numpy())
+    periods, closed = calendar.period(dates.to_numpy()), calendar.closed(dates.to_numpy())
     order = sorted(range(rows), key=periods.__getitem__)
     for row, due, date in zip(order, range(rows), prospect.dates(rows), strict=True):
-        if periods[row] != prospect.last + 1 + due:
+        if periods[row] != prospect.last + 1 + due or closed[row]:
             raise ConfigError(
                 f"{raw.label}: column {name!r}, row {row + 1} is {dates.iloc[row]:%Y-%m-%d}, where {date[:10]} is due; "
                 "give the next periods, each once, or leave the column out."

@@ -35,7 +35,7 @@ FILE = "prospect.json"
 SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 1
 RECENT = 13  # periods whose mean spend is today's
 SHOWN = 20  # markets that a refusal names
-RECENT_DAYS = 14  # where days of the week differ: each comes twice
+RECENT_WEEKS = 2  # the same where days of the week differ, so that each counts alike
 POINTS = 200  # of a channel that are kept to be drawn
 HORIZON = 13  # periods planned where nobody says how many
 LONGEST = 520  # periods that can be planned: ten years of weeks
@@ -289,10 +289,13 @@ def prospect_of(
     """
     calendar = curves.baseline.calendar
     channels = list(contract.channels)
-    periods = None if calendar is None else calendar.period(frame[str(contract.date)].to_numpy())
-    last = 0 if periods is None else int(periods.max())
-    recent = RECENT_DAYS if curves.baseline.weekdays else RECENT
-    of_late = np.full(len(frame), True) if periods is None else periods > last - recent
+    periods, counted, last = None, np.full(len(frame), True), 0
+    if calendar is not None:
+        dates = frame[str(contract.date)].to_numpy()
+        periods, counted = calendar.period(dates), ~calendar.closed(dates)
+        last = int(periods[counted].max())
+    recent = RECENT_WEEKS * len(calendar.week) if calendar is not None and curves.baseline.weekdays else RECENT
+    of_late = counted if periods is None else counted & (periods > last - recent)
     markets = frame[str(contract.market)].to_numpy(dtype=str) if curves.placed else np.full(len(frame), "")
     late_ones = set(markets[of_late])
 
@@ -300,7 +303,9 @@ def prospect_of(
         newest = frame[rows & of_late]
         return Place(
             today={name: float(newest[name].mean()) for name in channels},
-            before={} if periods is None else _before(frame.loc[rows, channels], periods[rows], last, curves),
+            before={}
+            if periods is None
+            else _before(frame.loc[rows & counted, channels], periods[rows & counted], last, curves),
             controls={name: float(newest[name].mean()) for name in contract.controls},
         )
 
