@@ -118,6 +118,8 @@ ROWS = {"TV": [1.0, 2.0], "week": ["2024-12-31", "2024-12-30"], "place": ["South
         [datetime(2024, 12, 31, 0, 0, 0, 999_999)],  # within its second
         [datetime(2024, 12, 31, tzinfo=UTC)],
         [np.datetime64("2024-12-31")],
+        [20241231],
+        np.array([20241231.0]),
         [pd.Timestamp("2024-12-31")],
         np.array(["2024-12-31"], dtype="datetime64[D]"),
         np.array(["2024-12-31"], dtype="datetime64[ns]"),
@@ -152,6 +154,8 @@ def test_a_market_is_its_place_among_those_fitted(column: object) -> None:
         ({"week": ["31.12.2024", "2024-12-31"]}, "Column 'week', row 1: '31.12.2024' is not a date"),
         ({"week": ["2024-02-30", "2024-12-31"]}, "Column 'week', row 1: '2024-02-30' is not a date"),
         ({"week": [DAY, DAY]}, "Column 'week', row 1: 1735603200 is not a date"),
+        ({"week": [20241331, DAY]}, "Column 'week', row 1: 20241331 is not a date"),
+        ({"week": [20241231.5, DAY]}, "Column 'week', row 1: 20241231.5 is not a date"),
         ({"week": ["2024-12-31", None]}, "Column 'week', row 2: the value is missing; give a date."),
         (
             {"week": pd.Series(["2024-12-31", None]).astype("datetime64[ns]")},

@@ -91,6 +91,14 @@ def test_contributions_of_a_straight_line(rows: int) -> None:
     assert plain == {"predictions": told["prediction"].tolist()}
 
 
+def test_a_day_may_be_a_number_as_in_tables(server: App, weeks: Stored) -> None:
+    """20240304, which ``predict`` and ``run`` read as well, in JSON and in Parquet."""
+    frame = pd.DataFrame([ROW | {"when": day} for day in (20240304, 20240311)])
+    told = said(server, {"dataframe_records": [ROW | {"when": day} for day in ("2024-03-04", "2024-03-11")]}).json
+    assert said(server, {"dataframe_records": frame.to_dict("records")}).json == told
+    assert said(server, frame.to_parquet(index=False), "application/vnd.apache.parquet").json == told
+
+
 def test_rows_without_a_date_go_the_quick_way(tmp_path: Path) -> None:
     model = open_stored(stored_curves(hill(), tmp_path))
     server = create_app(Holder(Served(model, "7"), ready=True), Options(log="errors"))
@@ -107,7 +115,7 @@ def test_rows_without_a_date_go_the_quick_way(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"when": "soon"}, "Column 'when', row 1: 'soon' is not a date; write it as 2024-12-31."),
-        ({"when": 20240304}, "Column 'when', row 1: 20240304 is not a date"),
+        ({"when": 2024030}, "Column 'when', row 1: 2024030 is not a date"),
         ({"when": None}, "Column 'when', row 1: the value is missing; give a date."),
         ({"market": "Nrth"}, "Column 'market', row 1: 'Nrth' is not a market of the model. Did you mean 'North'?"),
         ({"search": "20"}, "Column 'search', row 1: '20' is not a number; give a number without quotes."),

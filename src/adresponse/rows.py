@@ -253,9 +253,10 @@ def _second(name: str, row: int, value: Any) -> float:
         return math.nan
     if type(value).__name__ == "datetime64":
         value = value.astype("datetime64[s]").item()
-    if isinstance(value, str):
+    text = str(int(value)) if _is_day_number(value) else value
+    if isinstance(text, str):
         try:
-            value = datetime.fromisoformat(value.strip())
+            value = datetime.fromisoformat(text.strip())
         except ValueError:
             raise no_date(name, row, value) from None
     if isinstance(value, datetime):
@@ -263,6 +264,12 @@ def _second(name: str, row: int, value: Any) -> float:
     if isinstance(value, date):
         return float((value - EPOCH.date()) // SECOND)
     raise no_date(name, row, value)
+
+
+def _is_day_number(value: Any) -> bool:
+    """Whether a number may be a day as tables write them, 20241231."""
+    whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value).is_integer()
+    return whole and 1000_00_00 < value < 10000_00_00
 
 
 def to_places(name: str, values: Any, markets: Sequence[str]) -> Vector:
