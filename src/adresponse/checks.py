@@ -161,7 +161,7 @@ def _duplicates(table: AdTable) -> Iterator[Finding]:
             "review",
             f"{words.count(int(twice.sum()), 'row')} repeat a {' and '.join(keys)} seen before "
             f"(first: {' and '.join(_shown(table.frame[k].iat[row]) for k in keys)}).",
-            "Give one row per period and market, or name the market column with --market.",
+            "Give one row per period and market, with a column for each channel, or name the market column with --market.",
         )
         return
     repeated = table.frame.duplicated().to_numpy()

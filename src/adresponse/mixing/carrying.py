@@ -187,7 +187,7 @@ class CarryOver(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             where = f" of market {markets[at]!r}" if self.market else ""
             raise ModelError(
                 f"The period of {np.asarray(X[self.date])[at].astype('datetime64[D]')}{where} has more than one row; "
-                "give one row for each period and market."
+                "give one row for each period and market, with a column for each channel."
             )
         return self.calendar_.period(X[self.date]), markets, ~self.calendar_.closed(X[self.date])
 
