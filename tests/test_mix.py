@@ -23,7 +23,7 @@ from adresponse.curves import CARRY_OVERS, SHAPES, CarryOverKind, Shape, carry_o
 from adresponse.errors import ConfigError, ModelError
 from adresponse.mixing import projection
 from adresponse.mixing.carrying import CarryOver
-from adresponse.mixing.fit import MixFit, MixSpec, fit_mix
+from adresponse.mixing.fit import MixFit, MixSpec, curves_of, fit_mix
 from adresponse.mixing.regressor import MixRegressor, mix_pipeline
 from adresponse.mixing.saturating import Saturation
 from adresponse.mixing.season import Surroundings
@@ -362,6 +362,19 @@ def test_gradient_equals_finite_differences(shape: Shape, kind: CarryOverKind) -
     np.testing.assert_allclose(gradient, [(a - b) / (2 * h) for a, b in ends], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", ["power", "hill"])
+def test_what_a_pause_leaves_of_spend_has_a_gradient(shape: Shape) -> None:
+    # weights from 1 down to 0 through numbers so small that one over them is none, met one by one in a long pause
+    spend = np.where(np.arange(50) % 25 < 3, 1.0, 0.0)
+    lags = np.array([[spend[i - lag] if i >= lag else 1.0 for lag in range(13)] for i in range(50)])
+    made = replace(problem(shape, "weibull", (1,)), lags=lags[None])
+    size = len(made.parameters)
+    for decay in np.linspace(-5, 0, 101):
+        loss, gradient = projection.objective(np.array([decay, 2.0, *[-1.0] * (size - 2)]), made, 0.05)
+        assert np.isfinite([loss, *gradient]).all(), decay
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", CARRY_OVERS)
 def test_the_search_speaks_of_the_same_curves(shape: Shape, kind: CarryOverKind) -> None:
@@ -484,6 +497,9 @@ def test_weights_that_are_not_normalised_are_the_same_model(calm: tuple[Simulate
     assert raw.responses[0].weights[0] == 1
     assert float(raw.responses[0].steady(50.0)) == pytest.approx(float(fit.responses[0].steady(50.0)), rel=1e-9)
     np.testing.assert_allclose(raw.draws.steady(0, [50.0]), fit.draws.steady(0, [50.0]), rtol=1e-6)
+    rows = made.frame.iloc[: made.weeks]
+    np.testing.assert_allclose(raw.model.predict(rows), raw.fitted, rtol=1e-12)  # after the draws, as before them
+    assert curves_of(raw.model).responses == raw.responses
 
 
 def test_draws_are_models_of_their_own(calm: tuple[SimulatedTable, MixFit]) -> None:

@@ -13,7 +13,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.validation import check_is_fitted
 
-from adresponse.curves import CarryOverKind, Shape
+from adresponse.curves import CarryOverKind, Shape, carry_over_weights
 from adresponse.errors import ModelError
 from adresponse.mixing import projection
 from adresponse.mixing.carrying import CarryOver
@@ -201,12 +201,12 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def reaches(self, decay: Vector, delay: Vector) -> Vector:
         """Sum of the pipeline's carry-over weights for given parameters, shape as ``decay``; 1 where they are normalised."""
-        if self.normalise or self.problem_.lags.shape[2] == 1:
+        window = self.problem_.lags.shape[2]
+        if self.normalise or window == 1:
             return np.ones_like(decay)
-        carry = self._media["carry"]
         pairs = zip(decay.ravel(), delay.ravel(), strict=True)
-        sums = [carry.set_params(decay=float(a), delay=float(d)).weights()[0] for a, d in pairs]
-        return np.array([sum(s) for s in sums]).reshape(decay.shape)
+        sums = [sum(carry_over_weights(self.problem_.kind, float(a), float(b), window)) for a, b in pairs]
+        return np.array(sums).reshape(decay.shape)
 
     def _open(self, X: pd.DataFrame) -> Pipeline:
         calendar = None if self.date is None or self.date not in X.columns else Calendar.of(X[self.date])
@@ -247,11 +247,11 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _close(self, pipeline: Pipeline, X: pd.DataFrame, sales: Vector, base: int) -> None:
         """Set what was found, and fit the pipeline, whose own least squares comes to the same shares."""
         problem, found = self.problem_, self.found_
-        self._media = dict(pipeline["design"].transformer_list)["media"]
+        media = dict(pipeline["design"].transformer_list)["media"]
         values = self.natural(found.theta)
-        self._media["carry"].set_params(decay=_floats(values["decay"]), delay=_floats(values["delay"]))
-        most = np.abs(self._media["carry"].transform(X)).max(axis=0)
-        self._media["saturate"].set_params(half=_floats(values["half"] / most), slope=_floats(values["slope"]))
+        media["carry"].set_params(decay=_floats(values["decay"]), delay=_floats(values["delay"]))
+        most = np.abs(media["carry"].transform(X)).max(axis=0)
+        media["saturate"].set_params(half=_floats(values["half"] / most), slope=_floats(values["slope"]))
         means = pipeline["design"].fit_transform(X)[:, : problem.channels].mean(axis=0)
         centre, precision = problem.share
         weight = precision * found.variance * means**2
