@@ -67,6 +67,8 @@ TAILS = 7.0
 """Degrees of freedom of the draws' Student's t: heavier than the normal, so that no weight explodes (Geweke 1989)."""
 RARELY = 0.05
 """Share of the draws that every mode gets, so that weights stay even where Laplace's approximation is off."""
+LEAST_LOG = -690.0
+"""Of spend at work that still counts by unit: what a long pause leaves is less at times, and one over it no number."""
 LEAST_PRECISION = 1e-9
 """Of shares without a prior: nothing beside any data, but two columns that are one get half each."""
 SETTLED = 0.01
@@ -486,13 +488,14 @@ def _response(shape: Shape, x: Vector, half: Any, slope: Any) -> tuple[Vector, V
         return (1 - faded) / (1 + faded), steep, {"half": -steep * x}
     spent = x > 0
     log = np.log(np.where(spent, x, 1.0))
+    per_unit = np.exp(-np.maximum(log, LEAST_LOG))
     if shape == "power":
         raised = np.where(spent, np.exp(slope * log), 0.0)
-        return raised, slope * raised * np.exp(-log), {"slope": raised * log * slope * (1 - slope)}
+        return raised, slope * raised * per_unit, {"slope": raised * log * slope * (1 - slope)}
     distance = slope * (log - np.log(half))
     response = np.where(spent, 1 / (1 + np.exp(-np.clip(distance, -500, 500))), 0.0)
     bend = response * (1 - response)
-    return response, bend * slope * np.exp(-log), {"half": -bend * slope, "slope": bend * distance}
+    return response, bend * slope * per_unit, {"half": -bend * slope, "slope": bend * distance}
 
 
 def _shares(problem: Problem, z: Vector, variance: float) -> tuple[Vector, Vector]:
