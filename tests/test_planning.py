@@ -196,6 +196,13 @@ def test_sums_and_bounds_hold_to_the_last_bit(total: float, low: float, cap: flo
         assert math.fsum(plan.spend[c] for c in g.channels) <= g.high
 
 
+@pytest.mark.parametrize("kind", [int, np.int64, np.float64])
+def test_a_total_may_be_a_sum_of_numpys(kind: type) -> None:
+    group = Together(("TV", "Radio"), kind(0), kind(120))
+    plan = best_plan(outlook(), Wish(total=kind(900), groups=(group,)))
+    assert plan == best_plan(outlook(), Wish(total=900.0, groups=(Together(("TV", "Radio"), 0.0, 120.0),)))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(3000, 4200), st.integers(3001, 9000))
 @example(4007, 5994)

@@ -51,7 +51,7 @@ def settled(
     sums = _sums(problem, amounts, grain)
     whole = frozenset(range(len(values)))
     if total is not None:
-        sums = [s for s in sums if s.members != whole] + [_Sum(whole, total, -1 if capped else 0)]
+        sums = [s for s in sums if s.members != whole] + [_Sum(whole, float(total), -1 if capped else 0)]
     for s in sums:
         inner = [t.members for t in sums if t.members < s.members]
         _take_up(values, s, frozenset().union(*inner), problem)
@@ -87,7 +87,7 @@ def _sums(problem: Problem, amounts: NDArray[np.float64], grain: float) -> list[
         near = grain * (len(group.members) + 1)
         for bound, side in ((group.low, 1), (group.high, -1)):
             if abs(spent - bound) <= near:
-                found[group.members] = _Sum(group.members, bound, side)
+                found[group.members] = _Sum(group.members, float(bound), side)
     return sorted(found.values(), key=lambda s: len(s.members))
 
 
