@@ -118,6 +118,19 @@ def test_coverage_is_counted_on_unseen_rows_and_near_its_level() -> None:
     assert [c.width for c in counted.values()] == sorted(c.width for c in counted.values())
 
 
+def test_intervals_that_held_too_few_rows_are_named_where_the_held_out_ones_alone_were_counted() -> None:
+    rows = np.arange(len(TV.frame))
+    train, test = train_test_split(rows, test_size=0.2, random_state=42)
+    model, spread = linear().fit(TV.X.iloc[train], TV.y.iloc[train]), calibrate(linear(), TV.X, TV.y, Folding())
+    narrow = replace(spread, scores=tuple(s / 3 for s in spread.scores))
+    about = {"train": train, "test": test, "contract": TV.contract, "thrifty": True, "kind": "curves"}
+    found = evaluate(model, narrow, TV.X, TV.y, **about)
+    held = next(c for c in found.coverage if c.level == 0.9)
+    said = [f.message for f in found.findings if f.code == "M004"]
+    assert said == [f"The 90 % intervals held {100 * held.measured:.0f} % of 40 unseen rows."]
+    assert not [f for f in evaluate(model, spread, TV.X, TV.y, **about).findings if f.code == "M004"]
+
+
 def test_diagnostics_equal_statsmodels() -> None:
     found, _, train, _ = study_of(TV)
     X, y = TV.X.iloc[train], TV.y.iloc[train]

@@ -561,7 +561,8 @@ def _findings(
         yield Finding("M002", "note", d.sentence, READINGS[kind].mend_uneven)
     if kind != "curves" and (d := by_name.get("order")) and abs(d.statistic - 2) > TIED:
         yield Finding("M003", "review", d.sentence, SHARED if d.statistic < 2 else TAKEN)
-    yield from (_missed(c) for c in coverage if c.basis == "cross-validation" and c.level == 0.9 and _off(c))
+    # by cross-validation, where that was told: it has more rows
+    yield from (_missed(c) for c in coverage if c.basis == coverage[-1].basis and c.level == 0.9 and _off(c))
     yield from (
         Finding("M005", "note", s.sentence, "Read WAPE instead.") for s in scores if s.name == "mape" and s.value is None
     )
