@@ -20,7 +20,10 @@ import adresponse
 from adresponse import report
 from adresponse.cli import main
 from adresponse.errors import ConfigError, ModelError
+from adresponse.mixing.advice import advise
 from adresponse.mixing.shapes import ShapeScore
+from adresponse.planning.split import best_plan
+from adresponse.planning.wishes import Wish
 from adresponse.report import Tracked
 
 CHANNELS = ("tv ads, north", "search (paid)", "print")
@@ -268,6 +271,27 @@ def lasting() -> pd.DataFrame:
         errors[i] = 0.8 * errors[i - 1] + rng.normal(0, 20)
     frame["revenue €"] += errors
     return frame
+
+
+def test_one_channel_is_not_told_of_a_split() -> None:
+    study = adresponse.fit(weekly(), target="revenue €", channels=CHANNELS[:1], date="week of", shape="log", carry_over="none")
+    assert study.plan is not None
+    (only,) = study.plan.channels
+    said = study.recommendation.headline
+    assert said.startswith(f"With one channel there is nothing to split: today's spend on {CHANNELS[0]} would go with ")
+    assert f"one more unit with {only.marginal:.3g} more (90 % interval {only.marginal_low:.4g} to " in said
+    assert "may be nothing" not in said
+
+
+def test_a_best_split_that_is_todays_is_not_called_a_gain() -> None:
+    study = adresponse.fit(weekly(), target="revenue €", channels=CHANNELS, date="week of", shape="log", carry_over="none")
+    prospect = study.prospect()
+    assert study.mix is not None
+    assert prospect is not None
+    outlook = prospect.outlook()
+    kept = best_plan(outlook, Wish(locks=CHANNELS))
+    told = advise(study.table, study.mix, kept, outlook, study.evaluation, study.gate, study.leaderboard)
+    assert told.headline.startswith("Today's split is the best that the curves find within what was seen: ")
 
 
 def test_intervals_of_curves_are_not_called_too_narrow_and_wider_at_once() -> None:

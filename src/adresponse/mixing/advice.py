@@ -117,24 +117,33 @@ def _experiment(mix: MixFit) -> str:
 
 
 def _headline(plan: Plan, markets: int) -> str:
-    gain = f"{words.number(plan.gain, 3)} more sold over {words.count(plan.periods, 'period')}"
+    over = f"over {words.count(plan.periods, 'period')}"
     if markets > 1:
-        gain += " in an average market"
-    if plan.gain_low is not None and plan.gain_high is not None:
-        gain += f" (90 % interval {words.span(plan.gain_low, plan.gain_high)})"
-        if plan.gain_low <= 0:
-            return (
-                f"Today's split is about as good as any: the best one the curves find would go with {gain}, which may be "
-                "nothing."
-            )
+        over += " in an average market"
+    if len(plan.channels) == 1:
+        (only,) = plan.channels
+        unit = f", one more unit with {words.number(only.marginal, 3)} more{_interval(only.marginal_low, only.marginal_high)}"
+        return (
+            f"With one channel there is nothing to split: today's spend on {only.channel} would go with "
+            f"{words.number(plan.sales, 4)} sold {over}{unit if only.marginal is not None else ''}."
+        )
     moves = sorted(plan.channels, key=lambda c: c.change)
     less, more = [c.channel for c in moves if c.change < 0], [c.channel for c in reversed(moves) if c.change > 0]
     if not less or not more:
         return f"Today's split is the best that the curves find within what was seen: {words.number(plan.sales, 4)} sold."
+    gain = f"{words.number(plan.gain, 3)} more sold {over}{_interval(plan.gain_low, plan.gain_high)}"
+    if plan.gain_low is not None and plan.gain_low <= 0:
+        return (
+            f"Today's split is about as good as any: the best one the curves find would go with {gain}, which may be nothing."
+        )
     return (
         f"Of the same money, less on {words.listing(less)} and more on {words.listing(more)} would go with {gain}; "
         "see adresponse plan."
     )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" (90 % interval {words.span(low, high)})"
 
 
 def _by_channel(table: AdTable, mix: MixFit) -> Iterator[str]:
