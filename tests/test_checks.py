@@ -107,6 +107,29 @@ def test_gap_in_time() -> None:
     assert codes(weekly(), date="week") == {}
 
 
+def panel(*, sunday: bool = False) -> pd.DataFrame:
+    """Three markets of weekly rows, the last one of which opens late; one may count its weeks from the day before."""
+    each = [weekly().assign(market=name).iloc[20 * (name == "West") :] for name in ("North", "South", "West")]
+    each[1]["week"] -= pd.Timedelta(days=int(sunday))
+    return pd.concat(each, ignore_index=True)
+
+
+def test_a_gap_is_that_of_a_market_though_others_fill_it() -> None:
+    frame = panel()
+    assert codes(frame, date="week", market="market", channels=["TV"]) == {}
+    south = np.flatnonzero(frame["market"] == "South")
+    gap = frame.drop(index=south[[30, 31, 40]]).reset_index(drop=True)
+    (found,) = check(table(gap, date="week", market="market", channels=["TV"]))
+    week = frame["week"][south[29]].date()
+    assert found.message == f"The dates have 2 gaps (the usual step is 7 days; the first gap follows {week} in market 'South')."
+
+
+def test_markets_that_count_their_weeks_from_different_days_are_named() -> None:
+    (found,) = check(table(panel(sunday=True), date="week", market="market", channels=["TV"]))
+    assert found.code == "D010"
+    assert found.message.startswith("The markets are dated by different days: the usual step is 7 days within a market, and ")
+
+
 def test_days_of_the_week_that_never_come_are_named() -> None:
     frame = plain(60).assign(day=pd.bdate_range("2024-01-01", periods=60))
     found = [f for f in check(table(frame, date="day")) if f.code in ("D010", "D020")]

@@ -182,8 +182,21 @@ def _shown(value: object) -> str:
 def _dates(table: AdTable) -> Iterator[Finding]:
     if table.contract.date is None:
         return
-    days = np.unique(table.frame[table.contract.date].to_numpy().astype("datetime64[D]"))
-    if len(days) < 3:
+    each = _days(table)
+    days = np.unique(np.concatenate(list(each.values())))
+    apart = np.concatenate([np.diff(own) for own in each.values()]).astype(np.int64)
+    if len(days) < 3 or not len(apart):
+        return
+    over_all = np.diff(days).astype(np.int64)
+    if apart.min() > np.quantile(over_all, 0.5, method="lower"):
+        yield Finding(
+            "D010",
+            "review",
+            f"The markets are dated by different days: the usual step is {words.number(float(np.median(apart)))} days within a "
+            f"market, and {words.number(float(np.median(over_all)))} over all of them.",
+            "Date each period alike in all markets, such as by the first day of the week; carry-over and plans count periods "
+            "by all dates together.",
+        )
         return
     week = Calendar.of(days)
     if week.unit == "day":
@@ -194,18 +207,30 @@ def _dates(table: AdTable) -> Iterator[Finding]:
             f"No date is a {never}; carry-over and plans count the other days only.",
             "Add these days with what was spent and sold on them, if anything was.",
         )
-    steps = np.diff(week.period(days) if week.unit == "day" else days.astype(np.int64))
-    usual = float(np.median(steps))
-    gaps = np.flatnonzero(steps > 1.5 * usual)  # months differ by three days in thirty; a gap by a whole period
-    if len(gaps):
+    steps = {m: np.diff(week.period(own) if week.unit == "day" else own.astype(np.int64)) for m, own in each.items()}
+    usual = float(np.median(np.concatenate(list(steps.values()))))
+    # months differ by three days in thirty; a gap by a whole period
+    gaps = [(day, market) for market, own in each.items() for day in own[:-1][steps[market] > 1.5 * usual]]
+    if gaps:
+        day, market = min(gaps)
+        where = f" in market {market!r}" if market else ""
         usually = f"{words.number(usual)} {'day' if usual == 1 else 'days'}"
         yield Finding(
             "D010",
             "review",
             f"The dates have {words.count(len(gaps), 'gap')} (the usual step is {usually}; the first gap follows "
-            f"{days[gaps[0]]}).",
+            f"{day}{where}).",
             "Fill in the missing periods; carry-over and season need an unbroken row of dates.",
         )
+
+
+def _days(table: AdTable) -> dict[str, NDArray[np.datetime64]]:
+    """The days of each market, in order; of all rows, called ``""``, where there are no markets."""
+    days = table.frame[table.contract.date].to_numpy().astype("datetime64[D]")
+    if table.contract.market is None:
+        return {"": np.unique(days)}
+    markets = table.frame[table.contract.market].to_numpy().astype(str)
+    return {str(market): np.unique(days[at]) for market, at in pd.Series(np.arange(len(days))).groupby(markets).indices.items()}
 
 
 def _units(table: AdTable) -> Iterator[Finding]:
