@@ -136,6 +136,21 @@ def test_an_average_market_lies_between_the_markets() -> None:
     np.testing.assert_allclose(np.asarray(average.base), np.mean([o.base for o in each], axis=0), rtol=1e-12)
 
 
+def test_each_market_counts_once_in_the_average_one_however_many_rows_it_has_of_late() -> None:
+    weeks = pd.date_range("2024-01-01", periods=60, freq="W-MON")
+    rows = [(week, m) for at, week in enumerate(weeks) for m in ("North", "South") if m == "North" or at < 50]
+    frame = pd.DataFrame(rows, columns=["week", "region"]).assign(search=5.0, price=2.0, sales=1.0)
+    frame["tv"] = np.where(frame["region"] == "North", 100.0, 20.0)  # North has 13 weeks of late, South has 3
+    responses = (Response("tv", "linear", 1.0, 1.0, 0.5, (0.6, 0.3, 0.1)), Response("search", "linear", 1.0, 1.0, 2.0))
+    curves = dataclasses.replace(weekly().curves, responses=responses)
+    found = prospect_of(WEEKLY, frame, curves)
+    assert found.today["tv"] == 60
+    # straight lines bring on average what average spend brings
+    plans = [score(found.outlook(4, market), {"tv": 240.0, "search": 20.0}) for market in (None, "North", "South")]
+    assert plans[0].sales == pytest.approx(np.mean([p.sales for p in plans[1:]]), rel=1e-12)
+    assert plans[0].today_sales == pytest.approx(np.mean([p.today_sales for p in plans[1:]]), rel=1e-12)
+
+
 def test_the_gain_of_a_market_is_over_its_own_split() -> None:
     plans = {name: best_plan(placed().outlook(4, name), Wish()) for name in PLACES}
     north, south = plans.values()

@@ -309,7 +309,8 @@ def prospect_of(
             controls={name: float(newest[name].mean()) for name in contract.controls},
         )
 
-    average = place(np.full(len(frame), True))
+    places = {name: place(markets == name) for name in curves.baseline.markets if name in late_ones}
+    average = _average(list(places.values())) if places else place(np.full(len(frame), True))
     return Prospect(
         contract=contract,
         curves=curves,
@@ -323,7 +324,20 @@ def prospect_of(
         draws=tuple(draws),
         points=_points(contract, frame, curves),
         closed=tuple(name for name in curves.baseline.markets if name not in late_ones),
-        places={name: place(markets == name) for name in curves.baseline.markets if name in late_ones},
+        places=places,
+    )
+
+
+def _average(places: Sequence[Place]) -> Place:
+    """The mean of markets, each of which counts once, however many rows it has of late: so does its base."""
+    first = places[0]
+    return Place(
+        today={name: float(np.mean([p.today[name] for p in places])) for name in first.today},
+        before={
+            name: tuple(map(float, np.mean([p.before[name] for p in places], axis=0))) if before else ()
+            for name, before in first.before.items()
+        },
+        controls={name: float(np.mean([p.controls[name] for p in places])) for name in first.controls},
     )
 
 
