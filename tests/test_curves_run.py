@@ -25,6 +25,7 @@ from adresponse.mixing.shapes import ShapeScore
 from adresponse.planning.split import best_plan
 from adresponse.planning.wishes import Wish
 from adresponse.report import Tracked
+from adresponse.words import number
 
 CHANNELS = ("tv ads, north", "search (paid)", "print")
 TRUTH = {"tv ads, north": 60.0, "search (paid)": 40.0, "print": 20.0}
@@ -243,6 +244,16 @@ def test_the_report_shows_why_a_curve_was_chosen() -> None:
     assert f">{more:+.1f} %<".replace("-", "\N{MINUS SIGN}") in head
     assert "divided by the most of it in the rows fitted" in page
     assert "The line is one of the candidates." in page
+
+
+def test_the_carry_over_in_the_report_is_that_of_the_curves_beside_it() -> None:
+    study = adresponse.fit(weekly(), target="revenue €", channels=CHANNELS, date="week of", shape="hill")
+    assert study.mix is not None
+    page = report.page(study, {}, Tracked("r", "1", "e", "m", "s", "2026-01-01T00:00:00Z", ()))
+    text = re.sub(r"(<[^>]+>|\s)+", " ", page[page.index("The curves in numbers") :])
+    for r in study.mix.responses:
+        decay = number(r.weights[1] / r.weights[0], 3)  # geometric
+        assert re.search(rf"{re.escape(r.channel)} {re.escape(decay)}( \(not told\))? {re.escape(number(r.half, 3))}", text)
 
 
 def test_a_curve_that_all_rows_do_not_support_is_shown_with_less_error_than_the_best() -> None:

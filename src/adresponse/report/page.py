@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -492,12 +491,13 @@ def _curves(mix: MixFit) -> Table:
     def told(channel: str, name: Any, value: float) -> str:
         return f"{number(value, 3)} (not told)" if (channel, name) in untold else number(value, 3)
 
+    decays = mix.model.natural(mix.model.found_.theta)["decay"]
+
     def rows() -> Iterator[Sequence[str]]:
-        for c, r in enumerate(mix.responses):
-            decay = float(np.median(mix.draws.decay[:, c]))
+        for r, decay in zip(mix.responses, decays, strict=True):
             yield (
                 r.channel,
-                told(r.channel, "decay", decay) if len(r.weights) > 1 else "–",
+                told(r.channel, "decay", float(decay)) if len(r.weights) > 1 else "–",
                 told(r.channel, "half", r.half) if r.shape not in ("linear", "power") else "–",
                 told(r.channel, "slope", r.slope) if r.shape in ("power", "hill") else "–",
                 number(r.coefficient, 4),
