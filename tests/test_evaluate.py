@@ -147,6 +147,24 @@ def test_diagnostics_equal_statsmodels() -> None:
     assert by_name["influence"].statistic == pytest.approx(cooks.max())
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e6, 1e12])
+def test_a_bend_is_found_whatever_the_unit_of_spend(unit: float) -> None:
+    # budgets in dong or rupiah have twelve digits
+    _, model, train, _ = study_of(TV)
+    X, y = TV.X.iloc[train] * unit, TV.y.iloc[train]
+    bent = next(d for d in diagnose(linear().fit(X, y), X, y, in_time=False) if d.name == "residuals")
+    same = next(d for d in diagnose(model, TV.X.iloc[train], y, in_time=False) if d.name == "residuals")
+    assert (bent.statistic, bent.p) == pytest.approx((same.statistic, same.p), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_wape_has_an_end_above_where_a_sample_of_the_rows_may_have_sold_nothing() -> None:
+    frame = shipped("tvmarketing")
+    frame.loc[frame.index[1:], "Sales"] = np.where(np.arange(1, 200) % 10 == 0, 5.0, 0.0)
+    found, *_ = study_of(table(frame), test_size=0.05)  # 10 rows
+    assert next(s for s in found.scores if s.name == "wape").high < 100
+
+
 def test_errors_that_follow_each_other_in_time_are_found() -> None:
     random = np.random.default_rng(5)
     drift = np.cumsum(random.normal(0, 1, 120))

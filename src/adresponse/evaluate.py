@@ -194,8 +194,9 @@ def mape(observed: Vector, predicted: Vector) -> Vector:
 
 
 def wape(observed: Vector, predicted: Vector) -> Vector:
-    """Sum of absolute errors as a share of all that was sold; stands where single sales are zero."""
-    return np.asarray(np.abs(observed - predicted).sum(axis=-1) / np.abs(observed).sum(axis=-1))
+    """Sum of absolute errors as a share of all that was sold; stands where single sales are zero, NaN where all are."""
+    error, sold = np.abs(observed - predicted).sum(axis=-1), np.abs(observed).sum(axis=-1)
+    return np.asarray(np.divide(error, sold, out=np.full(np.shape(sold), np.nan), where=np.asarray(sold > 0)))
 
 
 def r2(observed: Vector, predicted: Vector) -> Vector:
@@ -469,12 +470,12 @@ def partial_f(design: Vector, extra: Vector, target: Vector) -> tuple[float, flo
         left = target - q @ (q.T @ target)
         return float(left @ left)
 
-    unit = extra / max(float(np.abs(extra).max()), np.finfo(float).tiny)
-    wide = np.column_stack([design, unit])
+    wide = np.column_stack([design, extra])
+    wide = wide / np.maximum(np.abs(wide).max(axis=0), np.finfo(float).tiny)  # or the rank would depend on the units
     df = len(target) - wide.shape[1]
     if df < 1 or np.linalg.matrix_rank(wide) < wide.shape[1]:
         return math.nan, 1.0
-    small, large = sse(wide), sse(design)
+    small, large = sse(wide), sse(wide[:, :-1])
     f = (large - small) / (small / df)
     return f, float(stats.f.sf(f, 1, df))
 
