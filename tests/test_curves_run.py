@@ -305,6 +305,24 @@ def test_a_best_split_that_is_todays_is_not_called_a_gain() -> None:
     assert told.headline.startswith("Today's split is the best that the curves find within what was seen: ")
 
 
+def test_a_saturation_point_of_an_average_market_is_said_to_be_one() -> None:
+    asked = {"target": "revenue €", "channels": CHANNELS, "date": "week of", "shape": "logistic", "carry_over": "none"}
+    study = adresponse.fit(weekly(), **asked)
+    prospect = study.prospect()
+    assert study.mix is not None
+    assert study.plan is not None
+    assert prospect is not None
+
+    def points(markets: int) -> list[str]:
+        outlook = replace(prospect.outlook(), markets=markets)
+        told = advise(study.table, study.mix, study.plan, outlook, study.evaluation, study.gate, study.leaderboard)
+        return [s for s in told.sentences if "less than a tenth" in s]
+
+    assert points(0)
+    assert all(s.endswith(" (over 13 periods).") for s in points(0))
+    assert all(s.endswith(" (over 13 periods in an average market).") for s in points(3))
+
+
 def test_intervals_of_curves_are_not_called_too_narrow_and_wider_at_once() -> None:
     study = adresponse.fit(lasting(), target="revenue €", channels=CHANNELS, date="week of", shape="log", carry_over="none")
     codes = {f.code for f in study.findings}

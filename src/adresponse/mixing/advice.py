@@ -117,9 +117,7 @@ def _experiment(mix: MixFit) -> str:
 
 
 def _headline(plan: Plan, markets: int) -> str:
-    over = f"over {words.count(plan.periods, 'period')}"
-    if markets > 1:
-        over += " in an average market"
+    over = _over(plan.periods, markets)
     if len(plan.channels) == 1:
         (only,) = plan.channels
         unit = f", one more unit with {words.number(only.marginal, 3)} more{_interval(only.marginal_low, only.marginal_high)}"
@@ -130,7 +128,9 @@ def _headline(plan: Plan, markets: int) -> str:
     moves = sorted(plan.channels, key=lambda c: c.change)
     less, more = [c.channel for c in moves if c.change < 0], [c.channel for c in reversed(moves) if c.change > 0]
     if not less or not more:
-        return f"Today's split is the best that the curves find within what was seen: {words.number(plan.sales, 4)} sold."
+        return (
+            f"Today's split is the best that the curves find within what was seen: {words.number(plan.sales, 4)} sold {over}."
+        )
     gain = f"{words.number(plan.gain, 3)} more sold {over}{_interval(plan.gain_low, plan.gain_high)}"
     if plan.gain_low is not None and plan.gain_low <= 0:
         return (
@@ -140,6 +140,10 @@ def _headline(plan: Plan, markets: int) -> str:
         f"Of the same money, less on {words.listing(less)} and more on {words.listing(more)} would go with {gain}; "
         "see adresponse plan."
     )
+
+
+def _over(periods: int, markets: int) -> str:
+    return f"over {words.count(periods, 'period')}" + (" in an average market" if markets > 1 else "")
 
 
 def _interval(low: float | None, high: float | None) -> str:
@@ -155,7 +159,7 @@ def _saturated(outlook: Outlook) -> Iterator[str]:
     for response in outlook.responses:
         point = returns(outlook, response.channel).saturation
         if point.spend is not None:
-            over = "" if outlook.periods == 1 else f" (over {outlook.periods} periods)"
+            over = "" if outlook.periods == 1 else f" ({_over(outlook.periods, outlook.markets)})"
             yield f"{point.sentence.rstrip('.')}{over}."
 
 
