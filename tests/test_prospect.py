@@ -105,6 +105,17 @@ def test_the_next_working_days_are_planned() -> None:
     assert amounts(own.assign(day="2024-04-01"), found) == ({"tv": [5.0]}, 1)
 
 
+def test_today_of_a_straight_line_is_that_of_the_last_periods_where_the_table_has_dates() -> None:
+    weeks = pd.date_range("2024-01-01", periods=60, freq="W-MON")
+    frame = pd.DataFrame({"tv": np.arange(60.0), "price": np.arange(60.0)}).assign(sales=1.0)
+    curves = Curves(Baseline(100.0, controls={"price": -5.0}), (Response("tv", "linear", 1.0, 1.0, 2.0),))
+    roles = {"target": "sales", "channels": ["tv"], "controls": ["price"]}
+    dated = prospect_of(Contract.build(**roles, date="week"), frame.assign(week=weeks[::-1]), curves)
+    assert (dated.today, dated.controls) == ({"tv": 6.0}, {"price": 6.0})  # rows 0 to 12 are the last weeks
+    assert dated.outlook().periods == 1
+    assert prospect_of(Contract.build(**roles), frame, curves).today == {"tv": 29.5}
+
+
 def test_a_plan_for_several_markets_says_that_it_is_for_one() -> None:
     assert "average one of the 2 markets" in best_plan(weekly().outlook(4), Wish()).notes[0]
     assert not any("market" in note for note in best_plan(line().outlook(), Wish()).notes)

@@ -22,6 +22,7 @@ from adresponse.curved import Curves
 from adresponse.curves import Response
 from adresponse.errors import ConfigError, ModelError, did_you_mean
 from adresponse.formula import Formula
+from adresponse.periods import Calendar
 from adresponse.planning.horizon import Outlook, Precision
 from adresponse.schema import Contract
 
@@ -61,7 +62,7 @@ class Prospect:
     curves : Curves
         Base sales and responses; a straight line is a response of shape ``linear``.
     today : dict of str to float
-        Spend of each channel per period now: the mean of the last periods, or of all rows where there are no dates.
+        Spend of each channel per period now: the mean of the last periods, or of all rows where the table has no dates.
     seen : dict of str to (float, float)
         Lowest and highest spend per period among all rows known, held out or not.
     before : dict of str to tuple of float
@@ -294,8 +295,7 @@ def prospect_of(
         dates = frame[str(contract.date)].to_numpy()
         periods, counted = calendar.period(dates), ~calendar.closed(dates)
         last = int(periods[counted].max())
-    recent = RECENT_WEEKS * len(calendar.week) if calendar is not None and curves.baseline.weekdays else RECENT
-    of_late = counted if periods is None else counted & (periods > last - recent)
+    of_late = _of_late(contract, frame, curves.baseline)
     markets = frame[str(contract.market)].to_numpy(dtype=str) if curves.placed else np.full(len(frame), "")
     late_ones = set(markets[of_late])
 
@@ -326,6 +326,17 @@ def prospect_of(
         closed=tuple(name for name in curves.baseline.markets if name not in late_ones),
         places=places,
     )
+
+
+def _of_late(contract: Contract, frame: pd.DataFrame, baseline: Baseline) -> NDArray[np.bool_]:
+    """The rows of the last periods, also where the model itself reads no dates; all rows where the table has none."""
+    if contract.date is None:
+        return np.full(len(frame), True)
+    dates = frame[contract.date].to_numpy()
+    calendar = baseline.calendar or Calendar.of(dates)
+    periods, counted = calendar.period(dates), ~calendar.closed(dates)
+    recent = RECENT_WEEKS * len(calendar.week) if baseline.weekdays else RECENT
+    return np.asarray(counted & (periods > periods[counted].max() - recent))
 
 
 def _average(places: Sequence[Place]) -> Place:
