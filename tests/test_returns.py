@@ -35,6 +35,19 @@ def test_return_and_marginal_return_at_todays_spend() -> None:
     assert found.roi_low is found.pays_until is found.break_even is None
 
 
+def test_an_s_that_pays_nothing_next_to_no_spend_is_said_to_pay_from_where_it_does() -> None:
+    found = returns(outlook(S_CURVE), "TV", 0.5)
+    assert found.pays_until is not None
+    assert found.break_even is not None
+    # 0.5 * 600 * 40^3 x^2 / (40^3 + x^3)^2 = 1 and 100 x^3 / (40^3 + x^3) = x, their lower roots by numpy
+    assert found.pays_until.sentence.startswith("One more unit earns what it costs (margin 0.5) on TV from 15.45 on, up to ")
+    assert found.break_even.sentence.startswith("The whole spend earns itself back (margin 0.5) on TV from 30.3 on, up to ")
+    short = returns(replace(outlook(S_CURVE), seen={"TV": (0.0, 40.0)}), "TV", 0.5).break_even
+    assert short is not None
+    assert short.spend is None
+    assert short.sentence.endswith(" on TV from 30.3 on, up to the highest seen, 40.")
+
+
 @pytest.mark.parametrize(
     ("response", "margin", "until", "even"),
     [

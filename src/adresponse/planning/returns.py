@@ -251,11 +251,24 @@ def _threshold(outlook: Outlook, rows: Vector, spend: Vector, exact: Callable[[f
     return Threshold(at if math.isfinite(at) else None, low[0], high[0], "")
 
 
+def _begins(row: Vector, spend: Vector, exact: Callable[[float], float]) -> float:
+    """Where a curve that pays nothing next to no spend, as an S does, comes to pay; 0 where it pays at once or never."""
+    first = int(np.argmax(row >= 0))
+    if first == 0:
+        return 0.0
+    left, right = float(spend[first - 1]), float(spend[first])
+    return crossing(exact, left, right) if exact(left) < 0 <= exact(right) else right
+
+
 def _pays_until(forecast: Forecast, i: int, margin: float, level: float) -> Threshold:
     outlook, spend = forecast.outlook, _amounts(forecast.outlook, i, 1.0)
-    _, slopes = _above_none(forecast, i, spend, level)
-    found = _threshold(outlook, margin * slopes - 1, spend, lambda x: margin * forecast.marginal(i, x).value - 1, level)
-    return _told(outlook, i, found, f"One more unit earns what it costs (margin {words.number(margin)})", level)
+    rows = margin * _above_none(forecast, i, spend, level)[1] - 1
+
+    def left_over(x: float) -> float:
+        return margin * forecast.marginal(i, x).value - 1
+
+    found, begins = _threshold(outlook, rows, spend, left_over, level), _begins(rows[0], spend, left_over)
+    return _told(outlook, i, found, begins, f"One more unit earns what it costs (margin {words.number(margin)})", level)
 
 
 def _break_even(forecast: Forecast, i: int, margin: float, level: float) -> Threshold:
@@ -268,18 +281,22 @@ def _break_even(forecast: Forecast, i: int, margin: float, level: float) -> Thre
         each = (forecast.sales(i, x).value - none) / x if x > 0 else forecast.marginal(i, x).value
         return margin * each - 1
 
-    found = _threshold(outlook, margin * per_unit - 1, spend, left_over, level)
-    return _told(outlook, i, found, f"The whole spend earns itself back (margin {words.number(margin)})", level)
+    rows = margin * per_unit - 1
+    found, begins = _threshold(outlook, rows, spend, left_over, level), _begins(rows[0], spend, left_over)
+    return _told(outlook, i, found, begins, f"The whole spend earns itself back (margin {words.number(margin)})", level)
 
 
-def _told(outlook: Outlook, i: int, found: Threshold, what: str, level: float) -> Threshold:
+def _told(outlook: Outlook, i: int, found: Threshold, begins: float, what: str, level: float) -> Threshold:
     channel, top = outlook.channels[i], outlook.seen[outlook.channels[i]][1] * outlook.periods
-    if found.spend is None:
+    since = f"from {words.number(begins)} on, " if begins > 0 else ""
+    if found.spend is None and since:
+        said = f"{what} on {channel} {since}up to the highest seen, {words.number(top)}."
+    elif found.spend is None:
         said = f"{what} over the whole range seen of {channel}, up to {words.number(top)}."
     elif found.spend == 0:
         said = f"{what} at no spend on {channel} within the range seen."
     else:
-        said = f"{what} on {channel} up to {words.number(found.spend)}{_span(found, level)}."
+        said = f"{what} on {channel} {since}up to {words.number(found.spend)}{_span(found, level)}."
     return replace(found, sentence=said)
 
 
