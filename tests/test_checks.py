@@ -98,6 +98,12 @@ def test_the_published_pair_of_channels_is_found_and_no_other() -> None:
     assert [f.message for f in found] == ["Radio and Newspaper move together (r = 0.35)."]
 
 
+def test_channels_that_move_in_opposite_directions_are_not_said_to_move_together() -> None:
+    made = table(plain(Radio=150 - TV + np.random.default_rng(3).normal(0, 20, 100)))
+    (found,) = (f for f in check(made) if f.code == "D003")
+    assert found.message.startswith("TV and Radio move in opposite directions (r = -0.")
+
+
 def weekly(rows: int = 60) -> pd.DataFrame:
     return plain(rows).assign(week=pd.date_range("2024-01-01", periods=rows, freq="W-MON"))
 

@@ -144,10 +144,11 @@ def _together(table: AdTable) -> Iterator[Finding]:
     for a, b in combinations(table.contract.channels, 2):
         result = stats.pearsonr(table.frame[a], table.frame[b])
         if abs(result.statistic) >= TOGETHER and result.pvalue < 0.01:
+            how = "together" if result.statistic > 0 else "in opposite directions"
             yield Finding(
                 "D003",
                 "review",
-                f"{a} and {b} move together (r = {result.statistic:.2f}).",
+                f"{a} and {b} move {how} (r = {result.statistic:.2f}).",
                 "Read their shares with care: the data can hardly tell one from the other.",
             )
 
