@@ -116,6 +116,23 @@ def test_today_of_a_straight_line_is_that_of_the_last_periods_where_the_table_ha
     assert prospect_of(Contract.build(**roles), frame, curves).today == {"tv": 29.5}
 
 
+@pytest.mark.parametrize(
+    ("step", "rows"),
+    [
+        ("W-MON", 13),
+        ("MS", 13),
+        ("QS", 5),  # 13 would be three years
+        ("YS", 2),  # 13 would be as many years
+    ],
+)
+def test_what_is_spent_today_is_not_what_was_spent_years_ago(step: str, rows: int) -> None:
+    dates = pd.date_range("1984-01-01", periods=40, freq=step)
+    frame = pd.DataFrame({"date": dates, "tv": np.arange(40.0), "sales": 1.0})
+    curves = Curves(Baseline(100.0, calendar=Calendar.of(dates), span=39), (Response("tv", "log", 4.0, 1.0, 7.0),))
+    found = prospect_of(Contract.build(target="sales", channels=["tv"], date="date"), frame, curves)
+    assert found.today["tv"] == np.arange(40.0)[-rows:].mean()
+
+
 def test_a_plan_for_several_markets_says_that_it_is_for_one() -> None:
     assert "average one of the 2 markets" in best_plan(weekly().outlook(4), Wish()).notes[0]
     assert not any("market" in note for note in best_plan(line().outlook(), Wish()).notes)

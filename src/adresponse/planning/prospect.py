@@ -34,7 +34,7 @@ __all__ = ["FILE", "Prospect", "prospect_of", "straight"]
 Vector = NDArray[np.float64]
 FILE = "prospect.json"
 SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 1
-RECENT = 13  # periods whose mean spend is today's
+RECENT = 13  # periods whose mean spend is today's; fewer where they are more than a year and one period
 SHOWN = 20  # markets that a refusal names
 RECENT_WEEKS = 2  # the same where days of the week differ, so that each counts alike
 POINTS = 200  # of a channel that are kept to be drawn
@@ -335,7 +335,8 @@ def _of_late(contract: Contract, frame: pd.DataFrame, baseline: Baseline) -> NDA
     dates = frame[contract.date].to_numpy()
     calendar = baseline.calendar or Calendar.of(dates)
     periods, counted = calendar.period(dates), ~calendar.closed(dates)
-    recent = RECENT_WEEKS * len(calendar.week) if baseline.weekdays else RECENT
+    lately = min(RECENT, math.ceil(calendar.periods_a_year) + 1)
+    recent = RECENT_WEEKS * len(calendar.week) if baseline.weekdays else lately
     return np.asarray(counted & (periods > periods[counted].max() - recent))
 
 
