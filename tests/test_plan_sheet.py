@@ -50,6 +50,15 @@ def test_the_plan_stands_there_as_numbers_that_add_up(plan: Plan) -> None:
     assert page["B5"].number_format == "#,##0.0"  # 300 and 198.5...: four digits of the largest
 
 
+def test_a_return_that_is_next_to_nothing_by_its_units_is_no_nought(plan: Plan) -> None:
+    dong = replace(
+        plan, channels=tuple(replace(c, marginal=1e-12, marginal_low=0.0, marginal_high=2e-12) for c in plan.channels)
+    )
+    page = opened(dong)["Plan"]
+    at = next(c.column for c in page[4] if str(c.value).startswith("Marginal return"))
+    assert page.cell(5, at).number_format == "0.000E+00"
+
+
 def test_text_is_text_and_nothing_is_a_formula(plan: Plan) -> None:
     book = opened(plan, scenarios={"=cmd|' /C calc'!A0": plan})
     kinds = {cell.data_type for page in book for row in page for cell in row}

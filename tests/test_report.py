@@ -342,6 +342,15 @@ def test_interval_has_the_same_decimals_at_both_ends() -> None:
     assert interval(math.nan, 1.0) == "–"
 
 
+def test_a_return_that_is_next_to_nothing_by_its_units_is_no_nought() -> None:
+    # thousands sold for one dong
+    assert interval(1.2e-12, 3.45e-12, 3) == "1.20e-12 to 3.45e-12"
+    places = decimals_beside(-2.5e-10, -4e-10, -1e-10)
+    assert number(-2.5e-10, decimals=places) == "−2.500e-10"
+    assert number(0.0, decimals=places) == "0.000000000"
+    assert interval(1.23456e-6, 3.45678e-6) == "0.000001235 to 0.000003457"
+
+
 @pytest.mark.parametrize(("p", "written"), [(0.0004, "< 0.001"), (0.0421, "0.042"), (None, "–"), (math.nan, "–")])
 def test_p_value(p: float | None, written: str) -> None:
     assert p_value(p) == written

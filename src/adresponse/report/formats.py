@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 ABSENT = "–"
+PLACES = 9  # at most; what is too small for these is written with an exponent
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
 
 
@@ -39,7 +40,8 @@ def number(value: float | None, digits: int = 4, decimals: int | None = None) ->
     """
     if value is None or math.isnan(value):
         return ABSENT
-    if decimals is None or math.isinf(value) or abs(value) >= 1e15:
+    tiny = decimals is not None and decimals >= PLACES and 0 < abs(value) < 10.0 ** (digits - 1 - PLACES)
+    if decimals is None or tiny or math.isinf(value) or abs(value) >= 1e15:
         return words.number(value, digits)
     written = f"{value:,.{decimals}f}"
     if not written.strip("-0.,"):
@@ -51,7 +53,7 @@ def decimals_for(values: Iterable[float | None], digits: int = 4) -> int:
     """Decimal places at which the largest of the values shows ``digits`` significant digits, or fewer if they do."""
     finite = [abs(v) for v in values if v is not None and math.isfinite(v)]
     largest = max(finite, default=0.0)
-    most = min(9, max(0, digits - 1 - math.floor(math.log10(largest)))) if largest else 0
+    most = min(PLACES, max(0, digits - 1 - math.floor(math.log10(largest)))) if largest else 0
     return next((d for d in range(most) if all(abs(round(v, d) - v) <= 1e-12 * largest for v in finite)), most)
 
 

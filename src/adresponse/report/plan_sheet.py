@@ -13,7 +13,7 @@ from openpyxl.utils import get_column_letter
 
 from adresponse import words
 from adresponse.planning.planned import ChannelPlan, Plan
-from adresponse.report.formats import decimals_for, plain
+from adresponse.report.formats import PLACES, decimals_for, plain
 
 __all__ = ["plan_sheet"]
 
@@ -21,6 +21,7 @@ HEAD = PatternFill("solid", fgColor="FFE4EAF1")
 RULE = Border(bottom=Side(style="thin", color="FF8896A5"))
 SUM = Border(top=Side(style="thin", color="FF8896A5"))
 NARROW, WIDE, TEXT = 11, 26, 100  # characters
+SMALL = 1e-6  # below it no four digits are left in the most places that are shown
 LINE = 15  # points; a row that wraps is given its height, since not every program works it out
 BOLD = Font(name="Calibri", size=11, bold=True)
 TITLE = Font(name="Calibri", size=14, bold=True)
@@ -213,7 +214,10 @@ def _lines(page: Any, top: int, lines: Sequence[str] | Iterator[str]) -> None:
 
 
 def _format(values: Sequence[Any]) -> str:
-    decimals = decimals_for([v for v in values if isinstance(v, float)])
+    numbers = [v for v in values if isinstance(v, float)]
+    decimals = decimals_for(numbers)
+    if decimals == PLACES and max(map(abs, numbers)) < SMALL:
+        return "0.000E+00"
     return "#,##0" + ("." + "0" * decimals if decimals else "")
 
 
