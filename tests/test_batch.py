@@ -649,6 +649,16 @@ def test_a_job_that_is_ended_leaves_no_half_output(folder: Path, ending: str, ho
     assert len(read_back(output)) == len(frame())
 
 
+def test_ctrl_c_leaves_no_sqlite_file_that_was_not_there(folder: Path) -> None:
+    with child(CHILD, many(folder / "a.csv", 1_000_000), f"sqlite:///{folder}/o.db#answers") as job:
+        limit = time.monotonic() + 30
+        while not any(p.stat().st_size > 100_000 for p in folder.glob("o.db")) and time.monotonic() < limit:
+            time.sleep(0.01)
+        job.send_signal(signal.SIGINT)
+        assert job.wait(20) != 0
+    assert [p.name for p in folder.iterdir()] == ["a.csv"]
+
+
 @pytest.mark.parametrize("ending", [".parquet", ".csv"])
 def test_memory_does_not_grow_with_the_table(folder: Path, ending: str) -> None:
     used = []

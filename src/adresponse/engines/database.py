@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 import pyarrow as pa
@@ -57,6 +58,9 @@ def _no_empty_file(url: sa.URL) -> Iterator[None]:
     there = file.exists()
     try:
         yield
+    except BaseException as error:
+        clear_frames(error.__traceback__)  # after Ctrl-C a cursor in them keeps the transaction open
+        raise
     finally:
         if not there and file.is_file() and not file.stat().st_size:
             file.unlink()
