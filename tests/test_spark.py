@@ -26,7 +26,7 @@ from pyspark.sql import types as t
 from adresponse import pyfunc
 from adresponse.cli import main
 from adresponse.engines import spark
-from adresponse.errors import ConfigError, RowsError, TableError
+from adresponse.errors import ConfigError, DeploymentError, RowsError, TableError
 from adresponse.rows import check
 from adresponse.stored import Stored, open_stored
 from curves_example import CHANNELS as MIX
@@ -300,6 +300,42 @@ def test_other_columns_of_a_text_file_keep_their_text(on: SparkSession, three: S
     spark.predict(three, tmp_path / "spend.csv", tmp_path / "scored.csv")
     (part,) = (tmp_path / "scored.csv").glob("part-*.csv")
     assert pd.read_csv(part, dtype=str)["shop"].tolist() == ["007", "010"]
+
+
+@pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".tsv", "\t")])
+def test_a_text_keeps_quotes_and_blanks_as_pandas_writes_and_reads_them(
+    on: SparkSession, three: Stored, tmp_path: Path, suffix: str, separator: str
+) -> None:
+    notes = ['say "hi"', "  blanks  ", "back\\slash", "a,b", 'ends in \\"']
+    rows = random_rows(len(notes)).assign(**{'a "note"': notes})
+    rows.to_csv(tmp_path / f"spend{suffix}", index=False, sep=separator)
+    spark.predict(three, tmp_path / f"spend{suffix}", tmp_path / f"scored{suffix}")
+    (part,) = (tmp_path / f"scored{suffix}").glob("part-*.csv")
+    assert pd.read_csv(part, sep=separator)['a "note"'].tolist() == notes
+
+
+@pytest.mark.parametrize("row", ["y,1,2", "y,1,2,3,4", '"y\nz",1,2,3'], ids=["too few", "too many", "line break"])
+def test_a_ragged_row_of_a_text_is_refused_since_its_cells_would_be_read_in_other_columns(
+    on: SparkSession, three: Stored, tmp_path: Path, row: str
+) -> None:
+    (tmp_path / "spend.csv").write_text(f"note,TV,Radio,Newspaper\nx,1,2,3\n{row}\n")
+    with pytest.raises(TableError, match="A row has more or fewer cells than the header, or a cell holds a line break"):
+        spark.predict(three, tmp_path / "spend.csv", tmp_path / "scored.csv", on_error="skip")
+    assert [p.name for p in tmp_path.iterdir()] == ["spend.csv"]
+
+
+@pytest.mark.parametrize("place", ["o.xlsx", "postgresql://u@h/d#t", "sqlite:///o.db#t"])
+def test_what_spark_cannot_write_or_read_is_refused_before_it_is_started(three: Stored, place: str) -> None:
+    for source, output in (("a.parquet", place), (place, "o.parquet")):
+        with pytest.raises(ConfigError, match="no Excel or database URL"):
+            spark.predict(three, source, output, master="spark://nowhere:1")
+
+
+def test_javas_own_reason_is_said(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    random_rows(3).to_parquet(tmp_path / "spend.parquet")
+    for source, output in ((tmp_path / "spend.parquet", "nofs://b/o.parquet"), ("nofs://b/a.parquet", tmp_path / "o.parquet")):
+        with pytest.raises(DeploymentError, match=r'No FileSystem for scheme "nofs"'):
+            spark.predict(three, source, output)
 
 
 def test_a_text_file_without_commas_is_refused(on: SparkSession, three: Stored, tmp_path: Path) -> None:

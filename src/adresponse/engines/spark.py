@@ -51,7 +51,12 @@ TOO_MANY = (
     f"The table has more than {AT_ONCE:,} rows, and the model carries spend from one period to the next, so one task has to "
     "see them all; score them market by market."
 )
-FORMATS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+SEPARATORS = {".csv": ",", ".tsv": "\t"}  # every other ending is Parquet's
+TEXT = {"header": "true", "escape": '"', "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSpace": "false"}  # RFC 4180
+RAGGED = (
+    "A row has more or fewer cells than the header, or a cell holds a line break, which Spark's CSV does not take; mend it, "
+    "give Parquet, or leave out --engine spark, which names the line."
+)
 HELP = "install adresponse[spark] and a Java runtime (17 or newer)"
 TOO_LARGE = "The prediction is too large to be a number; give values nearer to those of the table."
 WHOLE = 1e15  # below this, a whole number is shown without a point
@@ -388,12 +393,15 @@ def predict(
         If the source cannot be read, the output cannot be written, or Spark cannot be had.
     """
     progress(0.0)
+    for place in map(str, (source, output)):
+        if re.match("(sqlite|postgres)[^/]*://|.*[.]xlsx$", place, re.IGNORECASE | re.DOTALL):
+            raise ConfigError("The engine spark knows Parquet and CSV, no Excel or database URL; leave it out, or give these.")
     with _session(master) as session, _speaking():
         session.sparkContext.setJobDescription(f"adresponse: predictions of version {version or stored.model_id}")
         frame = _read(session, str(source), stored.formula.contract.features)
         answered = with_predictions(frame, stored, level, contributions)
         with _beside(session, str(output), overwrite) as target:
-            found = _write(answered, stored.formula, target, FORMATS.get(Path(str(output)).suffix.lower(), "parquet"), on_error)
+            found = _write(answered, stored.formula, target, SEPARATORS.get(Path(str(output)).suffix.lower()), on_error)
             if found["errors"] and on_error == "fail":
                 raise _refusal(int(found["errors"]), str(found["first"]))
     progress(1.0)
@@ -401,7 +409,7 @@ def predict(
     return Scored(rows - errors, errors, str(output), None, _beyond(stored.formula, found), engine="spark")
 
 
-def _write(answered: DataFrame, formula: Formula, target: str, kind: str, on_error: str) -> dict[str, Any]:
+def _write(answered: DataFrame, formula: Formula, target: str, separator: str | None, on_error: str) -> dict[str, Any]:
     """Write the answers and count, in one pass, what is in them."""
     from pyspark.sql import Observation
     from pyspark.sql import functions as fn
@@ -415,7 +423,11 @@ def _write(answered: DataFrame, formula: Formula, target: str, kind: str, on_err
         counts += [fn.min(value).alias(f"low{i}"), fn.max(value).alias(f"high{i}"), fn.count(outside).alias(f"outside{i}")]
     watched = answered.observe(seen, *counts)
     kept = watched if on_error == "skip" else watched.drop(ERROR)
-    kept.write.format(kind).option("header", "true").mode("overwrite").save(target)
+    writer = kept.write.mode("overwrite")
+    if separator is None:
+        writer.parquet(target)
+    else:
+        writer.options(**TEXT, sep=separator).csv(target)
     return dict(seen.get)
 
 
@@ -438,10 +450,9 @@ def _read(session: SparkSession, source: str, features: Sequence[str]) -> DataFr
     from pyspark.sql.types import StringType
 
     suffix = Path(source).suffix.lower()
-    if suffix in (".csv", ".tsv"):
+    if suffix in SEPARATORS:
         source = _literal(source)
-        separator = "\t" if suffix == ".tsv" else ","
-        text = session.read.option("header", "true").option("sep", separator)
+        text = session.read.options(**TEXT, sep=SEPARATORS[suffix], mode="FAILFAST")  # else cells of a short row move left
         found = text.option("inferSchema", "true").csv(source).schema
         if len(found) == 1 and re.search("[;|\t]", found[0].name):
             raise TableError(
@@ -554,8 +565,12 @@ def _speaking() -> Iterator[None]:
     except AnalysisException as error:
         raise TableError(f"Spark cannot read the table: {_first(error)}.") from error
     except (PySparkException, Py4JError) as error:
+        if "MALFORMED_RECORD_IN_PARSING" in str(error):
+            raise TableError(RAGGED) from error
         raise DeploymentError(f"Spark ended with an error: {_first(error)}.") from error
 
 
 def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """The line that gives the reason: of an error of Java the second, as the first names a call of py4j."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return (lines[1] if lines[1:] and lines[1].startswith(": ") else lines[0]).removeprefix(": ").rstrip(".")
