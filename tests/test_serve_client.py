@@ -392,6 +392,13 @@ def test_no_time_at_all_is_no_timeout() -> None:
     assert Options(drain=0.0).drain == 0
 
 
+@pytest.mark.parametrize("name", ["scores.example.org:5001", "https://scores.example.org", "scores.example.org/"])
+def test_a_host_with_its_port_is_refused_since_no_caller_would_ever_be_let_in_by_it(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"is more than a name; give it without scheme, port and path"):
+        Options(hosts=("127.0.0.1", name))
+    Options(hosts=("*", "::1", "fe80::1", "scores.example.org"))
+
+
 @pytest.mark.parametrize("option", ["--timeout", "--poll"])
 def test_the_command_line_takes_no_such_seconds(option: str) -> None:
     command = [sys.executable, "-m", "adresponse", "serve", "models:/nobody@champion", option, "nan"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -42,7 +43,8 @@ class Options:
     Raises
     ------
     ConfigError
-        If ``timeout`` is not above 0 or ``drain`` is below it, or either is no finite number.
+        If ``timeout`` is not above 0 or ``drain`` is below it, or either is no finite number; if one of ``hosts`` is an
+        address with its port or scheme, which no header's name would be.
     """
 
     host: str = "127.0.0.1"
@@ -57,11 +59,14 @@ class Options:
     log: Literal["requests", "errors"] = "requests"
 
     def __post_init__(self) -> None:
-        """Refuse seconds that no clock reaches."""
+        """Refuse seconds that no clock reaches, and names that no caller can send."""
         if not 0 < self.timeout < math.inf:
             raise ConfigError(f"timeout={self.timeout:g} is no number of seconds above 0; give one such as 30.")
         if not 0 <= self.drain < math.inf:
             raise ConfigError(f"drain={self.drain:g} is no number of seconds; give one such as 20, or 0.")
+        for name in self.hosts:
+            if re.search(r"/|^[^:]*:[0-9]*$", name):
+                raise ConfigError(f"The allowed host {name!r} is more than a name; give it without scheme, port and path.")
 
 
 def read_token(path: str | Path | None) -> str:
