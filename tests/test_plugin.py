@@ -101,6 +101,23 @@ def test_a_deployment_outlives_the_process_that_made_it(client: LocalClient, mod
     assert len(client.predict("sales", pd.DataFrame({"TV": [100, 200]}))["predictions"]) == 2
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"TV": [100.0, 200]},
+        {"TV": np.array([100, 200])},  # what MLflow's clients of other targets are given
+        {"inputs": {"TV": [100, 200]}},
+        {"dataframe_split": {"columns": ["TV"], "data": [[100], [200]]}},
+        {"dataframe_records": [{"TV": 100}, {"TV": 200}]},
+    ],
+)
+def test_a_dict_is_asked_as_the_same_rows_of_a_frame(client: LocalClient, model: Path, rows: dict[str, Any]) -> None:
+    client.create_deployment("sales", str(model))
+    frame = pd.DataFrame({"TV": [100.0, 200.0]})
+    assert client.predict("sales", rows)["predictions"] == client.predict("sales", frame)["predictions"]
+    assert client.predict("sales", rows, params={"interval": 0.9})["predictions"][0].keys() == {"prediction", "lower", "upper"}
+
+
 def test_records_and_logs_are_their_owners_alone(client: LocalClient, model: Path) -> None:
     client.create_deployment("sales", str(model))
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (client.state / "sales", *(client.state / "sales").iterdir())}

@@ -28,6 +28,7 @@ from adresponse.targets.local import Local, Wanted
 __all__ = ["LocalClient", "run_local", "target_help"]
 
 FLAVOR = "python_function"
+FORMS = {"dataframe_split", "dataframe_records", "instances", "inputs"}
 SHOWN = ("workers", "token_file", "allow_host")  # settings that a deployment is told with
 HELP = """\
 adresponse: a server of adresponse in the background, on this machine.
@@ -110,7 +111,7 @@ class LocalClient(BaseDeploymentClient):  # type: ignore[misc]
         endpoint: str | None = None,
         params: dict[str, Any] | None = None,
     ) -> PredictionsResponse:
-        """What the deployment answers to rows: a DataFrame, or what MLflow's scoring protocol takes.
+        """What the deployment answers to rows: a DataFrame, a dict of columns, or what MLflow's scoring protocol takes.
 
         Parameters
         ----------
@@ -124,8 +125,7 @@ class LocalClient(BaseDeploymentClient):  # type: ignore[misc]
                 raise DeploymentError(
                     f"The deployment {found.name!r} is dead; delete it and create it anew. Its log: {found.log}"
                 )
-            body = dump_input_data(inputs, inputs_key="instances", params=params)
-            return PredictionsResponse.from_json(_post(found, body))
+            return PredictionsResponse.from_json(_post(found, _body(inputs, params)))
 
     def predict_stream(self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None) -> NoReturn:
         """Refused: a response model answers all rows at once."""
@@ -189,6 +189,18 @@ def _told(found: Local) -> dict[str, Any]:
     about = {"name": found.name, "status": "alive" if local.alive(found) else "dead", "url": found.url}
     more = {"model_uri": found.wanted.model, "flavor": FLAVOR, "pid": found.pid, "created": found.created, "log": found.log}
     return about | more | settings
+
+
+def _body(inputs: Any, params: dict[str, Any] | None) -> str:
+    if not isinstance(inputs, dict):
+        return str(dump_input_data(inputs, inputs_key="instances", params=params))
+    asked = inputs if FORMS & set(inputs) else {"inputs": inputs}  # MLflow's own ends in an error at every dict
+    return json.dumps(asked if params is None else {**asked, "params": params}, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """A date or an array as JSON has it."""
+    return value.isoformat() if hasattr(value, "isoformat") else value.tolist()
 
 
 def _post(found: Local, body: str) -> str:
