@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -414,6 +415,17 @@ def test_a_token_may_hold_whatever_a_header_takes(tmp_path: Path) -> None:
     token = "".join(map(chr, range(0x21, 0x7F)))
     (tmp_path / "token").write_text(f"{token}\n")
     assert read_token(tmp_path / "token") == token
+
+
+@pytest.mark.parametrize("target", ["sagemaker", "azureml"])
+@pytest.mark.parametrize("action", ["delete", "status"])
+def test_a_dry_run_of_deleting_deletes_nothing(target: Any, action: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(f"adresponse.targets.{target}")
+    for name in ("delete", "status", "connect"):
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("something was sent"), raising=False)
+    config = {"subscription_id": "ID", "resource_group": "g", "workspace_name": "w"} if target == "azureml" else {}
+    with pytest.raises(ConfigError, match=f"The action '{action}' has no dry run"):
+        adresponse.deploy(target, action=action, name="sales", region="eu-west-1", config=config, dry_run=True)
 
 
 def test_an_image_is_written_and_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

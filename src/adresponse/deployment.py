@@ -497,7 +497,7 @@ def deploy(
     force : bool
         Write over a build context that is there.
     dry_run : bool
-        Send and write nothing; give what would be done.
+        Send and write nothing; give what would be done. For what creates or updates.
     client : object, optional
         Azure's ``MLClient``, where there is one already.
     """
@@ -507,6 +507,8 @@ def deploy(
             return _image(found, Path(out), given, force, dry_run)
     if not name:
         raise ConfigError(f"An endpoint of {target} needs a name; add --name NAME.")
+    if dry_run and action in ("status", "delete"):
+        raise ConfigError(f"The action {action!r} has no dry run, since it sends one call at once; leave --dry-run out.")
     if target == "sagemaker":
         return _sagemaker(model, action, name, region, given, dry_run)
     return _azureml(model, action, name, given, dry_run, client)

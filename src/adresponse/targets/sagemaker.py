@@ -176,11 +176,11 @@ def intent(
         _endpoint_step(settings, name),
     ]
     kind = {
-        "create": "a new endpoint",
-        "replace": "another model behind the endpoint",
-        "add": "a further model at the endpoint",
+        "create": "behind a new endpoint",
+        "replace": "in the place of what answers behind the endpoint",
+        "add": "beside what answers behind the endpoint",
     }
-    sentence = f"Would put {model or 'the model'} {version} behind {kind[settings.mode]} {name!r} in {settings.region_name}."
+    sentence = f"Would put {model or 'the model'} {version} {kind[settings.mode]} {name!r} in {settings.region_name}."
     return Intent(settings.target, sentence, tuple(steps))
 
 
