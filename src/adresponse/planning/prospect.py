@@ -288,14 +288,9 @@ def prospect_of(
     covariance, degrees, draws
         See ``Prospect``; the covariance is of (intercept, channels, controls) here, and NaN where it is not known.
     """
-    calendar = curves.baseline.calendar
-    channels = list(contract.channels)
-    periods, counted, last = None, np.full(len(frame), True), 0
-    if calendar is not None:
-        dates = frame[str(contract.date)].to_numpy()
-        periods, counted = calendar.period(dates), ~calendar.closed(dates)
-        last = int(periods[counted].max())
-    of_late = _of_late(contract, frame, curves.baseline)
+    channels, dated = list(contract.channels), curves.dated
+    periods, counted, of_late = _times(contract, frame, curves.baseline)
+    last = int(periods[counted].max()) if dated else 0
     markets = frame[str(contract.market)].to_numpy(dtype=str) if curves.placed else np.full(len(frame), "")
     late_ones = set(markets[of_late])
 
@@ -303,9 +298,7 @@ def prospect_of(
         newest = frame[rows & of_late]
         return Place(
             today={name: float(newest[name].mean()) for name in channels},
-            before={}
-            if periods is None
-            else _before(frame.loc[rows & counted, channels], periods[rows & counted], last, curves),
+            before=_before(frame.loc[rows & counted, channels], periods[rows & counted], last, curves) if dated else {},
             controls={name: float(newest[name].mean()) for name in contract.controls},
         )
 
@@ -328,16 +321,20 @@ def prospect_of(
     )
 
 
-def _of_late(contract: Contract, frame: pd.DataFrame, baseline: Baseline) -> NDArray[np.bool_]:
-    """The rows of the last periods, also where the model itself reads no dates; all rows where the table has none."""
+def _times(
+    contract: Contract, frame: pd.DataFrame, baseline: Baseline
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """The period of each row, whether its day is counted, and whether it is among the last ones, where the model itself reads
+    no dates, too; without dates all rows are in one period.
+    """
     if contract.date is None:
-        return np.full(len(frame), True)
+        return np.zeros(len(frame), dtype=np.int64), np.full(len(frame), True), np.full(len(frame), True)
     dates = frame[contract.date].to_numpy()
     calendar = baseline.calendar or Calendar.of(dates)
     periods, counted = calendar.period(dates), ~calendar.closed(dates)
     lately = min(RECENT, math.ceil(calendar.periods_a_year) + 1)
     recent = RECENT_WEEKS * len(calendar.week) if baseline.weekdays else lately
-    return np.asarray(counted & (periods > periods[counted].max() - recent))
+    return periods, counted, np.asarray(counted & (periods > periods[counted].max() - recent))
 
 
 def _average(places: Sequence[Place]) -> Place:
