@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import stored_example
 import study_example
 from adresponse.report import Tracked, figures, page
-from adresponse.report.figures import SHOWN_ROWS, shown_rows
+from adresponse.report.figures import _FILLED, SHOWN_ROWS, _Dot, _dots, shown_rows
 from adresponse.report.formats import decimals_beside, decimals_for, interval, number, p_value, slugs
 from adresponse.report.page import SECTIONS
 from adresponse.study import Study
@@ -121,6 +122,17 @@ def test_figures_are_the_same_bytes_twice_and_well_formed(three: Study) -> None:
 def test_text_in_figures_is_text_with_labels_and_units(one: Study) -> None:
     texts = texts_of(figures(one)["fitted_line"])
     assert {"TV (thousand dollars)", "Sales (thousand units)", "90 % of new rows", "held out"} <= texts
+
+
+@pytest.mark.parametrize("low", [-100.4, -97, -1234.5, -0.1001, 0.0, -9e7])
+def test_every_label_of_an_axis_lies_within_the_figure(low: float) -> None:
+    dots = [_Dot("a name", low / 2, low, 25.0, _FILLED), _Dot("another", 1.0, -3.0, 24.99, _FILLED)]
+    figure = _dots(dots, "RMSE minus the default's", zero=True)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (ax,) = figure.axes
+    shown = [label.get_window_extent(renderer) for label in ax.get_xticklabels() if label.get_text()]
+    assert len(shown) >= 2
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in shown)
 
 
 def test_dollar_signs_in_a_name_are_no_formula(three: Study) -> None:

@@ -32,6 +32,7 @@ __all__ = ["PANELS", "SHOWN_ROWS", "figures", "shown_rows"]
 Array = NDArray[np.float64]
 
 PANELS = 12
+CHARACTER = 8  # pixels of a digit beside an axis, at most
 """At most this many columns, pairs or candidates are drawn in one group of figures."""
 SHOWN_ROWS = 1000
 """At most this many rows are drawn as marks in one figure; of more, a fixed random sample."""
@@ -257,9 +258,8 @@ def _dots(dots: Sequence[_Dot], x: str, *, zero: bool, limits: tuple[float, floa
     for place, name in enumerate(names):
         _draw_dots(ax, place, name, [d for d in dots if d.name == name])
     ax.set_ylim(len(names) - 0.4, -0.6)
-    if limits:
-        ax.set_xlim(*limits)
-    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.set_xlim(*(limits or ax.get_xlim()))
+    ax.set_xticks(_with_room(*ax.get_xlim(), width - 18, 2, 16))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_tick(value)))
     ax.yaxis.set_visible(False)
     ax.spines["left"].set_visible(False)
@@ -269,6 +269,16 @@ def _dots(dots: Sequence[_Dot], x: str, *, zero: bool, limits: tuple[float, floa
     if legend:
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0.1), ncols=3)
     return figure
+
+
+def _with_room(low: float, high: float, width: float, left: float, right: float) -> list[float]:
+    """Ticks of an axis so many pixels wide whose labels end within it and the margins beside it."""
+    pixel, found = (high - low) / width, []
+    for tick in MaxNLocator(6).tick_values(low, high):
+        half = CHARACTER * len(short_tick(tick)) / 2
+        if low + max(half - left, 0) * pixel <= tick <= high - max(half - right, 0) * pixel:
+            found.append(float(tick))
+    return found
 
 
 _FILLED: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 7, "mfc": BLUE, "mec": BLUE}
