@@ -88,6 +88,7 @@ UNSAID = {  # settings that neither an option nor the config file explains by it
     "folds": "Folds of the cross-validation.",
     "repeats": "How often they are drawn anew; once with a date, or beyond 50,000 rows.",
     "season": "With a shape and a date: so many waves of the year; without it what the length of the table allows.",
+    "sizes": "With a shape and markets: how large each market is; `auto` takes the likelier of `equal` and `sales`.",
     "weekdays": "With a shape and a daily table of eight weeks and more: a level for each day of the week.",
     "watch": "How strictly new rows are looked at: the [rules of a watch](../how-to/watch.md#set-the-rules).",
     "promotion": "When a challenger takes the champion's place: its [rules](../how-to/refresh.md#set-the-rules).",

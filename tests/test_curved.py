@@ -191,7 +191,7 @@ def test_what_is_written_is_read_back_and_can_be_read() -> None:
         (lambda v: v["curves"]["responses"].clear(), "one response or control for each feature"),
         (lambda v: v["curves"].pop("history"), "cannot be read"),
         (lambda v: v["contract"]["columns"].pop(), "needs a date or a market that its contract does not have"),
-        (lambda v: v.update(schema_version=3), "schema version 3, and this adresponse reads up to 2; update adresponse"),
+        (lambda v: v.update(schema_version=4), "schema version 4, and this adresponse reads up to 3; update adresponse"),
     ],
 )
 def test_curves_that_cannot_be_known_are_refused(change: object, said: str) -> None:

@@ -86,7 +86,7 @@ def test_without_a_closed_form_the_spread_still_gives_the_interval() -> None:
     ("change", "said"),
     [
         ({"schema": "other"}, "is no formula"),
-        ({"schema_version": 3}, "schema version 3, and this adresponse reads up to 2; update adresponse"),
+        ({"schema_version": 4}, "schema version 4, and this adresponse reads up to 3; update adresponse"),
         ({"form": "spline"}, "the form 'spline'"),
         ({"terms": []}, "one term for each feature"),
         ({"intercept": "much"}, "cannot be read"),

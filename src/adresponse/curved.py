@@ -7,6 +7,8 @@ period ``t`` of market ``m``, in this order::
                  + coefficient_1 * saturate(carried_1) + coefficient_2 * saturate(carried_2) + ...
     carried_c  = weight_c0 * spend_c[t, m] + weight_c1 * spend_c[t - 1, m] + ...
 
+Where markets differ in size, spend is divided by the size of its market, and each part of the prediction times it.
+
 The spend of an earlier period comes from the rows asked together, else from the history that the model keeps, else it is not
 known and the channel's mean over the rows fitted stands for it.
 """
@@ -14,7 +16,7 @@ known and the channel's mean over the rows fitted stands for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -63,11 +65,15 @@ class Curves:
         What each channel adds, in the contract's order.
     history : History or None
         None where nothing is carried over.
+    sizes : dict of str to float
+        How large each market is, where they differ: baseline, responses and history are those of a market of size 1, for spend
+        and sales divided by the size of their market. Empty where all have size 1.
     """
 
     baseline: Baseline
     responses: tuple[Response, ...]
     history: History | None = None
+    sizes: dict[str, float] = field(default_factory=dict)
 
     @property
     def dated(self) -> bool:
@@ -110,13 +116,24 @@ class Curves:
         controls = dict(zip(self.baseline.controls, columns[channels:], strict=True))
         base = self.baseline.sales(len(spend[0]), dates, controls, markets)
         carried = self.carried(spend, dates, markets)
-        return base, [
+        added = [
             r.coefficient * saturate(r.shape, np.maximum(x, 0.0), r.half, r.slope)
             for r, x in zip(self.responses, carried, strict=True)
         ]
+        if not self.sizes:
+            return base, added
+        size = self.size(markets)
+        return base * size, [part * size for part in added]
+
+    def size(self, markets: Any) -> Vector:
+        """Size of the market of each row, shape (n_rows,)."""
+        return np.array([self.sizes.get(str(m), 1.0) for m in np.asarray(markets)])
 
     def carried(self, spend: Sequence[Vector], dates: Any = None, markets: Any = None) -> list[Vector]:
-        """Spend that works in each row: its own and what earlier periods left, in each channel's unit."""
+        """Spend at work in each row, its own and what earlier periods left, over its market's size; in the channel's unit."""
+        if self.sizes:
+            size = self.size(markets)
+            spend = [x / size for x in spend]
         if self.history is None:
             return [r.weights[0] * x for r, x in zip(self.responses, spend, strict=True)]
         calendar, places = self._places(dates, markets)
@@ -169,7 +186,7 @@ class Curves:
             tuple(map(float, kept["means"])),
             {str(m): tuple(tuple(map(float, row)) for row in rows) for m, rows in kept["spend"].items()},
         )
-        return cls(baseline, responses, history or None)
+        return cls(baseline, responses, history or None, {str(m): float(size) for m, size in given.get("sizes", {}).items()})
 
 
 class _Known:

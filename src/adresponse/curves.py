@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -261,6 +261,12 @@ class Response:
     def concave(self) -> bool:
         """Whether each unit of spend brings at most as much as the one before."""
         return self.coefficient >= 0 and (self.shape != "hill" or self.slope <= 1)
+
+    def of_size(self, size: float) -> Response:
+        """The response of a market ``size`` times as large: its curve bends at as many times the spend, and brings as much."""
+        if self.shape == "linear" or size == 1:
+            return self
+        return replace(self, half=self.half * size, coefficient=self.coefficient * size)
 
     def sales(self, spend: ArrayLike, before: ArrayLike = ()) -> Vector:
         """Sales that the channel adds in each period.

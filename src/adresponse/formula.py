@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["BASE", "SCHEMA_VERSION", "Beyond", "Formula", "Spread", "Term", "contribution_name"]
 
 SCHEMA = "adresponse/formula"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+CURVES_VERSION = 2  # what curves need whose markets have no sizes
 LINEAR_VERSION = 1  # what a straight line needs; it is written so that an older adresponse reads it
 BASE = "base"
 
@@ -343,12 +344,19 @@ class Formula:
 
         return np.zeros(np.shape(dates), dtype=bool) if self.curves is None else self.curves.baseline.outside(dates)
 
+    @property
+    def _version(self) -> int:
+        """The oldest version of the schema that can say it."""
+        if self.curves is None:
+            return LINEAR_VERSION
+        return SCHEMA_VERSION if self.curves.sizes else CURVES_VERSION
+
     def to_json(self) -> str:
         """The text of ``formula.json``."""
         form = "linear" if self.straight else "curves" if self.curves is not None else "none"
         value: dict[str, Any] = {
             "schema": SCHEMA,
-            "schema_version": LINEAR_VERSION if self.curves is None else SCHEMA_VERSION,
+            "schema_version": self._version,
             "about": self.about,
             "contract": self.contract.to_dict(),
             "form": form,
@@ -421,7 +429,8 @@ class Formula:
 _READS_CURVES = (
     "prediction = baseline + sum of coefficient * shape(sum of weights * spend of this and earlier periods) over responses, "
     "in order; baseline = intercept + trend * period / span + season * (sin, cos, sin 2, cos 2, ...) of the year + weekday + "
-    "controls + market; spend of earlier periods comes from the rows asked, else from history, else it is the mean"
+    "controls + market; spend of earlier periods comes from the rows asked, else from history, else it is the mean; where "
+    "sizes are given, spend is divided by the size of its market, and the sum times it"
 )
 
 
@@ -434,6 +443,8 @@ def _curves(given: Mapping[str, Any], contract: Contract) -> Curves:
         raise ModelError("formula.json does not have one response or control for each feature of its contract, in its order.")
     if len(found.baseline.weekdays) not in (0, 7):
         raise ModelError("formula.json does not have a level for each of the seven days of the week.")
+    if any(size <= 0 for size in found.sizes.values()) or (found.sizes and set(found.sizes) != set(found.baseline.markets)):
+        raise ModelError("formula.json does not have a size above 0 for each of its markets.")
     if (found.dated and contract.date is None) or (found.placed and contract.market is None):
         raise ModelError("formula.json needs a date or a market that its contract does not have.")
     return found

@@ -322,7 +322,8 @@ def _mix(
 ) -> tuple[MixFit | None, Candidate | None]:
     """The mix of response curves that was asked for, fitted, and as a candidate; nothing where none was asked for."""
     if settings.shape is None:
-        given = {"carry_over": settings.carry_over, "season": settings.season, "lifts": settings.lifts or None}
+        given: dict[str, Any] = {"carry_over": settings.carry_over, "season": settings.season, "lifts": settings.lifts or None}
+        given |= {"sizes": None if settings.sizes == "auto" else settings.sizes}
         if named := next((name for name, value in given.items() if value is not None), None):
             raise ConfigError(f"{named}={given[named]!r} belongs to response curves; add --shape, such as --shape auto.")
         return None, None
@@ -347,6 +348,7 @@ def _mix(
         season=settings.season,
         weekdays=settings.weekdays,
         known=settings.lifts,
+        sizes=settings.sizes,
         folds=settings.folds,
         seed=settings.seed,
     )

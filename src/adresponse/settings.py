@@ -43,6 +43,7 @@ CONFIG_TEMPLATE = """\
 # trend: true                    # with a shape and a date: a trend
 # season: 2                      # and as many waves of the year; without it what the length of the table allows
 # weekdays: true                 # and in a daily table of eight weeks and more, a level for each day of the week
+# sizes: auto                    # with a shape and markets: equal, sales, a size of each, or the likelier of the first two
 # lifts: {tv: [1.4, 0.3]}        # what experiments found: sales for one unit of spend, and the standard error
 
 # challengers: [sklearn.ensemble.HistGradientBoostingRegressor]   # any scikit-learn regressor, by import path
@@ -97,6 +98,7 @@ class Settings(BaseModel):
     trend: bool = True
     season: int | None = Field(default=None, ge=0, le=10)
     weekdays: bool = True
+    sizes: Literal["auto", "equal", "sales"] | dict[str, float] = "auto"
     lifts: dict[str, tuple[float, float]] = Field(default_factory=dict)
     challengers: tuple[str, ...] = ()
     gate: tuple[str, ...] = ("all finite", "beats baseline")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from adresponse.periods import Calendar
 __all__ = ["ChannelAnswer", "MixDraws", "MixFit", "MixSpec", "Vague", "curves_of", "drawn_curves", "fit_mix"]
 
 Vector = NDArray[np.float64]
+Sizes = Literal["auto", "equal", "sales"] | Mapping[str, float]
 TELLS_NOTHING = 0.8
 """Spread of a parameter's draws over its typical spread, from which on the data say next to nothing about it."""
 
@@ -65,6 +66,9 @@ class MixSpec:
         chosen alone.
     starts, folds, seed : int
         Starts of the search, folds of ``auto``, and the seed of both and of the draws.
+    sizes : {"auto", "equal", "sales"} or mapping of str to float
+        How large the markets are beside each other (see ``MixRegressor``); ``auto`` takes the likelier of equal ones and of
+        ones as large as their mean sales.
     """
 
     channels: tuple[str, ...]
@@ -85,6 +89,7 @@ class MixSpec:
     starts: int = 3
     folds: int = 5
     seed: int = 42
+    sizes: Sizes = "auto"
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -95,6 +100,10 @@ class MixSpec:
         if stray:
             raise ConfigError(f"free={stray[0]!r} is no channel; use one of {', '.join(self.channels)}.")
 
+        if self.market is None and self.sizes not in ("auto", "equal"):
+            raise ConfigError(
+                "sizes is of markets, and no column is named as the market; name it with market, or leave sizes out."
+            )
         for name, (roi, error) in self.known.items():
             if name not in self.channels:
                 raise ConfigError(f"known={name!r} is no channel; use one of {', '.join(self.channels)}.")
@@ -121,6 +130,7 @@ class MixSpec:
             known=self.known,
             starts=starts or self.starts,
             seed=self.seed,
+            sizes="equal" if self.sizes == "auto" else self.sizes,
         )
 
 
@@ -226,7 +236,8 @@ class MixDraws:
 class MixFit:
     """A fitted mix: the pipeline that predicts, the same as numbers, and what follows for the rows fitted.
 
-    Sales of a row are ``baseline.sales(...)`` plus ``responses[c].sales(...)`` of each channel, in this order.
+    Sales of a row are ``baseline.sales(...)`` plus ``responses[c].sales(...)`` of each channel, in this order. Where markets
+    differ in size (``model.sizes_``), baseline, responses, means, draws and noise are those of a market of size 1.
 
     Parameters
     ----------
@@ -328,7 +339,9 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
         raise ModelError(f"Nothing was ever spent on {idle[0]!r}; leave it out of the channels.")
     scores: tuple[ShapeScore, ...] = ()
     wanted = SIMPLEST_FIRST if spec.shape == "auto" else (spec.shape,)
-    each = {shape: spec.regressor(shape).fit(X, sales) for shape in wanted}
+    first = _of_likelier_sizes(X, sales, spec, wanted[-1])
+    spec = replace(spec, sizes=first.sizes)
+    each = {shape: first if shape == first.shape else spec.regressor(shape).fit(X, sales) for shape in wanted}
     if spec.shape == "auto":
         scores = compare_shapes(lambda s: spec.regressor(s, starts=1), X, sales, _folds(X, spec), information_behind(each))
         spec = replace(spec, shape=next(s.shape for s in scores if s.chosen))
@@ -338,15 +351,17 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
     design = dict(model.pipeline_["design"].transformer_list)
     carry, regress = design["media"]["carry"], model.pipeline_["regress"]
     n = len(spec.channels)
-    parts = design["media"].transform(X) * regress.coef_[:n]
-    base = regress.intercept_ + design["base"].transform(X) @ regress.coef_[n:]
+    size, inputs = model.size(X), model.per_size(X)
+    carried = design["media"]["carry"].transform(inputs)
+    parts = design["media"].transform(inputs) * regress.coef_[:n] * size[:, None]
+    base = (regress.intercept_ + design["base"].transform(X) @ regress.coef_[n:]) * size
     fitted = base.copy()
     for column in parts.T:
         fitted = fitted + column
     responses = _responses(model, spec.shape)
     shares = _parts(spec.draws, len(models))
     drawn = [projection.draw(m.problem_, m.found_, k, spec.seed) for m, k in zip(models, shares, strict=True)]
-    draws = _joined([_draws(m, d) for m, d in zip(models, drawn, strict=True)])
+    draws = _joined([_draws(m, d, size) for m, d in zip(models, drawn, strict=True)])
     spend = X[list(spec.channels)].to_numpy(dtype=float).sum(axis=0)
     return MixFit(
         spec=spec,
@@ -359,7 +374,7 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
         base=base,
         contributions=pd.DataFrame(parts, columns=list(spec.channels), index=X.index),
         fitted=fitted,
-        answers=_answers(responses, carry.transform(X), parts.sum(axis=0), spend, draws, float(fitted.sum())),
+        answers=_answers(responses, carried, size, parts.sum(axis=0), spend, draws, float(fitted.sum())),
         draws=draws,
         vague=_vague(model, drawn[0].theta),
         scores=scores,
@@ -367,6 +382,22 @@ def fit_mix(X: pd.DataFrame, y: ArrayLike, spec: MixSpec) -> MixFit:
         noise=model.found_.noise * model.sales_mean_,
         memory=model.found_.memory,
     )
+
+
+def _of_likelier_sizes(X: pd.DataFrame, sales: Vector, spec: MixSpec, shape: Shape) -> MixRegressor:
+    """The model fitted with the sizes asked for, or, where they are left open, with those that all rows support better.
+
+    Both have equally many parameters, so that Akaike's criterion compares their likelihoods.
+    """
+    equal = spec.regressor(shape).fit(X, sales)
+    if spec.sizes != "auto" or spec.market is None:
+        return equal
+    means = pd.Series(sales).groupby(X[spec.market].to_numpy().astype(str)).mean()
+    if len(means) == 1 or means.min() <= 0:
+        return equal
+    both = {"equal": equal, "sales": replace(spec, sizes="sales").regressor(shape).fit(X, sales)}
+    behind = information_behind(both)
+    return both[min(behind, key=behind.__getitem__)]
 
 
 def _folds(X: pd.DataFrame, spec: MixSpec) -> list[Fold]:
@@ -421,7 +452,7 @@ def curves_of(model: MixRegressor) -> Curves:
     if carry.reach > 1:
         spend = {m: tuple(tuple(float(v) for v in row) for row in rows) for m, rows in carry.history_.items()}
         history = History(carry.last_, tuple(float(m) for m in carry.means_), spend)
-    return Curves(_baseline(model), _responses(model, model.shape), history)
+    return Curves(_baseline(model), _responses(model, model.shape), history, dict(model.sizes_))
 
 
 def drawn_curves(fit: MixFit) -> tuple[Curves, ...]:
@@ -431,6 +462,7 @@ def drawn_curves(fit: MixFit) -> tuple[Curves, ...]:
         Curves(
             _baseline(fit.model, coefficients),
             tuple(fit.draws.response(draw, c, name) for c, name in enumerate(names)),
+            sizes=dict(fit.model.sizes_),
         )
         for draw, coefficients in enumerate(fit.draws.base)
     )
@@ -446,8 +478,8 @@ def _joined(parts: Sequence[MixDraws]) -> MixDraws:
     return MixDraws(shapes=tuple(s for p in parts for s in p.shapes), **arrays)
 
 
-def _draws(model: MixRegressor, drawn: projection.Draws) -> MixDraws:
-    problem, rows, shape = model.problem_, len(model.problem_.sales), model.problem_.shape
+def _draws(model: MixRegressor, drawn: projection.Draws, size: Vector) -> MixDraws:
+    problem, shape = model.problem_, model.problem_.shape
     values = model.natural(drawn.theta)
     decay, delay, half, slope = (values[k] for k in ("decay", "delay", "half", "slope"))
     window = problem.lags.shape[2]
@@ -458,13 +490,13 @@ def _draws(model: MixRegressor, drawn: projection.Draws) -> MixDraws:
             for pair in zip(decay, delay, strict=True)
         ]
     )
-    totals = drawn.shares * model.sales_mean_ * rows
+    totals = drawn.shares * model.sales_mean_ * size.sum()
     coefficient, lifts = np.empty_like(totals), np.empty_like(totals)
     for c in range(problem.channels):
         carried = weights[:, c] @ (problem.lags[c] * model.spend_means_[c]).T
         bent = half[:, c : c + 1], slope[:, c : c + 1]
-        coefficient[:, c] = totals[:, c] / saturate(shape, carried, *bent).sum(axis=1)
-        lifts[:, c] = coefficient[:, c] * _lift(shape, carried, *bent).sum(axis=1)
+        coefficient[:, c] = totals[:, c] / (saturate(shape, carried, *bent) @ size)
+        lifts[:, c] = coefficient[:, c] * (_lift(shape, carried, *bent) @ size)
     return MixDraws(
         shapes=(shape,) * len(decay),
         decay=decay,
@@ -487,12 +519,18 @@ def _lift(shape: Shape, carried: Vector, half: ArrayLike, slope: ArrayLike) -> V
 
 
 def _answers(
-    responses: Sequence[Response], carried: Vector, totals: Vector, spend: Vector, draws: MixDraws, sales: float
+    responses: Sequence[Response],
+    carried: Vector,
+    size: Vector,
+    totals: Vector,
+    spend: Vector,
+    draws: MixDraws,
+    sales: float,
 ) -> tuple[ChannelAnswer, ...]:
     ends = [5, 95]
     found = []
     for c, response in enumerate(responses):
-        lift = response.coefficient * float(_lift(response.shape, carried[:, c], response.half, response.slope).sum())
+        lift = response.coefficient * float(_lift(response.shape, carried[:, c], response.half, response.slope) @ size)
         low, high = _around(totals[c], np.percentile(draws.totals[:, c], ends))
         least, most = _around(lift, np.percentile(draws.lifts[:, c], ends))
         figures = [totals[c], low, high, totals[c] / sales]

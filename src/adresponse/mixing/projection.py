@@ -107,6 +107,9 @@ class Problem:
         Which row is the period before, in the same market; -1 for none. Without it, rows have no order.
     known : tuple of (share, standard error) or None, optional
         Shares of sales that experiments found, for each channel.
+    counts : ndarray of shape (n_rows,), optional
+        By how much a row counts in a mean, 1 on the average: where spend and sales are those of a market of size 1, a row of a
+        larger one stands for more. Without it, rows count alike. The noise of all rows is alike in either case.
     """
 
     lags: Vector
@@ -117,6 +120,7 @@ class Problem:
     signs: tuple[int, ...]
     previous: NDArray[np.int64] | None = None
     known: tuple[tuple[float, float] | None, ...] = ()
+    counts: Vector | None = None
 
     @property
     def channels(self) -> int:
@@ -165,6 +169,10 @@ class Problem:
     def left(self) -> Vector:
         """Sales that the base does not explain."""
         return self.rest(self.sales)
+
+    def mean(self, rows: Vector) -> Any:
+        """Mean over the last axis, the rows."""
+        return rows.mean(axis=-1) if self.counts is None else (rows * self.counts).mean(axis=-1)
 
     def rest(self, columns: Vector) -> Vector:
         """What the base leaves of columns."""
@@ -268,10 +276,10 @@ def responses(problem: Problem, theta: Vector) -> tuple[Vector, list[Vector]]:
         carried, moved = _carried(problem.kind, problem.lags[c], decay, delay)
         response, by_carried, by = _response(problem.shape, carried, half, slope)
         by |= {name: by_carried * m for name, m in moved.items()}
-        mean = response.mean()
+        mean = problem.mean(response)
         z[:, c] = response / mean
         for i, name in enumerate(problem.parameters):
-            slopes[i][:, c] = spread[i, c] * (by[name] - z[:, c] * by[name].mean()) / mean
+            slopes[i][:, c] = spread[i, c] * (by[name] - z[:, c] * problem.mean(by[name])) / mean
     return z, slopes
 
 
@@ -342,14 +350,15 @@ def search(problem: Problem, starts: int = 3, seed: int = 42, rounds: int = 5) -
     return Found(modes[0].theta, _shares(problem, z, variance)[1], variance, modes, memory, dilution, degrees)
 
 
-def information(problem: Problem, found: Found, dilution: float) -> float:
+def information(problem: Problem, found: Found, dilution: float, unit: float = 1.0) -> float:
     """Akaike's information criterion: -2 log likelihood, and 2 for each parameter that the data decide.
 
     ``dilution`` says by how much less the rows tell for the memory of their noise. It is one for all models compared: what a
-    wrong curve leaves lasts as well, and would pass for noise.
+    wrong curve leaves lasts as well, and would pass for noise. ``unit`` is what the sales of the table were divided by, its
+    geometric mean where rows differ in that; models whose units differ cannot be compared without it.
     """
-    rows = len(problem.sales)
-    return rows / dilution * math.log(found.noise**2 * found.degrees / rows) + 2 * (rows - found.degrees)
+    rows, noise = len(problem.sales), found.noise * unit
+    return rows / dilution * math.log(noise**2 * found.degrees / rows) + 2 * (rows - found.degrees)
 
 
 def _swapped(problem: Problem, theta: Vector) -> list[Vector]:
@@ -610,7 +619,7 @@ def _many_responses(problem: Problem, theta: Vector) -> Vector:
         else:
             carried = np.broadcast_to(problem.lags[c][:, 0], (len(theta), len(problem.sales)))
         response = _response(problem.shape, carried, values["half"][:, c : c + 1], values["slope"][:, c : c + 1])[0]
-        found[:, :, c] = response / response.mean(axis=1, keepdims=True)
+        found[:, :, c] = response / problem.mean(response)[:, None]
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -97,17 +98,25 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Starts of the search.
     seed : int
         Seed of the starts.
+    sizes : {"equal", "sales"} or mapping of str to float
+        How large the markets are beside each other: alike, as large as their mean sales, or as given. Spend and sales are
+        divided by the size of their market for the fit, so that in a market of twice the size a curve bends at twice the spend
+        and brings twice the sales, and level, trend, season, controls and noise are twice as large, too.
 
     Attributes
     ----------
     channels_ : tuple of str
         Those that were spent on; of the others the rows tell nothing, and they add nothing.
+    sizes_ : dict of str to float
+        Size of each market, 1 on the average; empty where they count as equal.
     pipeline_ : Pipeline
-        See ``mix_pipeline``; what predicts.
+        See ``mix_pipeline``; what predicts, for a market of size 1.
     problem_, found_
         What was searched, and the best of it (see ``projection``).
     spend_means_, sales_mean_
-        What spend and sales were divided by for the search, in the table's units.
+        What spend and sales were divided by for the search, in the table's units, for a market of size 1.
+    unit_ : float
+        What sales were divided by for it in all, the geometric mean over the rows.
     """
 
     def __init__(
@@ -127,6 +136,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         known: Mapping[str, tuple[float, float]] | None = None,
         starts: int = 3,
         seed: int = 42,
+        sizes: Literal["equal", "sales"] | Mapping[str, float] = "equal",
     ) -> None:
         self.channels = channels
         self.controls = controls
@@ -143,6 +153,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.known = known
         self.starts = starts
         self.seed = seed
+        self.sizes = sizes
 
     def fit(self, X: pd.DataFrame, y: Any) -> Self:
         """Fit the pipeline with the best nonlinear parameters.
@@ -157,23 +168,36 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ModelError
-            If a column is missing, nothing was ever spent, or carry-over is asked for without a date.
+            If a column is missing, nothing was ever spent, carry-over is asked for without a date, or a market has no size.
         """
         sales = np.asarray(y, dtype=float)
         self.channels_ = tuple(c for c in self.channels if c not in X.columns or X[c].max() > 0)
         if not self.channels_:
             raise ModelError("Nothing was ever spent on any channel; give rows with spend.")
+        self.sizes_ = self._sizes(X, sales)
+        size = self.size(X)
+        X, sales = self.per_size(X), sales / size
+        counts = size / size.mean()
         pipeline = self._open(X)
         design = pipeline["design"]
         media, base = dict(design.transformer_list)["media"], dict(design.transformer_list)["base"]
         carry = media["carry"].fit(X)
         self.spend_means_ = carry.means_
-        self.sales_mean_ = float(np.abs(sales).mean()) or 1.0
+        self.sales_mean_ = float((np.abs(sales) * counts).mean()) or 1.0
+        self.unit_ = self.sales_mean_ * float(np.exp(np.log(size).mean()))
         columns = np.column_stack([np.ones(len(X)), base.fit(X).transform(X)])
         lags = np.ascontiguousarray((carry.lags(X) / carry.means_).transpose(2, 1, 0))
         signs = tuple(0 if c in self.free else 1 for c in self.channels_)
         self.problem_ = Problem(
-            lags, sales / self.sales_mean_, columns, self.shape, carry.kind, signs, carry.previous(X), self._shares_known()
+            lags,
+            sales / self.sales_mean_,
+            columns,
+            self.shape,
+            carry.kind,
+            signs,
+            carry.previous(X),
+            self._shares_known((X[list(self.channels_)].to_numpy(dtype=float) * counts[:, None]).mean(axis=0)),
+            counts if self.sizes_ else None,
         )
         self.found_ = projection.search(self.problem_, self.starts, self.seed)
         self._close(pipeline, X, sales, columns.shape[1] - 1)
@@ -185,12 +209,26 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: pd.DataFrame) -> Vector:
         """Sales, shape (n_rows,), in the target's unit."""
         check_is_fitted(self)
-        return np.asarray(self.pipeline_.predict(X))
+        return np.asarray(self.pipeline_.predict(self.per_size(X)) * self.size(X))
+
+    def size(self, X: pd.DataFrame) -> Vector:
+        """Size of the market of each row, shape (n_rows,)."""
+        if not self.sizes_:
+            return np.ones(len(X))
+        # what knows the markets refuses a strange one, so any size will do
+        return np.array([self.sizes_.get(m, 1.0) for m in X[self.market].to_numpy().astype(str)])
+
+    def per_size(self, X: pd.DataFrame) -> pd.DataFrame:
+        """The rows with spend divided by the size of their market, as the pipeline takes them."""
+        if not self.sizes_:
+            return X
+        size = self.size(X)
+        return X.assign(**{c: X[c].to_numpy(dtype=float) / size for c in self.channels_})
 
     def remember(self, X: pd.DataFrame) -> Self:
         """Take the spend of all rows known, fitted or held out, into what carries over to the periods after them."""
         check_is_fitted(self)
-        dict(self.pipeline_["design"].transformer_list)["media"]["carry"].remember(X)
+        dict(self.pipeline_["design"].transformer_list)["media"]["carry"].remember(self.per_size(X))
         return self
 
     def natural(self, theta: Vector) -> dict[str, Vector]:
@@ -237,10 +275,27 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             weekdays=self.weekdays and calendar is not None and calendar.daily and _has_weeks(X[self.date], calendar),
         )
 
-    def _shares_known(self) -> tuple[tuple[float, float] | None, ...]:
-        """What experiments found, as shares of mean sales."""
+    def _sizes(self, X: pd.DataFrame, sales: Vector) -> dict[str, float]:
+        if self.market is None or self.market not in X.columns or self.sizes == "equal":
+            return {}
+        markets = X[self.market].to_numpy().astype(str)
+        names = np.unique(markets)
+        if self.sizes == "sales":
+            found = {str(m): float(sales[markets == m].mean()) for m in names}
+        else:
+            given = {str(m): float(size) for m, size in self.sizes.items()}
+            if missing := [str(m) for m in names if m not in given]:
+                raise ModelError(f"Market {missing[0]!r} has no size; give one for each market, such as its population.")
+            found = {str(m): given[m] for m in names}
+        if wrong := next((m for m, size in found.items() if not (math.isfinite(size) and size > 0)), None):
+            raise ModelError(f"Market {wrong!r} has the size {found[wrong]:g}, which must be above 0; take markets as equal.")
+        mean = math.fsum(found.values()) / len(found)
+        return {m: size / mean for m, size in found.items()}
+
+    def _shares_known(self, spend: Vector) -> tuple[tuple[float, float] | None, ...]:
+        """What experiments found, as shares of mean sales, for the mean spend of each channel."""
         known = self.known or {}
-        scale = dict(zip(self.channels_, self.spend_means_ / self.sales_mean_, strict=True))
+        scale = dict(zip(self.channels_, spend / self.sales_mean_, strict=True))
         found = {c: (float(roi * scale[c]), float(error * scale[c])) for c, (roi, error) in known.items() if c in scale}
         return tuple(found.get(c) for c in self.channels_)
 
@@ -252,7 +307,7 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         media["carry"].set_params(decay=_floats(values["decay"]), delay=_floats(values["delay"]))
         most = np.abs(media["carry"].transform(X)).max(axis=0)
         media["saturate"].set_params(half=_floats(values["half"] / most), slope=_floats(values["slope"]))
-        means = pipeline["design"].fit_transform(X)[:, : problem.channels].mean(axis=0)
+        means = problem.mean(pipeline["design"].fit_transform(X)[:, : problem.channels].T)
         centre, precision = problem.share
         weight = precision * found.variance * means**2
         nothing = (0.0,) * base

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from adresponse.mixing.regressor import MixRegressor
 __all__ = ["SIMPLEST_FIRST", "ShapeScore", "compare_shapes", "information_behind", "simplest"]
 
 Vector = NDArray[np.float64]
+Name = TypeVar("Name", bound=str)
 SIMPLEST_FIRST: tuple[Shape, ...] = ("linear", "log", "power", "logistic", "hill")
 """By the number of parameters of a channel, then by age in the field."""
 STILL_PLAUSIBLE = 2.0
@@ -60,11 +61,11 @@ class ShapeScore:
     behind: float = 0.0
 
 
-def information_behind(models: Mapping[Shape, MixRegressor]) -> dict[Shape, float]:
+def information_behind(models: Mapping[Name, MixRegressor]) -> dict[Name, float]:
     """By how much Akaike's criterion, of models fitted on the same rows, is worse than that of the best."""
-    dilution = min(models.values(), key=lambda m: m.found_.noise).found_.dilution
-    each = {shape: projection.information(m.problem_, m.found_, dilution) for shape, m in models.items()}
-    return {shape: value - min(each.values()) for shape, value in each.items()}
+    dilution = min(models.values(), key=lambda m: m.found_.noise * m.unit_).found_.dilution
+    each = {name: projection.information(m.problem_, m.found_, dilution, m.unit_) for name, m in models.items()}
+    return {name: value - min(each.values()) for name, value in each.items()}
 
 
 def compare_shapes(

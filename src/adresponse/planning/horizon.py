@@ -69,6 +69,8 @@ class Outlook:
         Without it, of how many markets all this is the average one; 0 where there are none.
     closed : tuple of str
         Markets that are left out, since they have no rows of late.
+    size : float or None
+        How large the market is beside the average one of all; None where markets count as equal.
 
     Raises
     ------
@@ -89,6 +91,7 @@ class Outlook:
     market: str | None = None
     markets: int = 0
     closed: tuple[str, ...] = ()
+    size: float | None = None
 
     def __post_init__(self) -> None:
         names = list(self.channels)
@@ -106,7 +109,8 @@ class Outlook:
     def of_markets(self) -> tuple[str, ...]:
         """Of which markets all amounts are, in sentences; none where there is one market or none."""
         if self.market is not None:
-            return (f"All amounts are for the market {self.market}, today's too; the curves are those of all markets.",)
+            sized = "" if self.size is None else f" at its size, {self.size:.3g} times that of an average one"
+            return (f"All amounts are for the market {self.market}, today's too; the curves are those of all markets{sized}.",)
         average = f"All amounts are for an average one of the {self.markets} markets, today's too."
         shut = f"Left out, since there are no rows of late: {words.listing(self.closed)}."
         return (average,) * (self.markets > 1) + (shut,) * bool(self.closed)

@@ -33,7 +33,8 @@ __all__ = ["FILE", "Prospect", "prospect_of", "straight"]
 
 Vector = NDArray[np.float64]
 FILE = "prospect.json"
-SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 1
+SCHEMA, SCHEMA_VERSION = "adresponse/prospect", 2
+EQUAL_VERSION = 1  # what a model needs whose markets have no sizes
 RECENT = 13  # periods whose mean spend is today's; fewer where they are more than a year and one period
 SHOWN = 20  # markets that a refusal names
 RECENT_WEEKS = 2  # the same where days of the week differ, so that each counts alike
@@ -64,7 +65,7 @@ class Prospect:
     today : dict of str to float
         Spend of each channel per period now: the mean of the last periods, or of all rows where the table has no dates.
     seen : dict of str to (float, float)
-        Lowest and highest spend per period among all rows known, held out or not.
+        Lowest and highest spend per period among all rows known, held out or not; over the size of its market.
     before : dict of str to tuple of float
         Spend of the last periods, the oldest first.
     controls : dict of str to float
@@ -79,7 +80,7 @@ class Prospect:
         Alternatives that the fit allows, where it is a model of curves.
     points : dict of str to tuple of (float, float)
         For each channel some rows fitted: spend at work in a period, and sales less what everything else is thought to
-        bring; what a response curve is drawn through.
+        bring, both over the size of their market; what a response curve is drawn through.
     closed : tuple of str
         Markets without a row in the periods that give ``today``: plans leave them out.
     places : dict of str to Place
@@ -120,19 +121,19 @@ class Prospect:
             If the horizon is out of range, or the market cannot be planned for.
         """
         horizon = self.usual() if horizon is None else horizon
-        place = self._place(market)
+        place, size = self._place(market), self.size(market)
         if not 1 <= horizon <= (LONGEST if self.dated else 1):
             rule = f"give 1 to {LONGEST} periods" if self.dated else "the model has no dates, so a plan is for one row"
             raise ConfigError(f"horizon={horizon} cannot be planned; {rule}.")
         target, channel = self.contract.target, self.contract.channels[0]
         precision = None if self.covariance is None else Precision(np.array(self.covariance), self.degrees)
         return Outlook(
-            responses=self.curves.responses,
+            responses=tuple(r.of_size(size) for r in self.curves.responses),
             base=self._base(self.curves.baseline, horizon, place, market),
             today=place.today,
-            seen=self.seen,
+            seen={name: (low * size, high * size) for name, (low, high) in self.seen.items()},
             before=place.before,
-            draws=[draw.responses for draw in self.draws],
+            draws=[[r.of_size(size) for r in draw.responses] for draw in self.draws],
             draw_bases=np.array([self._base(draw.baseline, horizon, place, market) for draw in self.draws])
             if self.draws
             else (),
@@ -142,7 +143,15 @@ class Prospect:
             market=market,
             markets=len(self.open),
             closed=self.closed,
+            size=size if self.curves.sizes else None,
         )
+
+    def size(self, market: str | None) -> float:
+        """How large a market is; without one, the mean of those that are open. 1 where markets count as equal."""
+        sizes = self.curves.sizes
+        if not sizes:
+            return 1.0
+        return sizes[market] if market is not None else math.fsum(sizes[name] for name in self.open) / len(self.open)
 
     def dates(self, horizon: int) -> list[str]:
         """The dates of the next periods, as ISO 8601."""
@@ -177,13 +186,15 @@ class Prospect:
         named = self.open if market is None else (market,)
         places: list[Any] = [np.full(horizon, name) for name in named]
         each = [baseline.sales(horizon, dates, controls, markets) for markets in places or [None]]
+        if self.curves.sizes:
+            each = [sales * self.curves.sizes[name] for sales, name in zip(each, named, strict=True)]
         return np.asarray(np.mean(each, axis=0))
 
     def to_json(self) -> str:
         """The text of ``prospect.json``."""
         value = {
             "schema": SCHEMA,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION if self.curves.sizes else EQUAL_VERSION,
             "reads": "what a plan needs: base sales and curves, today's spend, the ranges seen, and how sure the fit is",
             "contract": self.contract.to_dict(),
             "curves": self.curves.to_dict(),
@@ -292,23 +303,24 @@ def prospect_of(
     periods, counted, of_late = _times(contract, frame, curves.baseline)
     last = int(periods[counted].max()) if dated else 0
     markets = frame[str(contract.market)].to_numpy(dtype=str) if curves.placed else np.full(len(frame), "")
-    late_ones = set(markets[of_late])
+    size, late_ones = curves.size(markets), set(markets[of_late])
 
-    def place(rows: NDArray[np.bool_]) -> Place:
+    def place(rows: NDArray[np.bool_], size: float = 1.0) -> Place:
         newest = frame[rows & of_late]
         return Place(
             today={name: float(newest[name].mean()) for name in channels},
-            before=_before(frame.loc[rows & counted, channels], periods[rows & counted], last, curves) if dated else {},
+            before=_before(frame.loc[rows & counted, channels], periods[rows & counted], last, curves, size) if dated else {},
             controls={name: float(newest[name].mean()) for name in contract.controls},
         )
 
-    places = {name: place(markets == name) for name in curves.baseline.markets if name in late_ones}
+    still = [name for name in curves.baseline.markets if name in late_ones]
+    places = {name: place(markets == name, curves.sizes.get(name, 1.0)) for name in still}
     average = _average(list(places.values())) if places else place(np.full(len(frame), True))
     return Prospect(
         contract=contract,
         curves=curves,
         today=average.today,
-        seen={name: (float(frame[name].min()), float(frame[name].max())) for name in channels},
+        seen={name: (float((frame[name] / size).min()), float((frame[name] / size).max())) for name in channels},
         before=average.before,
         controls=average.controls,
         last=last,
@@ -359,19 +371,22 @@ def _points(contract: Contract, frame: pd.DataFrame, curves: Curves) -> dict[str
     carried = curves.carried(columns[: len(added)], dates, markets)
     left = frame[contract.target].to_numpy(dtype=float) - base - np.sum(added, axis=0)
     rows = np.unique(np.linspace(0, len(frame) - 1, min(len(frame), POINTS)).astype(int))
+    size = np.ones(len(frame)) if markets is None else curves.size(markets)
     return {
-        r.channel: tuple((float(x[i] / r.reach), float(part[i] + left[i])) for i in rows)
+        r.channel: tuple((float(x[i] / r.reach), float((part[i] + left[i]) / size[i])) for i in rows)
         for r, x, part in zip(curves.responses, carried, added, strict=True)
     }
 
 
-def _before(spend: pd.DataFrame, periods: NDArray[np.int64], last: int, curves: Curves) -> dict[str, tuple[float, ...]]:
+def _before(
+    spend: pd.DataFrame, periods: NDArray[np.int64], last: int, curves: Curves, size: float
+) -> dict[str, tuple[float, ...]]:
     """Mean spend of a row in each of the last periods; where none is known, what predictions take for it."""
     if curves.history is None:
         return {str(name): () for name in spend}
     reach = max(len(r.weights) for r in curves.responses) - 1
     whole = spend.groupby(periods).mean().reindex(range(last - reach + 1, last + 1))
-    whole = whole.fillna(dict(zip(spend.columns, curves.history.means, strict=True)))
+    whole = whole.fillna({name: mean * size for name, mean in zip(spend.columns, curves.history.means, strict=True)})
     return {str(name): tuple(map(float, column)) for name, column in whole.items()}
 
 

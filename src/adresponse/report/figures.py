@@ -25,6 +25,7 @@ from adresponse.tune import GridPoint
 
 if TYPE_CHECKING:
     from adresponse.mixing.fit import MixFit
+    from adresponse.planning.prospect import Prospect
     from adresponse.study import Study
 
 __all__ = ["PANELS", "SHOWN_ROWS", "figures", "shown_rows"]
@@ -32,8 +33,9 @@ __all__ = ["PANELS", "SHOWN_ROWS", "figures", "shown_rows"]
 Array = NDArray[np.float64]
 
 PANELS = 12
-CHARACTER = 8  # pixels of a digit beside an axis, at most
 """At most this many columns, pairs or candidates are drawn in one group of figures."""
+CHARACTER = 8
+"""Pixels of a digit beside an axis, at most."""
 SHOWN_ROWS = 1000
 """At most this many rows are drawn as marks in one figure; of more, a fixed random sample."""
 
@@ -379,20 +381,21 @@ def _mix_figures(study: Study, mix: MixFit) -> Iterator[tuple[str, str, Figure]]
     assert prospect is not None  # noqa: S101  curves have one
     slug = slugs(c.name for c in contract.columns)
     for c, name in enumerate(contract.channels[:PANELS]):
-        drawn = _curve(study, mix, c, prospect.points[name], prospect.today[name])
+        drawn = _curve(study, mix, c, prospect)
         yield f"curve_{slug[name]}", f"Response curve of {name}", drawn
     yield "returns", "What one unit of spend brings", _returns(study, mix)
     if contract.date is not None and contract.market is None:
         yield "contributions", f"What {contract.target} is made of", _contributions(study, mix, contract.date)
 
 
-def _curve(study: Study, mix: MixFit, c: int, points: Sequence[tuple[float, float]], today: float) -> Figure:
-    """What does a channel bring in a period, if as much is spent in every period?"""
+def _curve(study: Study, mix: MixFit, c: int, prospect: Prospect) -> Figure:
+    """What does a channel bring in a period, if as much is spent in every period? Of markets, in the average one."""
     contract, response = study.table.contract, mix.responses[c]
+    today = prospect.today[response.channel] / prospect.size(None)
     ax = _canvas(WIDE if len(contract.channels) == 1 else SMALL)
-    spend = np.linspace(0, float(study.table.frame[response.channel].max()), 80)
+    spend = np.linspace(0, prospect.seen[response.channel][1], 80)
     low, high = np.quantile(mix.draws.steady(c, spend), [0.05, 0.95], axis=0)
-    seen = [(x, y) for x, y in points if x <= spend[-1]]
+    seen = [(x, y) for x, y in prospect.points[response.channel] if x <= spend[-1]]
     ax.axhline(0, color=FAINT, lw=0.9)
     ax.fill_between(spend, low, high, color=BLUE, alpha=0.16, lw=0, label="90 % interval")
     ax.plot([x for x, _ in seen], [y for _, y in seen], **{**_SEEN, "alpha": 0.3}, label="rows")

@@ -182,6 +182,7 @@ class Planner:
         from adresponse.planning import returns as figures
 
         name, response, periods = outlook.channels[i], outlook.responses[i], outlook.periods
+        unit = periods * (outlook.size or 1.0)
         column = self.prospect.contract[name]
         top = WIDER * max(outlook.seen[name][1], outlook.today[name]) * periods or 1.0
         drawn = asdict(figures.curve(outlook, name, 0.0, top, points, level, tail))
@@ -195,7 +196,7 @@ class Planner:
             "shape": response.shape,
             "straight": response.shape == "linear",
             **{key: drawn[key] for key in ("spend", "sales", "low", "high", "marginal", "marginal_low", "marginal_high")},
-            "points": [[x * periods, y * periods] for x, y in self.prospect.points.get(name, ())],
+            "points": [[x * unit, y * unit] for x, y in self.prospect.points.get(name, ())],
             **({key: words.plain(getattr(told, key)) for key in ("pays_until", "break_even", "saturation")} if told else {}),
         }
 

@@ -144,7 +144,8 @@ def _curved(formula: Formula, curves: Curves) -> str:
         half = "" if r.shape == "linear" else f" / {r.half:.6g}"
         slope = f", slope {r.slope:.6g}" if r.shape in ("hill", "power") else ""
         parts.append(f"{r.coefficient:.6g} * {r.shape}({r.channel}{half}{carried}{slope})")
-    return f"{formula.contract.target} = {' + '.join(parts)}"
+    sized = ", in a market of size 1; of others all spend and the sum grow with the size" if curves.sizes else ""
+    return f"{formula.contract.target} = {' + '.join(parts)}{sized}"
 
 
 def _readable(context: Context) -> str:
