@@ -88,6 +88,17 @@ def test_a_value_out_of_reach_is_named_by_column_row_and_value() -> None:
     assert found == {"Column 'TV' has 1 value too large to reckon with (first: row 8, 1.000e+300)."}
 
 
+def test_a_value_is_held_against_its_own_market_where_markets_have_rows_enough() -> None:
+    small, large = plain(50), plain(50) * 40
+    frame = pd.concat([small.assign(region="A"), large.assign(region="B")], ignore_index=True)
+    assert "D011" not in codes(frame, market="region")
+    frame.loc[7, "TV"] = 3000.0  # usual for B, and row 8 is of A
+    (found,) = (f.message for f in check(table(frame, market="region")) if f.code == "D011")
+    assert found == "Values lie far from the rest of their column in their market: 1 in 'TV' (row 8: 3,000)."
+    few = frame.assign(region=[f"place {i // 5}" for i in range(len(frame))])
+    assert "in their market" not in next(f.message for f in check(table(few, market="region")) if f.code == "D011")
+
+
 def test_a_plain_table_gives_no_finding() -> None:
     assert codes(plain()) == {}
 

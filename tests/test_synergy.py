@@ -50,6 +50,23 @@ def test_no_interaction_is_seldom_found() -> None:
     assert found <= 8  # of 200 at a level of 1 %: 2 expected, more than 8 has a chance of 1 in 4,000
 
 
+def test_markets_of_other_levels_and_sizes_are_told_from_an_interaction() -> None:
+    rng = np.random.default_rng(2)
+    places, heads = np.repeat(["A", "B", "C"], 80), np.repeat([1.0, 6.0, 30.0], 80)
+    X = pd.DataFrame(rng.uniform(0, 10, (240, 3)), columns=["a", "b", "c"])
+    per_head = np.repeat([3.0, 9.0, 1.0], 80) + 4 * np.sqrt(X["a"]) + X["b"] + rng.normal(0, 1, 240)  # a alone bends
+    X, y = X.mul(heads, axis=0), per_head * heads
+    roles = contract("a", "b", "c")
+    assert list(together(roles, X, y))  # large markets spend more on all channels, so that one's bend looks like a product
+    assert not list(together(roles, X, y, places, heads))
+    y = (per_head + 0.3 * X["a"] * X["b"] / heads**2) * heads
+    (found,) = together(roles, X, y, places, heads)
+    assert "a and b bring more together" in found.message
+    frame = pd.DataFrame({"place": places, "y": y / heads} | {c: X[c] / heads for c in "abc"})
+    for formula, words in (("C(place) + a + b + c", "without it"), ("C(place) + a + b + c + a:b", "for each market explains")):
+        assert f"{words} {smf.ols(f'y ~ {formula}', frame).fit().rsquared:.0%}".replace("%", " %") in found.message
+
+
 @pytest.mark.parametrize("rows", [3, 5])
 def test_too_few_rows_tell_nothing(rows: int) -> None:
     X, y = simulated(0.5, rows=rows)

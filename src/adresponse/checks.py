@@ -26,6 +26,7 @@ MIN_ROWS = 13  # below this, a fifth held out leaves fewer than two rows for eac
 ROWS_PER_COEFFICIENT = 2  # fewer leave no residual to speak of in a four-fifths training split
 COMFORTABLE_ROWS = 10  # rows per coefficient that textbooks ask for (Harrell 2015, section 4.4)
 OUTLIER_SCORE = 3.5  # modified z score of Iglewicz and Hoaglin (1993)
+OWN_ROWS = 10  # of each market, from which on its values are held against its own
 COOK_LIMIT = 0.5  # a row that moves the fit by half a joint confidence ellipse (Cook 1977)
 TOGETHER = 0.3  # |r| of two channels from which their shares are read with care
 FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient
@@ -228,10 +229,16 @@ def _dates(table: AdTable) -> Iterator[Finding]:
 def _days(table: AdTable) -> dict[str, NDArray[np.datetime64]]:
     """The days of each market, in order; of all rows, called ``""``, where there are no markets."""
     days = table.frame[table.contract.date].to_numpy().astype("datetime64[D]")
+    return {market: np.unique(days[rows]) for market, rows in _by_market(table).items()}
+
+
+def _by_market(table: AdTable) -> dict[str, NDArray[np.intp]]:
+    """Which rows each market has; all of them are of one called ``""`` where there are no markets."""
+    rows = np.arange(len(table.frame))
     if table.contract.market is None:
-        return {"": np.unique(days)}
+        return {"": rows}
     markets = table.frame[table.contract.market].to_numpy().astype(str)
-    return {str(market): np.unique(days[at]) for market, at in pd.Series(np.arange(len(days))).groupby(markets).indices.items()}
+    return {str(market): np.asarray(at) for market, at in pd.Series(rows).groupby(markets).indices.items()}
 
 
 def _units(table: AdTable) -> Iterator[Finding]:
@@ -255,18 +262,24 @@ def _units(table: AdTable) -> Iterator[Finding]:
 
 
 def _outliers(table: AdTable) -> Iterator[Finding]:
-    said = []
+    places = _by_market(table)
+    apart = min(map(len, places.values())) >= OWN_ROWS
+    said, groups = [], list(places.values()) if apart else [np.arange(len(table.frame))]
     for name in (*table.contract.features, table.contract.target):
         values = table.frame[name].to_numpy()
-        far = np.flatnonzero(np.abs(modified_z(values)) > OUTLIER_SCORE)
+        score = np.zeros(len(values))
+        for rows in groups:
+            score[rows] = np.abs(modified_z(values[rows]))
+        far = np.flatnonzero(score > OUTLIER_SCORE)
         if len(far):
-            furthest = far[np.argmax(np.abs(values[far] - np.median(values)))]
+            furthest = far[np.argmax(score[far])]
             said.append(f"{len(far):,} in {name!r} (row {table.frame.index[furthest]}: {words.number(values[furthest])})")
+    within = " in their market" if apart and table.contract.market is not None else ""
     if said:
         yield Finding(
             "D011",
             "review",
-            f"Values lie far from the rest of their column: {words.listing(said)}.",
+            f"Values lie far from the rest of their column{within}: {words.listing(said)}.",
             "Check them at the source, first the rows named; keep them if they are right.",
         )
 

@@ -279,7 +279,10 @@ def study_of(
     if mix is not None:
         mix.model.remember(X)
     decision = decide(evaluation, settings.gate)
-    told: list[Finding] = [*found, *evaluation.findings, *together(table.contract, X.iloc[train], y.iloc[train])]
+    markets = None if table.contract.market is None else table.frame[table.contract.market].to_numpy(dtype=str)[train]
+    size = None if mix is None else mix.model.size(X.iloc[train])
+    pairs = together(table.contract, X.iloc[train], y.iloc[train], markets, size)
+    told: list[Finding] = [*found, *evaluation.findings, *pairs]
     plan = None
     if mix is None:
         recommendation = recommend(table, linear, evaluation, decision, leaderboard)
