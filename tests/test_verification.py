@@ -18,7 +18,7 @@ from sklearn.metrics import (
 from adresponse.errors import DifferenceError, ModelError
 from adresponse.pyfunc import ResponseModel
 from adresponse.record import verification_note
-from adresponse.report.page import _verification
+from adresponse.report.tables import verification_table
 from adresponse.scoring import _numbers
 from adresponse.stored import open_stored
 from adresponse.verification import Answered, EvaluationRows, Verification, compare, complete, refuse_disagreement, unlike
@@ -118,7 +118,7 @@ def test_a_deployment_that_does_not_say_its_version_or_interval_is_still_compare
     assert "not compared" not in judged(rows, answered(rows)).sentence
     assert not any("ends" in c.name for c in found.checks)
     assert "- – version that answered: expected" in verification_note(found)
-    (unsaid,) = [row for row in _verification(found).rows if row[0].startswith("Version")]
+    (unsaid,) = [row for row in verification_table(found).rows if row[0].startswith("Version")]
     assert unsaid[-1] == "not compared"
 
 

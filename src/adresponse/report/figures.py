@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from adresponse.profile import Correlation, Numbers
 from adresponse.report.formats import number, percent, plain, short_tick, slugs
+from adresponse.report.phrases import capital, in_unit
 from adresponse.tune import GridPoint
 
 if TYPE_CHECKING:
@@ -317,21 +318,16 @@ def _shared(points: Sequence[GridPoint]) -> str:
 def _tuning(study: Study) -> Figure:
     """Which settings predict best?"""
     dots = [_Dot(name, g.rmse, g.rmse - g.std, g.rmse + g.std, _FILLED) for g, name in _alike(study.leaderboard.grid)[:PANELS]]
-    return _dots(dots, _with_unit(study, "Mean RMSE over the folds, ± its spread"), zero=False)
+    return _dots(dots, in_unit(study, "Mean RMSE over the folds, ± its spread"), zero=False)
 
 
 def _comparison(study: Study) -> Figure:
     """Is any candidate better than the default by more than chance?"""
     dots = []
     for r in study.leaderboard.rows[:PANELS]:
-        name = r.title[:1].upper() + r.title[1:] + (" (chosen)" if r.chosen else "")
+        name = capital(r.title) + (" (chosen)" if r.chosen else "")
         dots.append(_Dot(name, r.difference, r.low, r.high, _FILLED if r.chosen else _OPEN))
-    return _dots(dots, _with_unit(study, "RMSE minus the default's"), zero=True)
-
-
-def _with_unit(study: Study, text: str) -> str:
-    unit = study.table.contract[study.table.contract.target].unit
-    return f"{text} ({unit})" if unit else text
+    return _dots(dots, in_unit(study, "RMSE minus the default's"), zero=True)
 
 
 # ---- the fit
@@ -402,7 +398,7 @@ def _curve(study: Study, mix: MixFit, c: int, prospect: Prospect) -> Figure:
     ax.plot(spend, response.steady(spend), color=INK, lw=2, label="expected")
     ax.plot([today], [float(response.steady(today))], ls="none", marker="o", ms=7, mfc="white", mec=ORANGE, mew=2, label="now")
     ax.margins(x=0.03)
-    return _frame(ax, contract.label(response.channel), _with_unit(study, f"{plain(contract.target)} brought"), legend=True)
+    return _frame(ax, contract.label(response.channel), in_unit(study, f"{plain(contract.target)} brought"), legend=True)
 
 
 def _returns(study: Study, mix: MixFit) -> Figure:
@@ -411,7 +407,7 @@ def _returns(study: Study, mix: MixFit) -> Figure:
     for a in mix.answers[:PANELS]:
         dots.append(_Dot(a.channel, a.roi, a.roi_low, a.roi_high, _FILLED, "on average"))
         dots.append(_Dot(a.channel, a.marginal_roi, a.marginal_roi_low, a.marginal_roi_high, _OPEN, "one more unit"))
-    return _dots(dots, _with_unit(study, f"{plain(study.table.contract.target)} for one unit of spend"), zero=True)
+    return _dots(dots, in_unit(study, f"{plain(study.table.contract.target)} for one unit of spend"), zero=True)
 
 
 def _contributions(study: Study, mix: MixFit, date: str) -> Figure:
@@ -423,7 +419,7 @@ def _contributions(study: Study, mix: MixFit, date: str) -> Figure:
     ax.stackplot(when, *parts, colors=colours, labels=["base", *map(plain, mix.contributions)], lw=0)
     ax.plot(when, study.table.y.to_numpy()[study.train], color=INK, lw=1.1, label="observed")
     ax.margins(x=0.01)
-    figure = _frame(ax, date, _with_unit(study, plain(study.table.contract.target)), legend=True)
+    figure = _frame(ax, date, in_unit(study, plain(study.table.contract.target)), legend=True)
     found: Any = AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(found)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(found, show_offset=False))  # type: ignore[no-untyped-call]
@@ -444,7 +440,7 @@ def _predicted_observed(study: Study) -> Figure:
     if not inside.all():
         ax.plot(predicted[~inside], observed[~inside], **_UNSEEN, label="outside")
     target = plain(study.table.contract.target)
-    return _frame(ax, _with_unit(study, f"{target} predicted"), _with_unit(study, f"{target} observed"), legend=True)
+    return _frame(ax, in_unit(study, f"{target} predicted"), in_unit(study, f"{target} observed"), legend=True)
 
 
 @dataclass(frozen=True)
@@ -486,8 +482,8 @@ def _residual_plot(study: Study, r: _Residuals) -> Figure:
         rows = [study.evaluation.predicted[i] for i in shown_rows(len(study.evaluation.predicted))]
         ax.plot([p.predicted for p in rows], [p.observed - p.predicted for p in rows], **_UNSEEN, label="held out")
     ax.plot(*_trend(r.predicted, r.residual), color=ORANGE, lw=1.8, label="mean")
-    y = _with_unit(study, "Observed minus predicted")
-    return _frame(ax, _with_unit(study, f"{plain(study.table.contract.target)} predicted"), y, legend=True)
+    y = in_unit(study, "Observed minus predicted")
+    return _frame(ax, in_unit(study, f"{plain(study.table.contract.target)} predicted"), y, legend=True)
 
 
 def _scale_location(study: Study, r: _Residuals) -> Figure:
@@ -498,7 +494,7 @@ def _scale_location(study: Study, r: _Residuals) -> Figure:
     ax.plot(r.predicted[at], size[at], **_SEEN, label="fitted on")
     ax.plot(*_trend(r.predicted, size), color=ORANGE, lw=1.8, label="mean")
     ax.set_ylim(bottom=0)
-    x = _with_unit(study, f"{plain(study.table.contract.target)} predicted")
+    x = in_unit(study, f"{plain(study.table.contract.target)} predicted")
     return _frame(ax, x, "Square root of |studentised residual|", legend=True)
 
 
@@ -542,7 +538,7 @@ def _order(study: Study, r: _Residuals, date: str) -> Figure:
     ax.axhline(0, color=INK, lw=0.9)
     ax.plot(study.train[at] + 1, r.residual[at], color=BLUE, lw=0.8, alpha=0.5)
     ax.plot(study.train[at] + 1, r.residual[at], **_SEEN)
-    return _frame(ax, f"Row, in the order of {date}", _with_unit(study, "Observed minus predicted"))
+    return _frame(ax, f"Row, in the order of {date}", in_unit(study, "Observed minus predicted"))
 
 
 # ---- all of them

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from adresponse.report.figures import _STYLE, BLUE, ORANGE, SMALL, _canvas, _frame, _svg
 from adresponse.report.formats import interval, number, p_value, percent, slugs
-from adresponse.report.page import Shown, Table, Tile, _day, _environment, _inline, _table
+from adresponse.report.inline import inline
+from adresponse.report.parts import Shown, Table, Tile, day, render, table
 
 if TYPE_CHECKING:
     from adresponse.watching.drift import ColumnDrift
@@ -47,14 +48,12 @@ UNTOLD = Watched()
 
 def watch_page(watch: Watch, watched: Watched = UNTOLD) -> str:
     """The page as one HTML file that loads nothing from anywhere."""
-    environment = _environment()
-    css = environment.loader.get_source(environment, "report.css")[0]  # type: ignore[union-attr]
-    return environment.get_template("watch.html").render(
-        css=Markup(css),  # noqa: S704  our own style
+    return render(
+        "watch.html",
         title=f"Watch of {watch.model}" if watch.model else "Watch of the champion",
         watch=watch,
         watched=watched,
-        day=_day(watched.created),
+        day=day(watched.created),
         mark=MARKS[watch.verdict],
         tiles=_tiles(watch),
         sizes=_sizes(watch),
@@ -98,7 +97,7 @@ def _lines(watch: Watch) -> list[Shown]:
 def _drawn(figure: Figure, key: str, title: str) -> Markup:
     with rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a letter that DejaVu lacks is drawn by the browser's font
-        return _inline(key, _svg(figure, title))
+        return inline(key, _svg(figure, title))
 
 
 def _bars(watch: Watch, c: ColumnDrift) -> Figure:
@@ -223,7 +222,7 @@ def _columns(watch: Watch) -> Table:
         )
         for c in watch.columns
     )
-    return _table(
+    return table(
         "Each column, before and now",
         (*heads, "#of chance", "#Beyond the range", "#Rows", "Compared with"),
         rows,
@@ -246,7 +245,7 @@ def _errors(watch: Watch) -> Table | None:
         ends = f"{percent(c.low, 0)} to {percent(c.high, 0)}"
         rows.append(("In the 90 % interval", "of the rows", percent(c.level, 0), percent(c.measured, 0), ends))
     rows.append(("Scatter around the own line", "times before", "1", number(e.spread_ratio, 3), ""))
-    return _table("Errors at evaluation and on the new rows", ("What", "Unit", "#Before", "#Now", "#95 % interval"), rows)
+    return table("Errors at evaluation and on the new rows", ("What", "Unit", "#Before", "#Now", "#95 % interval"), rows)
 
 
 def _slopes(watch: Watch) -> Table | None:
@@ -268,7 +267,7 @@ def _slopes(watch: Watch) -> Table | None:
         )
         for t in terms
     )
-    return _table(
+    return table(
         "What one more unit brings, before and now",
         (*heads, "#95 % interval of that change", "#Loss that would be found", "#p less", "#p more"),
         rows,
@@ -284,7 +283,7 @@ def _relation_sentence(watch: Watch) -> str:
 
 
 def _tests(watch: Watch) -> Table:
-    return _table(
+    return table(
         "What was tested, and at which level",
         ("Test", "#p", "#Level", "Result", "What was found"),
         ((t.title, p_value(t.p), _level(t.level), "found" if t.found else "not found", t.sentence) for t in watch.tests),
