@@ -21,6 +21,7 @@ from adresponse.mixing.fit import MixFit, MixSpec, curves_of, drawn_curves, fit_
 from adresponse.mixing.projection import Problem
 from adresponse.periods import Calendar
 from adresponse.planning.prospect import Prospect, prospect_of
+from adresponse.report.mix_tables import sizes_note
 from adresponse.schema import Column, Contract
 
 Vector = NDArray[np.float64]
@@ -192,6 +193,17 @@ def test_contributions_add_up_exactly_and_the_numbers_alone_predict(grown: tuple
         # two orders of the same sums
         assert asked(curves, some) == pytest.approx(fit.model.predict(some), rel=1e-12)
     assert fit.model.predict(rows) == pytest.approx(fit.fitted, rel=1e-12)
+
+
+def test_the_report_says_how_large_each_market_is(grown: tuple[pd.DataFrame, Vector, MixFit]) -> None:
+    fit = grown[2]
+    assert fit.shape_found["sizes"] == fit.model.sizes_
+    # heads of 20, 4 and 1 over their mean, 8.33
+    assert sizes_note(fit).startswith(
+        "Markets differ in size, by their mean sales: Rhine 2.4, Main 0.48 and Inn 0.12; 1 is the"
+    )
+    rows, _ = parts(panel(growing=False)[0])
+    assert sizes_note(fit_mix(rows, rows["sales"], replace(SPEC, sizes="equal", shape="linear"))) == ""
 
 
 def test_draws_are_models_whose_totals_are_theirs(grown: tuple[pd.DataFrame, Vector, MixFit]) -> None:

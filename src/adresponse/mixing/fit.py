@@ -308,6 +308,7 @@ class MixFit:
         return {
             "shape": self.model.shape,
             "carry_over": self.model.problem_.kind,
+            "sizes": dict(self.model.sizes_),
             "channels": {
                 r.channel: {"half": r.half, "slope": r.slope, "coefficient": r.coefficient, "weights": list(r.weights)}
                 for r in self.responses

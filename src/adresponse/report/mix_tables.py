@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from adresponse import words
 from adresponse.report.formats import interval, number, percent
 from adresponse.report.parts import Table, table
 from adresponse.report.phrases import in_unit
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from adresponse.planning.planned import Plan
     from adresponse.study import Study
 
-__all__ = ["mix_tables", "shapes_note"]
+__all__ = ["mix_tables", "shapes_note", "sizes_note"]
+
+SHOWN_MARKETS = 20
 
 
 def mix_tables(study: Study) -> dict[str, Table | None]:
@@ -69,6 +72,20 @@ def _curves(mix: MixFit) -> Table:
             )
 
     return table("The curves in numbers", ("Channel", "#Carry-over", "#Half", "#Slope", "#Coefficient"), rows())
+
+
+def sizes_note(mix: MixFit) -> str:
+    """How large the markets are, and of which size the curves are; empty where markets count as equal, or there are none."""
+    sizes = mix.model.sizes_
+    if not sizes:
+        return ""
+    largest_first = sorted(sizes, key=lambda market: -sizes[market])
+    by = "by their mean sales" if mix.spec.sizes == "sales" else "as given"
+    return (
+        f"Markets differ in size, {by}: {words.listing([f'{m} {number(sizes[m], 2)}' for m in largest_first], SHOWN_MARKETS)}; "
+        "1 is the average. The curves are drawn, and told in numbers, for a market of that size: in one of twice the size they "
+        "bend at twice the spend and bring twice as much."
+    )
 
 
 def _shapes(mix: MixFit) -> Table:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adresponse.report.captions import captioned, line_caption
 from adresponse.report.figures import PANELS, SHOWN_ROWS
 from adresponse.report.formats import joined, percent
-from adresponse.report.mix_tables import mix_tables, shapes_note
+from adresponse.report.mix_tables import mix_tables, shapes_note, sizes_note
 from adresponse.report.parts import Tile, day, render
 from adresponse.report.phrases import amount, score, slope
 from adresponse.report.tables import contest_table, study_tables, verification_table
@@ -124,6 +124,7 @@ def _words_of(study: Study, tracked: Tracked, drawn: Iterable[str]) -> dict[str,
         "line_caption": line_caption(study),
         "several": len(contract.features) > 1,
         "explained": percent(max(study.mix.r2, 0.0)) if study.mix else "",
+        "sizes_note": sizes_note(study.mix) if study.mix else "",
         "shapes_note": shapes_note(study.mix) if study.mix and study.mix.scores else "",
     }
 
