@@ -6,6 +6,8 @@ import atexit
 import math
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +25,7 @@ from adresponse.curved import Curves, History
 from adresponse.curves import CarryOverKind, Response, Shape
 from adresponse.formula import Formula
 from adresponse.intervals import spread_of
-from adresponse.mixing.regressor import mix_pipeline
+from adresponse.mixing.regressor import MixRegressor, mix_pipeline
 from adresponse.periods import WEEKDAYS
 from adresponse.planning.prospect import Prospect
 from adresponse.schema import Contract
@@ -38,12 +40,15 @@ __all__ = [
     "formula_with",
     "hill",
     "panel",
+    "sized",
+    "sized_panel",
     "stored_curves",
     "table",
 ]
 
 CHANNELS = ("TV, national", "search")
 MARKETS = ("North", "south", "Île-de-France")
+SIZES = (0.25, 0.75, 2.0)
 PERIODS = {"week": "W-MON", "month": "MS", "day": "D", "working day": "B"}
 
 
@@ -118,12 +123,24 @@ def curves_of(pipeline: Pipeline, contract: Contract) -> Curves:
     return Curves(baseline, tuple(responses), history)
 
 
-def formula_with(pipeline: Pipeline, frame: pd.DataFrame, contract: Contract) -> Formula:
-    """The fitted pipeline as a formula, with the spread of its residuals."""
+def sized(frame: pd.DataFrame, contract: Contract, **fit: Any) -> MixRegressor:
+    """The same pipeline for markets of other sizes, spend and sales over these."""
+    columns = contract.channels, contract.controls, contract.date, contract.market
+    made = MixRegressor(*columns, sizes=dict(zip(MARKETS, SIZES, strict=True)))
+    made.channels_, made.sizes_ = contract.channels, dict(zip(MARKETS, SIZES, strict=True))
+    per_size = made.per_size(frame).assign(sales=frame["sales"] / made.size(frame))
+    made.pipeline_ = fitted(per_size, contract, **fit)
+    return made
+
+
+def formula_with(model: Pipeline | MixRegressor, frame: pd.DataFrame, contract: Contract) -> Formula:
+    """The fitted model as a formula, with the spread of its residuals."""
     ranges = {n: (float(frame[n].min()), float(frame[n].max())) for n in contract.features}
-    spread = spread_of(pipeline.predict(frame), frame[contract.target].to_numpy())
+    spread = spread_of(model.predict(frame), frame[contract.target].to_numpy())
     about = {"name": "curves", "model_id": "m-" + "1" * 32, "title": "MixRegressor"}
-    return Formula(contract, math.nan, (), spread, ranges, about, curves=curves_of(pipeline, contract))
+    pipeline, sizes = (model.pipeline_, model.sizes_) if isinstance(model, MixRegressor) else (model, {})
+    curves = replace(curves_of(pipeline, contract), sizes=sizes)
+    return Formula(contract, math.nan, (), spread, ranges, about, curves=curves)
 
 
 class _Chosen(Study):
@@ -133,7 +150,7 @@ class _Chosen(Study):
         return None
 
 
-def _study(frame: pd.DataFrame, dated: bool, shape: Shape, **fit: Any) -> Study:
+def _study(frame: pd.DataFrame, dated: bool, shape: Shape, make: Callable[..., Any] = fitted, **fit: Any) -> Study:
     """A study over the table whose estimator is ours, all rows fitted."""
     contract = contract_of(frame, dated)
     columns = [c.name for c in contract.columns]
@@ -141,10 +158,10 @@ def _study(frame: pd.DataFrame, dated: bool, shape: Shape, **fit: Any) -> Study:
         frame[columns], target="sales", channels=list(CHANNELS), controls=list(contract.controls), date=contract.date,
         market=contract.market, test_size=0, name="curves", repeats=1,
     )  # fmt: skip
-    pipeline = fitted(made.table.frame, made.table.contract, shape, **fit)
+    model = make(made.table.frame, made.table.contract, shape=shape, **fit)
     given = {f: getattr(made, f) for f in Study.__dataclass_fields__}
-    formula = formula_with(pipeline, made.table.frame, made.table.contract)
-    given |= {"estimator": pipeline, "spread": formula.spread, "linear": None}
+    formula = formula_with(model, made.table.frame, made.table.contract)
+    given |= {"estimator": model, "spread": formula.spread, "linear": None}
     return _Chosen(**given)
 
 
@@ -167,6 +184,12 @@ def stored_curves(study: Study, folder: Path) -> Path:
 def panel() -> Study:
     """Weeks of three markets: carry-over, trend, season, a control."""
     return _study(table(60, markets=MARKETS, gaps=0.1), True, "hill")
+
+
+@cache
+def sized_panel() -> Study:
+    """The same where markets differ in size."""
+    return _study(table(60, markets=MARKETS, gaps=0.1), True, "hill", sized)
 
 
 @cache

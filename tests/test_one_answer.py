@@ -27,7 +27,7 @@ from adresponse.serving.options import Options
 from adresponse.serving.requests import CSV, JSON, PARQUET
 from adresponse.stored import Stored, open_stored
 from adresponse.study import Study
-from curves_example import hill, panel, stored_curves
+from curves_example import hill, panel, sized_panel, stored_curves
 from serving_example import ask
 from stored_example import stored, three_channels
 
@@ -93,7 +93,11 @@ def test_one_frame_gets_one_answer(
     assert found == dict.fromkeys(found, expected)
 
 
-@pytest.mark.parametrize("study", [panel, hill], ids=["panel with carry-over", "curves without a date"])
+@pytest.mark.parametrize(
+    "study",
+    [panel, sized_panel, hill],
+    ids=["panel with carry-over", "markets of other sizes", "curves without a date"],
+)
 def test_curves_give_one_answer(study: Any, tmp_path: Path) -> None:
     """Rows in any order, half of them those fitted, some left out, some after the last."""
     made: Study = study()

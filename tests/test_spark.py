@@ -30,7 +30,7 @@ from adresponse.errors import ConfigError, DeploymentError, RowsError, TableErro
 from adresponse.rows import check
 from adresponse.stored import Stored, open_stored
 from curves_example import CHANNELS as MIX
-from curves_example import MARKETS, hill, panel, stored_curves
+from curves_example import MARKETS, hill, panel, sized_panel, stored_curves
 from spark_parts import cluster, session
 from stored_example import curved, one_channel, stored, three_channels
 
@@ -356,6 +356,14 @@ def weeks(tmp_path_factory: pytest.TempPathFactory) -> Stored:
 def by_formula(model: Stored, rows: pd.DataFrame, level: float | None = None, contributions: bool = False) -> pd.DataFrame:
     columns = check(model.formula.reads, {n: rows[n] for n in model.formula.inputs})
     return pd.DataFrame(model.formula.answer(columns, level, contributions=contributions))
+
+
+def test_markets_of_other_sizes_get_the_formulas_bits(on: SparkSession, tmp_path: Path) -> None:
+    model, rows = open_stored(stored_curves(sized_panel(), tmp_path)), sized_panel().table.frame.reset_index(drop=True)
+    found = spark.with_predictions(on.createDataFrame(rows).repartition(4), model, 0.9, contributions=True).toPandas()
+    told = found.sort_values(["when", "market"]).reset_index(drop=True)
+    expected = by_formula(model, rows.sort_values(["when", "market"]).reset_index(drop=True), 0.9, True)
+    pd.testing.assert_frame_equal(told[list(expected)], expected, check_exact=True)
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "date"])
