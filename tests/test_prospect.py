@@ -133,6 +133,21 @@ def test_what_is_spent_today_is_not_what_was_spent_years_ago(step: str, rows: in
     assert found.today["tv"] == np.arange(40.0)[-rows:].mean()
 
 
+def test_a_plan_says_where_it_goes_farther_than_the_rows_speak_for() -> None:
+    # 60 weeks from 2024-01-01, and as many after them: the last is 118 weeks after the first
+    assert weekly().outlook(59).late is None
+    said = "Planned are 2025-02-24 to 2026-04-13, beyond the dates that the rows fitted speak for, 2024-01-01 to 2026-04-06"
+    assert any(note.startswith(said) for note in best_plan(weekly().outlook(60), Wish()).notes)
+
+
+@pytest.mark.parametrize(("level", "said"), [(0.99, False), (0.991, True)])
+def test_an_interval_that_the_draws_cannot_tell_is_said_to_be_too_narrow(level: float, said: bool) -> None:
+    made = weekly()
+    outlook = dataclasses.replace(made, draws=made.draws * 100).outlook(4)  # two of 200 draws lie outside 99 %
+    notes = best_plan(outlook, Wish(level=level)).notes
+    assert any(note == "Intervals of 99.1 % are the outermost of 200 draws, and too narrow." for note in notes) is said
+
+
 def test_a_plan_for_several_markets_says_that_it_is_for_one() -> None:
     assert "average one of the 2 markets" in best_plan(weekly().outlook(4), Wish()).notes[0]
     assert not any("market" in note for note in best_plan(line().outlook(), Wish()).notes)

@@ -71,6 +71,8 @@ class Outlook:
         Markets that are left out, since they have no rows of late.
     size : float or None
         How large the market is beside the average one of all; None where markets count as equal.
+    late : (str, str) or None
+        The dates planned, and those that the rows fitted speak for, where the first go beyond the second.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Outlook:
     markets: int = 0
     closed: tuple[str, ...] = ()
     size: float | None = None
+    late: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         names = list(self.channels)
@@ -104,6 +107,20 @@ class Outlook:
             raise ModelError("A draw has other channels than the fit; draw them from the same model.")
         if self.precision is not None and np.shape(self.precision.covariance) != (1 + len(names),) * 2:
             raise ModelError(f"The covariance needs {1 + len(names)} rows and columns: the base, then each channel.")
+
+    def notes(self, level: float) -> tuple[str, ...]:
+        """What bears on all amounts and intervals, in sentences: markets, dates that are far away, draws that are few."""
+        said = list(self.of_markets)
+        if self.late is not None:
+            planned, known = self.late
+            said.append(
+                f"Planned are {planned}, beyond {known}; base sales there are carried on farther than the rows can tell."
+            )
+        if self.draws and len(self.draws) * (1 - level) < 2:  # none of them lies outside an interval
+            said.append(
+                f"Intervals of {words.number(100 * level)} % are the outermost of {len(self.draws)} draws, and too narrow."
+            )
+        return tuple(said)
 
     @property
     def of_markets(self) -> tuple[str, ...]:

@@ -336,7 +336,7 @@ def _interval(low: float | None, high: float | None, level: float) -> str:
 
 
 def _notes(outlook: Outlook, wish: Wish, plan: Plan, limits: Limits | None) -> Iterator[str]:
-    yield from outlook.of_markets
+    yield from outlook.notes(plan.level)
     yield from _straight(plan, limits)
     if plan.gain_low is not None and plan.gain_high is not None and plan.gain_low <= 0 <= plan.gain_high and plan.gain != 0:
         yield "The interval of the gain holds 0: the data does not tell this plan from today's split."

@@ -125,7 +125,7 @@ class Prospect:
         if not 1 <= horizon <= (LONGEST if self.dated else 1):
             rule = f"give 1 to {LONGEST} periods" if self.dated else "the model has no dates, so a plan is for one row"
             raise ConfigError(f"horizon={horizon} cannot be planned; {rule}.")
-        target, channel = self.contract.target, self.contract.channels[0]
+        target, channel, dates = self.contract.target, self.contract.channels[0], self.dates(horizon)
         precision = None if self.covariance is None else Precision(np.array(self.covariance), self.degrees)
         return Outlook(
             responses=tuple(r.of_size(size) for r in self.curves.responses),
@@ -144,6 +144,7 @@ class Prospect:
             markets=len(self.open),
             closed=self.closed,
             size=size if self.curves.sizes else None,
+            late=self.curves.baseline.beyond(np.array(dates, dtype="datetime64[s]")) if dates else None,
         )
 
     def size(self, market: str | None) -> float:

@@ -173,7 +173,7 @@ class Planner:
             "today_total": math.fsum(outlook.today[c] * outlook.periods for c in outlook.channels),
             "base": _listed(outlook.base),
             "channels": [self._channel(outlook, i, points, level, margin, tail, returns) for i in range(len(outlook.channels))],
-            "notes": list(_notes(self.prospect, outlook, tail)),
+            "notes": list(_notes(self.prospect, outlook, tail, level)),
         }
 
     def _channel(
@@ -435,7 +435,7 @@ def _from_text(name: str, text: str) -> Any:
 # --- words and bytes
 
 
-def _notes(prospect: Prospect, outlook: Outlook, tail: bool) -> list[str]:
+def _notes(prospect: Prospect, outlook: Outlook, tail: bool, level: float) -> list[str]:
     straight = [r.channel for r in outlook.responses if r.shape == "linear"]
     units = {prospect.contract[c].unit for c in outlook.channels}
     notes = []
@@ -446,7 +446,7 @@ def _notes(prospect: Prospect, outlook: Outlook, tail: bool) -> list[str]:
         )
     if len(units) > 1:
         notes.append("The channels have different units, so their sum is no amount of money.")
-    notes += outlook.of_markets
+    notes += outlook.notes(level)
     if any(len(r.weights) > 1 for r in outlook.responses):
         counted = "is counted" if tail else "is not counted"
         notes.append(
