@@ -514,6 +514,8 @@ REFUSED = {
     "a check with an unknown rule": (["check", "new.csv", "--config", "promotion.yaml"], "Contest rule 'margn' is unknown"),
     "no list of names": (["watch", "new.csv", "--config", "number.yaml"], "stop_on=5 is no list of names; write [A, B]"),
     "no list of channels": (["run", "new.csv", "--config", "falling.yaml"], "falling=True is no list of names; write [A, B]"),
+    "a channel that is not there": (["run", "new.csv", "--config", "typo.yaml"], "falling: 'Radoi' is no channel"),
+    "a retrain of one": (["retrain", "new.csv", "--config", "typo.yaml"], "falling: 'Radoi' is no channel"),
     "a config of another model": (["retrain", "new.csv", "--config", "name.yaml"], "name='other-model' is not the model's own"),
     "a config of another column": (["retrain", "new.csv", "--config", "channels.yaml"], "channels=('Radio', 'TV') is not the"),
     "a watch with another target": (["watch", "new.csv", "--config", "target.yaml"], "target='Profit' is not the model's own"),
@@ -541,6 +543,7 @@ def test_what_cannot_be_done_is_refused_in_one_sentence_and_changes_nothing(case
     Path("promotion.yaml").write_text("promotion: {margn: 0.1}")
     Path("number.yaml").write_text("watch: {stop_on: 5}")
     Path("falling.yaml").write_text("promotion: {falling: yes}")
+    Path("typo.yaml").write_text("promotion: {falling: [Radoi]}")
     Path("name.yaml").write_text("name: other-model")
     Path("channels.yaml").write_text("channels: [Radio, TV]")
     Path("target.yaml").write_text("target: Profit")

@@ -84,6 +84,11 @@ class ContestRules:
         _whole("resamples", self.resamples, 200)
         _whole("seed", self.seed, 0)
 
+    def refuse_unknown(self, contract: Contract) -> None:
+        """Refuse a channel that the table does not have."""
+        if name := next((name for name in self.falling if name not in contract.channels), None):
+            raise ConfigError(f"falling: {name!r} is no channel.{did_you_mean(name, contract.channels)}")
+
     @classmethod
     def build(cls, given: Mapping[str, Any] | None = None) -> ContestRules:
         """Rules from a config's mapping; what is not given keeps its default, an unknown key is refused."""
@@ -206,9 +211,7 @@ def contest(
                 f"{c.name} has predictions of shape {np.shape(c.predicted)} for {len(observed)} held-out rows; "
                 "score both on the same rows."
             )
-    for name in rules.falling:
-        if name not in contract.channels:
-            raise ConfigError(f"falling: {name!r} is no channel.{did_you_mean(name, contract.channels)}")
+    rules.refuse_unknown(contract)
     finite = _finite(observed, champion, challenger, response)
     told: dict[str, float] = {}
     held = [finite]

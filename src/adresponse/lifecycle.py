@@ -236,6 +236,10 @@ def study_of(
     from adresponse.profile import Answer
     from adresponse.profile import explore as profile_of
 
+    if settings.promotion:
+        from adresponse.contest import ContestRules
+
+        ContestRules.build(settings.promotion).refuse_unknown(table.contract)
     profile = profile_of(table)
 
     progress("Tuning and comparing")
