@@ -96,3 +96,17 @@ def test_a_lift_that_is_given_twice_is_refused() -> None:
     assert load(lifts=["tv=1.4:0.3", "print=2:1"]).lifts == {"tv": (1.4, 0.3), "print": (2, 1)}
     with pytest.raises(ConfigError, match="'tv' is given twice; give one return and one error for a channel"):
         load(lifts=["tv=1.4:0.3", "tv =9:0.1"])
+
+
+def test_sizes_of_markets_may_be_named_by_numbers(tmp_path: Path) -> None:
+    settings = load(config(tmp_path, "sizes: {1: 5, north: 2.5}"))
+    assert settings.sizes == {"1": 5.0, "north": 2.5}
+    assert load(config(tmp_path, yaml.safe_dump(settings.plain()))).sizes == settings.sizes  # as a version keeps it
+
+
+@pytest.mark.parametrize("text", ["big", "{}", "{1: -1}", "{1: 0}", "{1: many}", "{1: .inf}", "{1: true}", "[1, 2]", "3"])
+def test_sizes_that_are_none_are_refused_in_one_sentence(tmp_path: Path, text: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"Setting sizes=.* is refused: give auto, equal, sales, or a number above 0 for each"
+    ):
+        load(config(tmp_path, f"sizes: {text}"))

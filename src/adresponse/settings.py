@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -62,6 +63,10 @@ CONFIG_TEMPLATE = """\
 LONGEST_NAME = 200  # bytes: with an ending it names a file, for which 255 is the limit
 
 
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
 class ColumnMeaning(BaseModel):
     """What a column means, and its unit."""
 
@@ -112,6 +117,16 @@ class Settings(BaseModel):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("sizes", mode="before")
+    @classmethod
+    def _by_market(cls, value: Any) -> Any:
+        """A number above 0 for each market, whose name may be a number in a config file."""
+        if isinstance(value, Mapping) and value and all(_is_size(size) for size in value.values()):
+            return {str(market): float(size) for market, size in value.items()}
+        if isinstance(value, str) and value in ("auto", "equal", "sales"):
+            return value
+        raise ValueError("give auto, equal, sales, or a number above 0 for each market, {North: 4.1, South: 0.8}")
 
     @field_validator("lifts", mode="before")
     @classmethod
