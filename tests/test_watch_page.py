@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,15 @@ def test_every_column_and_every_line_is_drawn(pages: dict[str, str]) -> None:
     assert pages["retrain"].count("<svg") == 3 + 2  # TV, video and sales; a line for each channel
     assert pages["unknown"].count("<svg") == 2
     assert pages["stop"].count("<svg") == 0
+
+
+def test_figures_of_markets_that_differ_in_size_are_said_to_be_of_an_average_one(pages: dict[str, str]) -> None:
+    found = WATCHES["retrain"]
+    assert found.relation is not None
+    sized = watch_page(replace(found, relation=replace(found.relation, sized=True)), WATCHED)
+    said = "all figures are those of a market of average size"
+    assert said in sized
+    assert said not in pages["retrain"]
 
 
 def test_the_same_watch_gives_the_same_page(pages: dict[str, str]) -> None:

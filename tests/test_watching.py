@@ -17,8 +17,10 @@ from adresponse import words
 from adresponse.errors import ConfigError
 from adresponse.formula import Spread
 from adresponse.intervals import spread_of
+from adresponse.rows import Reads
 from adresponse.schema import Contract
 from adresponse.table import read_builtin
+from adresponse.watching.drift import dependence
 from adresponse.watching.relation import moved
 from adresponse.watching.verdict import WEIGHTS, Champion, WatchRules, watch
 
@@ -346,6 +348,75 @@ def test_weeks_whose_errors_are_alike_count_for_less() -> None:
     ratio = (alike.level.high - alike.level.low) / (shuffled.relation.level.high - shuffled.relation.level.low)
     # the correlation 0.7 makes the variance of a mean (1 + 0.7) / (1 - 0.7) = 5.7 times as large
     assert ratio == pytest.approx(math.sqrt(5.7), rel=0.25)
+
+
+SIZES = {"A": 0.2, "B": 0.8, "C": 2.0}
+PLACED = Contract.build(target="Sales", channels=["TV", "Radio"], date="week", market="place")
+
+
+def places(seed: int, weeks: int, *, level: float = 100.0, tv: float = 0.5) -> pd.DataFrame:
+    """Weeks of three markets of other sizes, which spend, sell and scatter by these."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for place, size in SIZES.items():
+        spend = rng.gamma(4, [25, 10], (weeks, 2))
+        sales = level + spend @ [tv, 1.0] + rng.normal(0, 4, weeks)
+        rows = pd.DataFrame(size * spend, columns=["TV", "Radio"]).assign(place=place, Sales=size * sales)
+        parts.append(rows.assign(week=pd.date_range(f"20{10 + 3 * seed}-01-07", periods=weeks, freq="7D")))
+    return pd.concat(parts, ignore_index=True)
+
+
+def knows_places(before: pd.DataFrame) -> Champion:
+    reads = Reads(PLACED, True, tuple(SIZES))
+
+    def predict(frame: pd.DataFrame) -> Any:
+        return 100 * frame["place"].map(SIZES) + 0.5 * frame["TV"] + frame["Radio"]
+
+    spread = spread_of(predict(before).to_numpy(), before["Sales"].to_numpy())
+    errors = (before["Sales"] - predict(before)).to_numpy()
+    return Champion(PLACED, before, predict, spread, errors, reads=reads, sizes=SIZES)
+
+
+def test_where_all_markets_lose_alike_the_level_is_named_and_no_channel() -> None:
+    champion = knows_places(places(1, 60))
+    lost = watch(champion, places(2, 40, level=88.0))
+    assert lost.relation is not None
+    assert lost.relation.level.named
+    assert not any(s.named for s in lost.relation.slopes)
+    assert lost.relation.level.alone == pytest.approx(-12, abs=2)  # of a market of size 1; the rows tell it to about 0.7
+    # as of equal markets it is taken for a loss of the channel on which large ones spend more
+    equal = watch(replace(champion, sizes={}), places(2, 40, level=88.0))
+    assert equal.relation is not None
+    assert any(s.named for s in equal.relation.slopes)
+
+
+def test_a_channel_that_brings_less_in_all_markets_is_named() -> None:
+    found = watch(knows_places(places(1, 60)), places(2, 40, tv=0.35)).relation
+    assert found is not None
+    assert [s.name for s in found.slopes if s.named] == ["TV"]
+    assert found.slopes[0].before == pytest.approx(0.5, rel=1e-9)  # what the champion says
+    assert found.slopes[0].share == pytest.approx(-0.3, abs=0.1)
+
+
+def test_a_slope_before_is_that_within_markets() -> None:
+    """Of a champion with a level for each market, of which the larger ones spend more."""
+    levels = {"A": 10.0, "B": 500.0, "C": 3000.0}
+    champion = Champion(
+        PLACED,
+        places(1, 60),
+        lambda f: f["place"].map(levels) + 0.5 * f["TV"] + f["Radio"],
+        reads=Reads(PLACED, True, tuple(SIZES)),
+    )
+    found = watch(champion, places(2, 40)).relation
+    assert found is not None
+    assert [s.before for s in found.slopes] == pytest.approx([0.5, 1.0], rel=1e-9)
+
+
+def test_that_markets_differ_is_no_likeness_of_neighbouring_weeks() -> None:
+    before = places(1, 60)
+    assert dependence(PLACED, before, "Sales") == 1.0
+    flat = before.assign(Sales=before["place"].map(SIZES))
+    assert dependence(PLACED, flat, "Sales") == 1.0  # constant in each market
 
 
 def test_rules_say_what_leads_to_a_new_fit_and_what_to_a_stop() -> None:

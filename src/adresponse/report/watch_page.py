@@ -62,6 +62,7 @@ def watch_page(watch: Watch, watched: Watched = UNTOLD) -> str:
         slopes=_slopes(watch) if watch.relation else None,
         tests=_tests(watch) if watch.tests else None,
         relation=_relation_sentence(watch),
+        sized=watch.relation is not None and watch.relation.sized,
         distributions=_distributions(watch),
         lines=_lines(watch),
     )

@@ -112,6 +112,7 @@ def look(standing: Standing, arrival: Arrival, settings: Settings, progress: Pro
         standing.errors(),
         f"version {standing.version} of {standing.name}",
         standing.formula.reads,
+        {} if standing.formula.curves is None else standing.formula.curves.sizes,
     )
     found, keys = held_against(champion, arrival.raw, rules), list[bytes]()
     if found.verdict != "stop":

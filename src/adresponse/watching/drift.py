@@ -190,7 +190,10 @@ def dependence(contract: Contract, frame: pd.DataFrame, name: str) -> float:
 
 
 def tied(values: Vector, groups: NDArray[np.object_] | None = None) -> float:
-    """The same for values in the order of time, one group (market) after another; 1 where r is within chance."""
+    """The same for values in the order of time, one group (market) after another; 1 where r is within chance.
+
+    Each group has a mean of its own: that markets differ is no likeness of neighbouring periods.
+    """
     known = np.isfinite(values)
     values, groups = values[known], None if groups is None else groups[known]
     if len(values) < LEAST_COUNTED or np.ptp(values) == 0:
@@ -198,7 +201,9 @@ def tied(values: Vector, groups: NDArray[np.object_] | None = None) -> float:
     pairs = np.ones(len(values) - 1, dtype=bool) if groups is None else groups[1:] == groups[:-1]
     if pairs.sum() < LEAST_COUNTED:
         return 1.0
-    centred = values - values.mean()
+    centred = values - (values.mean() if groups is None else pd.Series(values).groupby(groups).transform("mean").to_numpy())
+    if np.abs(centred).max() <= 1e-12 * np.abs(values).max():  # a constant in each, but for the rounding of its mean
+        return 1.0
     r = float((centred[1:] * centred[:-1])[pairs].mean() / (centred**2).mean())
     if r < 2 / math.sqrt(pairs.sum()):
         return 1.0

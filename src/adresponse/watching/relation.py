@@ -68,7 +68,8 @@ class Relation:
     """Whether level and slopes moved: Chow's (1960) F, its form for unequal spread (Wald with HC3), and each slope.
 
     ``shift`` is how far apart both lines lie over the new rows (root of the mean square), in the target's unit. ``left_out``
-    are features with one value only among the rows, of which nothing can be told.
+    are features with one value only among the rows, of which nothing can be told. Where ``sized``, all is of a market of
+    average size.
     """
 
     rows_before: int
@@ -84,6 +85,7 @@ class Relation:
     slopes: tuple[SlopeChange, ...]
     left_out: tuple[str, ...]
     lines: tuple[Line, ...]
+    sized: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def moved(
     level_less: Callable[[float], float],
     level_more: Callable[[float], float],
     least: float = 0.0,
+    size: tuple[Vector, Vector] | None = None,
 ) -> Moved | None:
     """Compare the relation in two sets of rows; None where the rows are too few or do not vary enough.
 
@@ -143,7 +146,13 @@ def moved(
         The level at which a slope is tested to have become smaller, or larger, given the share of it that the slope has.
     least : float
         Share of a slope from which its change counts, however sure it is.
+    size : pair of ndarray of shape (n_rows,), optional
+        How large the market of each row is: spend, sales and predictions are divided by it, so that what all markets lose alike
+        is a loss of the level, and not of the channel on which large ones spend more.
     """
+    if size is not None:
+        reference, new = (_per_size(f, contract, s) for f, s in zip((reference, new), size, strict=True))
+        predicted = predicted[0] / size[0], predicted[1] / size[1]
     names = [n for n in contract.features if np.ptp(new[n]) > 0 and np.ptp(reference[n]) > 0]
     unit = np.append(1.0, [reference[n].std(ddof=1) for n in names])
     designs = [_design(f, names) / unit for f in (reference, new)]
@@ -157,7 +166,7 @@ def moved(
     if np.linalg.matrix_rank(covariance) < k:
         return None
     precision = np.asarray(np.linalg.inv(covariance), dtype=float)
-    base = np.linalg.lstsq(designs[0], predicted[0], rcond=None)[0]
+    base = _line_through(designs[0], predicted[0], reference.get(contract.market))
     free = len(new) - k
     degrees = (k, len(reference) + len(new) - 2 * k)
     chow_f = _chow(designs, errors, fits, degrees) / tie
@@ -186,9 +195,24 @@ def moved(
         len(reference), len(new), chow_f, float(stats.f.sf(chow_f, *degrees)), degrees,
         wald_f, float(stats.f.sf(wald_f, k, free)), (k, free), float(np.sqrt(np.mean((designs[1] @ change) ** 2))),
         terms[0], terms[1:],
-        tuple(n for n in contract.features if n not in names), lines,
+        tuple(n for n in contract.features if n not in names), lines, size is not None,
     )  # fmt: skip
-    return Moved(relation, fits[0].even, fits[1].even)
+    left = fits[0].even, fits[1].even
+    return Moved(relation, *(left if size is None else (left[0] * size[0], left[1] * size[1])))
+
+
+def _per_size(frame: pd.DataFrame, contract: Contract, size: Vector) -> pd.DataFrame:
+    return frame.assign(**{name: frame[name] / size for name in (*contract.channels, contract.target)})
+
+
+def _line_through(design: Vector, predicted: Vector, markets: pd.Series | None) -> Vector:
+    """Level and slopes of a line through predictions; each market may have a level of its own, and the mean one is given."""
+    if markets is None:
+        return np.asarray(np.linalg.lstsq(design, predicted, rcond=None)[0])
+    within = pd.DataFrame(np.column_stack([design[:, 1:], predicted]))
+    within = within - within.groupby(markets.to_numpy()).transform("mean")
+    slopes = np.linalg.lstsq(within.to_numpy()[:, :-1], within.to_numpy()[:, -1], rcond=None)[0]
+    return np.append(predicted.mean() - design[:, 1:].mean(axis=0) @ slopes, slopes)
 
 
 def _design(frame: pd.DataFrame, names: Sequence[str]) -> Vector:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Literal
@@ -188,6 +188,8 @@ class Champion:
     reads : Reads, optional
         Columns that it reads, and the markets that it knows, where it has a level for each; rows of others are left out.
         Without it, it reads the contract's features alone.
+    sizes : mapping of str to float
+        How large each market is; empty where it takes markets as equal.
     """
 
     contract: Contract
@@ -197,6 +199,11 @@ class Champion:
     errors: Vector | None = None
     name: str = ""
     reads: Reads | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
+
+    def size(self, frame: pd.DataFrame) -> Vector:
+        """Size of the market of each row, shape (n_rows,)."""
+        return np.asarray(frame[self.contract.market].astype(str).map(self.sizes), dtype=float)
 
 
 @dataclass(frozen=True)
@@ -408,6 +415,7 @@ def _held(
         level_less=lambda share: level.of(WEIGHTS["less"] * share, one_sided=True),
         level_more=lambda share: level.of(WEIGHTS["more"] * share, one_sided=True),
         least=rules.least_change,
+        size=(champion.size(reference), champion.size(new)) if champion.sizes else None,
     )
     before = _out_of_sample(champion, fitted)
     scales = [np.ones(len(p)) if champion.spread is None else champion.spread.scale(p) for p in predicted]
