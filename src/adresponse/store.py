@@ -384,7 +384,11 @@ def serve_ui(uri: str, host: str, port: int) -> int:
         raise StoreError(f"The store is a server with its own UI: open {without_secrets(uri)} in a browser.")
     prepare(uri).open()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
-    calm = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    calm = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_WORKERS": "1",  # MLflow starts four, which for one person is twice the wait and twice the memory
+    }
     server = subprocess.Popen(command, env={**calm, **os.environ})  # noqa: S603
     previous = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     try:
