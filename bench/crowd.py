@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -87,12 +87,12 @@ def looked(processes: int) -> Callable[[Report], Any]:
     return act
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--processes", type=int, default=20)
     parser.add_argument("--store", default="")
     parser.add_argument("--promote", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     home = Path(tempfile.mkdtemp(prefix="crowd "))
     try:
         forks.warm()

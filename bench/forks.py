@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def forked(act: Callable[[Callable[[str], None]], Any], folder: Path) -> Any:
     return Child.start(act, folder).result()
 
 
+@cache
 def warm() -> None:
     """Import, without a thread and without an open file, what a study and a refresh import; no figures are drawn then."""
     os.environ |= CALM

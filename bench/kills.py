@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,12 +216,12 @@ def killed(folder: Path, files: list[str], known: list[str], at: tuple[str, floa
     return list(after["versions"])
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--aimed", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     rng = random.Random(given.seed)
     home = Path(tempfile.mkdtemp(prefix="kills "))
     tally, begun, told = Tally(), time.monotonic(), 0
