@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from adresponse import deployment, lifecycle, mutex, registry, standing, track, upkeep
+from adresponse import deployment, lifecycle, mutex, registry, standing, track, tune, upkeep
 from adresponse.cli import main
 from adresponse.errors import ConfigError, DifferenceError, ModelError, StoreError, TableError
 from adresponse.growing import Kept
@@ -29,9 +30,12 @@ from upkeep_example import NOW, QUICK, TABLES, arrived, dump, happened, panel, p
 
 
 @pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of a challenger's time, and have tests of their own."""
+def _no_figures_and_one_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures and the grid take most of the time of a challenger and of a watch, and have tests of their own."""
     monkeypatch.setattr(lifecycle, "drawn", lambda study: {})
+    for figures in ("_distributions", "_lines"):
+        monkeypatch.setattr(import_module("adresponse.report.watch_page"), figures, lambda watch: [])
+    monkeypatch.setattr(tune, "GRID", {key: values[:1] for key, values in tune.GRID.items()})
 
 
 @pytest.fixture
