@@ -17,7 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import stored_example
 import study_example
 from adresponse.report import Tracked, figures, page
-from adresponse.report.figures import _FILLED, SHOWN_ROWS, _Dot, _dots, shown_rows
+from adresponse.report.drawing import FILLED, Dot, dotted
+from adresponse.report.figures import SHOWN_ROWS, shown_rows
 from adresponse.report.formats import decimals_beside, decimals_for, interval, number, p_value, slugs
 from adresponse.report.page import SECTIONS
 from adresponse.study import Study
@@ -126,8 +127,8 @@ def test_text_in_figures_is_text_with_labels_and_units(one: Study) -> None:
 
 @pytest.mark.parametrize("low", [-100.4, -97, -1234.5, -0.1001, 0.0, -9e7])
 def test_every_label_of_an_axis_lies_within_the_figure(low: float) -> None:
-    dots = [_Dot("a name", low / 2, low, 25.0, _FILLED), _Dot("another", 1.0, -3.0, 24.99, _FILLED)]
-    figure = _dots(dots, "RMSE minus the default's", zero=True)
+    dots = [Dot("a name", low / 2, low, 25.0, FILLED), Dot("another", 1.0, -3.0, 24.99, FILLED)]
+    figure = dotted(dots, "RMSE minus the default's", zero=True)
     renderer = FigureCanvasAgg(figure).get_renderer()
     (ax,) = figure.axes
     shown = [label.get_window_extent(renderer) for label in ax.get_xticklabels() if label.get_text()]

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-import io
-import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from adresponse.profile import Correlation, Numbers
-from adresponse.report.formats import number, percent, plain, short_tick, slugs
+from adresponse.report.drawing import (
+    BLUE,
+    FAINT,
+    FILLED,
+    INK,
+    MUTED,
+    OPEN,
+    ORANGE,
+    SEEN,
+    SMALL,
+    STACK,
+    STYLE,
+    UNSEEN,
+    WIDE,
+    Dot,
+    canvas,
+    dotted,
+    framed,
+    svg,
+)
+from adresponse.report.formats import number, percent, plain, slugs
 from adresponse.report.phrases import capital, in_unit
 from adresponse.tune import GridPoint
 
@@ -35,108 +51,8 @@ Array = NDArray[np.float64]
 
 PANELS = 12
 """At most this many columns, pairs or candidates are drawn in one group of figures."""
-CHARACTER = 8
-"""Pixels of a digit beside an axis, at most."""
 SHOWN_ROWS = 1000
 """At most this many rows are drawn as marks in one figure; of more, a fixed random sample."""
-
-# Okabe and Ito's palette, told apart under every common colour blindness; shape says the same a second time.
-STACK = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
-BLUE, ORANGE, INK, MUTED, FAINT = "#0072b2", "#d55e00", "#1b2733", "#5b6875", "#d9dee3"
-LEGEND_COLUMNS = 4
-SMALL, WIDE = (440, 300), (500, 350)  # in CSS pixels at their natural size
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
-    "svg.hashsalt": "adresponse",  # the same study gives the same bytes
-    "text.parse_math": False,  # a name such as "Spend ($)" is no formula
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 12,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-    "legend.frameon": False,
-    "legend.fontsize": 11,
-    "legend.handletextpad": 0.3,
-    "legend.columnspacing": 1.2,
-    "legend.borderpad": 0,
-    "legend.borderaxespad": 0,
-}
-_SEEN: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 4.6, "mfc": BLUE, "mec": "none", "alpha": 0.55}
-_UNSEEN: dict[str, Any] = {"ls": "none", "marker": "D", "ms": 4.4, "mfc": "white", "mec": ORANGE, "mew": 1.3}
-
-
-# ---- the frame of every figure
-
-
-def _canvas(size: tuple[int, int]) -> Axes:
-    figure = Figure(figsize=(size[0] / 72, size[1] / 72))
-    FigureCanvasSVG(figure)
-    return figure.add_axes((0, 0, 1, 1))
-
-
-def _figure(ax: Axes) -> Figure:
-    return cast(Figure, ax.figure)
-
-
-def _name(text: str, width: int) -> str:
-    """The text on at most two lines of ``width`` characters."""
-    lines = textwrap.wrap(plain(text), width, break_long_words=True) or [""]
-    return "\n".join([lines[0], *([lines[1] if len(lines) == 2 else lines[1][: width - 1] + "…"] if lines[1:] else [])])
-
-
-def _one_line(text: str, width: int) -> str:
-    return textwrap.shorten(plain(text), width, placeholder=" …")
-
-
-def _frame(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
-    """Ticks, labels and margins: y is named upright above its axis, x below, the marks on a line of their own."""
-    figure = _figure(ax)
-    width, height = figure.get_size_inches() * 72
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: short_tick(value)))
-    ax.xaxis.set_major_locator(MaxNLocator(6))
-    ax.yaxis.set_major_locator(MaxNLocator(5))
-    low, high = ax.get_ylim()
-    longest = max(len(short_tick(t)) for t in ax.get_yticks() if low <= t <= high)
-    characters = int(width // 7.2)
-    y, x = _name(y, characters), _name(x, characters)
-    widest = max(len(short_tick(t)) for t in ax.get_xticks())
-    left, right = 7 * longest + 16, max(14, 3.5 * widest)
-    bottom = 42 + 15 * x.count("\n")
-    lines = -(-len(ax.get_legend_handles_labels()[1]) // LEGEND_COLUMNS) if legend else 0
-    top = 28 + 15 * y.count("\n") + 4 * legend + 19 * lines
-    ax.set_position((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
-    ax.tick_params(length=3, width=0.8)
-    figure.text(0, 1 - 6 / height, y, va="top", ha="left")
-    figure.text(1 - right / width, 6 / height, x, va="bottom", ha="right")
-    if legend:
-        start = -left / (width - left - right)  # from the figure's edge, so that four entries have room
-        ax.legend(
-            loc="lower left",
-            bbox_to_anchor=(start, 1.02, 1, 0.1),
-            ncols=LEGEND_COLUMNS,
-            handlelength=1.2,
-            columnspacing=1.0,
-            handletextpad=0.5,
-        )
-    return figure
-
-
-def _svg(figure: Figure, title: str) -> bytes:
-    out = io.BytesIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(out, format="svg", metadata={**nothing, "Title": plain(title)})
-    return out.getvalue().replace(b"'DejaVu Sans', sans-serif", _FONT.encode())
 
 
 def shown_rows(rows: int) -> NDArray[np.int64]:
@@ -169,7 +85,7 @@ def _trend(x: Array, y: Array, parts: int = 10) -> tuple[Array, Array]:
 
 def _distribution(numbers: Numbers, label: str) -> Figure:
     """How are the rows spread over the values of one column?"""
-    ax = _canvas(SMALL)
+    ax = canvas(SMALL)
     edges, counts = np.array(numbers.histogram.edges), np.array(numbers.histogram.counts)
     ax.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#9cc4de", edgecolor="white", linewidth=1)
     top = max(int(counts.max(initial=0)), 1)
@@ -179,7 +95,7 @@ def _distribution(numbers: Numbers, label: str) -> Figure:
     ax.plot([low, low, high, high], np.array([1.04, 1.08, 1.08, 1.04]) * top, color=BLUE, lw=1.2)
     share = f"{percent(numbers.densest_share, 0)} from {number(low)} to {number(high)}"
     _beside(ax, (low + high) / 2, 1.11 * top, share, va="bottom", color=BLUE)
-    figure = _frame(ax, label, "Rows")
+    figure = framed(ax, label, "Rows")
     ax.set_yticks([t for t in ax.get_yticks() if t <= 1.1 * top and float(t).is_integer()])
     ax.spines["left"].set_visible(False)
     return figure
@@ -205,11 +121,11 @@ def _beside(ax: Axes, x: float, y: float, text: str, **how: Any) -> None:
 
 def _scatter(study: Study, name: str) -> Figure:
     """Do spend and sales move together?"""
-    ax = _canvas(SMALL)
+    ax = canvas(SMALL)
     frame, contract = study.table.frame, study.table.contract
     at = shown_rows(len(frame))
     x, y = frame[name].to_numpy()[at], frame[contract.target].to_numpy()[at]
-    ax.plot(x, y, **_SEEN, label="rows")
+    ax.plot(x, y, **SEEN, label="rows")
     odd = [o for o in study.profile.much_spent_little_sold if name in o.values and contract.target in o.values][:5]
     if odd and len(contract.channels) == 1:
         points = [(o.row, o.values[name], o.values[contract.target]) for o in odd]
@@ -217,85 +133,17 @@ def _scatter(study: Study, name: str) -> Figure:
             [p[1] for p in points], [p[2] for p in points], "o", mfc="none", mec=ORANGE, ms=10, mew=1.4,
             label="much spent, little sold",
         )  # fmt: skip
-    return _frame(ax, contract.label(name), contract.label(contract.target), legend=True)
-
-
-# ---- intervals as dots and lines: correlations, tuning, comparison
-
-
-@dataclass(frozen=True)
-class _Dot:
-    """One mark with its interval, on the line of ``name``."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    how: dict[str, Any]
-    kind: str = ""
-
-
-def _draw_dots(ax: Axes, place: int, name: str, dots: Sequence[_Dot]) -> None:
-    """One name with its marks and intervals beneath; the first line names the kinds of mark for the legend."""
-    for nth, dot in enumerate(dots):
-        y = place + 0.16 + 0.24 * (nth - (len(dots) - 1) / 2)
-        ax.plot([dot.low, dot.high], [y, y], color=dot.how["mec"], lw=1.6, solid_capstyle="butt")
-        ax.plot([dot.value], [y], **dot.how, label=None if place else dot.kind or None)
-    ax.annotate(
-        _one_line(name, 58), (0, place - 0.27), xycoords=("axes fraction", "data"), va="center", ha="left",
-        bbox={"fc": "white", "ec": "none", "pad": 1.5},
-    )  # fmt: skip
-
-
-def _dots(dots: Sequence[_Dot], x: str, *, zero: bool, limits: tuple[float, float] | None = None) -> Figure:
-    """Values with intervals, one beneath the other, each named above its line so that long names find room."""
-    names = list(dict.fromkeys(d.name for d in dots))
-    step, legend = 44, any(d.kind for d in dots)
-    width, x = SMALL[0], _name(x, 58)
-    bottom, top = 46 + 15 * x.count("\n"), 8 + 24 * legend
-    height = bottom + top + 10 + step * len(names)
-    ax = _canvas((width, height))
-    figure = _figure(ax)
-    if zero:
-        ax.axvline(0, color=MUTED, lw=0.9)
-    for place, name in enumerate(names):
-        _draw_dots(ax, place, name, [d for d in dots if d.name == name])
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_xlim(*(limits or ax.get_xlim()))
-    ax.set_xticks(_with_room(*ax.get_xlim(), width - 18, 2, 16))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_tick(value)))
-    ax.yaxis.set_visible(False)
-    ax.spines["left"].set_visible(False)
-    ax.grid(axis="x", color=FAINT, lw=0.6)
-    ax.set_position((2 / width, bottom / height, (width - 18) / width, (height - bottom - top) / height))
-    figure.text(1 - 16 / width, 6 / height, x, va="bottom", ha="right")
-    if legend:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0, 1, 0.1), ncols=3)
-    return figure
-
-
-def _with_room(low: float, high: float, width: float, left: float, right: float) -> list[float]:
-    """Ticks of an axis so many pixels wide whose labels end within it and the margins beside it."""
-    pixel, found = (high - low) / width, []
-    for tick in MaxNLocator(6).tick_values(low, high):
-        half = CHARACTER * len(short_tick(tick)) / 2
-        if low + max(half - left, 0) * pixel <= tick <= high - max(half - right, 0) * pixel:
-            found.append(float(tick))
-    return found
-
-
-_FILLED: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 7, "mfc": BLUE, "mec": BLUE}
-_OPEN: dict[str, Any] = {"ls": "none", "marker": "D", "ms": 6, "mfc": "white", "mec": ORANGE, "mew": 1.5}
+    return framed(ax, contract.label(name), contract.label(contract.target), legend=True)
 
 
 def _correlation(pairs: Sequence[Correlation]) -> Figure:
     """How close is each pair of columns, and how sure is that?"""
-    dots: list[_Dot] = []
+    dots: list[Dot] = []
     for c in pairs:
         name = f"{plain(c.a)} and {plain(c.b)}"
-        dots.append(_Dot(name, c.pearson, c.pearson_low, c.pearson_high, _FILLED, "Pearson's r"))
-        dots.append(_Dot(name, c.spearman, c.spearman_low, c.spearman_high, _OPEN, "Spearman's rho"))
-    return _dots(dots, "Correlation, with 95 % interval", zero=True, limits=(-1.03, 1.03))
+        dots.append(Dot(name, c.pearson, c.pearson_low, c.pearson_high, FILLED, "Pearson's r"))
+        dots.append(Dot(name, c.spearman, c.spearman_low, c.spearman_high, OPEN, "Spearman's rho"))
+    return dotted(dots, "Correlation, with 95 % interval", zero=True, limits=(-1.03, 1.03))
 
 
 def _short_params(params: dict[str, str]) -> str:
@@ -317,8 +165,8 @@ def _shared(points: Sequence[GridPoint]) -> str:
 
 def _tuning(study: Study) -> Figure:
     """Which settings predict best?"""
-    dots = [_Dot(name, g.rmse, g.rmse - g.std, g.rmse + g.std, _FILLED) for g, name in _alike(study.leaderboard.grid)[:PANELS]]
-    return _dots(dots, in_unit(study, "Mean RMSE over the folds, ± its spread"), zero=False)
+    dots = [Dot(name, g.rmse, g.rmse - g.std, g.rmse + g.std, FILLED) for g, name in _alike(study.leaderboard.grid)[:PANELS]]
+    return dotted(dots, in_unit(study, "Mean RMSE over the folds, ± its spread"), zero=False)
 
 
 def _comparison(study: Study) -> Figure:
@@ -326,8 +174,8 @@ def _comparison(study: Study) -> Figure:
     dots = []
     for r in study.leaderboard.rows[:PANELS]:
         name = capital(r.title) + (" (chosen)" if r.chosen else "")
-        dots.append(_Dot(name, r.difference, r.low, r.high, _FILLED if r.chosen else _OPEN))
-    return _dots(dots, in_unit(study, "RMSE minus the default's"), zero=True)
+        dots.append(Dot(name, r.difference, r.low, r.high, FILLED if r.chosen else OPEN))
+    return dotted(dots, in_unit(study, "RMSE minus the default's"), zero=True)
 
 
 # ---- the fit
@@ -342,19 +190,19 @@ def _finite(values: Any) -> Array:
 def _fitted_line(study: Study, name: str) -> Figure:
     """What does the model expect over the budgets seen, and how far may a new row lie from it?"""
     contract, X, y = study.table.contract, study.table.X, study.table.y.to_numpy(dtype=float)
-    ax = _canvas(WIDE if len(contract.features) == 1 else SMALL)
+    ax = canvas(WIDE if len(contract.features) == 1 else SMALL)
     grid = X.mean().to_frame().T.loc[[0] * 60].reset_index(drop=True)
     grid[name] = np.linspace(X[name].min(), X[name].max(), 60)
     line, low, high = (_finite(a) for a in study.predict_interval(grid, 0.9))
     spend = grid[name].to_numpy()
     ax.fill_between(spend, low, high, color=BLUE, alpha=0.13, lw=0, label="90 % of new rows")
-    for rows, how, label in ((study.train, _SEEN, "fitted on"), (study.test, _UNSEEN, "held out")):
+    for rows, how, label in ((study.train, SEEN, "fitted on"), (study.test, UNSEEN, "held out")):
         at = rows[shown_rows(len(rows))]
         if len(at):
             ax.plot(X[name].to_numpy()[at], _adjusted(study, name, at, y[at]), **how, label=label)
     ax.plot(spend, line, color=INK, lw=2, label="expected")
     ax.margins(x=0.03)
-    return _frame(ax, contract.label(name), contract.label(contract.target), legend=True)
+    return framed(ax, contract.label(name), contract.label(contract.target), legend=True)
 
 
 def _adjusted(study: Study, name: str, at: NDArray[np.int64], observed: NDArray[Any]) -> NDArray[Any]:
@@ -388,38 +236,38 @@ def _curve(study: Study, mix: MixFit, c: int, prospect: Prospect) -> Figure:
     """What does a channel bring in a period, if as much is spent in every period? Of markets, in the average one."""
     contract, response = study.table.contract, mix.responses[c]
     today = prospect.today[response.channel] / prospect.size(None)
-    ax = _canvas(WIDE if len(contract.channels) == 1 else SMALL)
+    ax = canvas(WIDE if len(contract.channels) == 1 else SMALL)
     spend = np.linspace(0, prospect.seen[response.channel][1], 80)
     low, high = np.quantile(mix.draws.steady(c, spend), [0.05, 0.95], axis=0)
     seen = [(x, y) for x, y in prospect.points[response.channel] if x <= spend[-1]]
     ax.axhline(0, color=FAINT, lw=0.9)
     ax.fill_between(spend, low, high, color=BLUE, alpha=0.16, lw=0, label="90 % interval")
-    ax.plot([x for x, _ in seen], [y for _, y in seen], **{**_SEEN, "alpha": 0.3}, label="rows")
+    ax.plot([x for x, _ in seen], [y for _, y in seen], **{**SEEN, "alpha": 0.3}, label="rows")
     ax.plot(spend, response.steady(spend), color=INK, lw=2, label="expected")
     ax.plot([today], [float(response.steady(today))], ls="none", marker="o", ms=7, mfc="white", mec=ORANGE, mew=2, label="now")
     ax.margins(x=0.03)
-    return _frame(ax, contract.label(response.channel), in_unit(study, f"{plain(contract.target)} brought"), legend=True)
+    return framed(ax, contract.label(response.channel), in_unit(study, f"{plain(contract.target)} brought"), legend=True)
 
 
 def _returns(study: Study, mix: MixFit) -> Figure:
     """How much does a unit of spend bring on average, and how much would one more?"""
     dots = []
     for a in mix.answers[:PANELS]:
-        dots.append(_Dot(a.channel, a.roi, a.roi_low, a.roi_high, _FILLED, "on average"))
-        dots.append(_Dot(a.channel, a.marginal_roi, a.marginal_roi_low, a.marginal_roi_high, _OPEN, "one more unit"))
-    return _dots(dots, in_unit(study, f"{plain(study.table.contract.target)} for one unit of spend"), zero=True)
+        dots.append(Dot(a.channel, a.roi, a.roi_low, a.roi_high, FILLED, "on average"))
+        dots.append(Dot(a.channel, a.marginal_roi, a.marginal_roi_low, a.marginal_roi_high, OPEN, "one more unit"))
+    return dotted(dots, in_unit(study, f"{plain(study.table.contract.target)} for one unit of spend"), zero=True)
 
 
 def _contributions(study: Study, mix: MixFit, date: str) -> Figure:
     """Which part of sales came from which channel, period by period?"""
-    ax = _canvas(WIDE)
+    ax = canvas(WIDE)
     when: Any = date2num(study.table.frame[date].to_numpy()[study.train])  # type: ignore[no-untyped-call]
     parts = [mix.base, *(mix.contributions[name].to_numpy() for name in mix.contributions)]
     colours = [FAINT, *(STACK[i % len(STACK)] for i in range(len(parts) - 1))]
     ax.stackplot(when, *parts, colors=colours, labels=["base", *map(plain, mix.contributions)], lw=0)
     ax.plot(when, study.table.y.to_numpy()[study.train], color=INK, lw=1.1, label="observed")
     ax.margins(x=0.01)
-    figure = _frame(ax, date, in_unit(study, plain(study.table.contract.target)), legend=True)
+    figure = framed(ax, date, in_unit(study, plain(study.table.contract.target)), legend=True)
     found: Any = AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(found)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(found, show_offset=False))  # type: ignore[no-untyped-call]
@@ -428,7 +276,7 @@ def _contributions(study: Study, mix: MixFit, date: str) -> Figure:
 
 def _predicted_observed(study: Study) -> Figure:
     """How near do the predictions for unseen rows come?"""
-    ax = _canvas(SMALL)
+    ax = canvas(SMALL)
     rows = [study.evaluation.predicted[i] for i in shown_rows(len(study.evaluation.predicted))]
     predicted, observed = np.array([r.predicted for r in rows]), np.array([r.observed for r in rows])
     low, high = _finite([r.low for r in rows]), _finite([r.high for r in rows])
@@ -436,11 +284,11 @@ def _predicted_observed(study: Study) -> Figure:
     ax.vlines(predicted, low, high, color=BLUE, alpha=0.25, lw=1.2, label="90 % interval")
     ends = (min(predicted.min(), observed.min()), max(predicted.max(), observed.max()))
     ax.plot(ends, ends, color=INK, lw=1, label="as predicted")
-    ax.plot(predicted[inside], observed[inside], **{**_SEEN, "alpha": 0.9}, label="inside")
+    ax.plot(predicted[inside], observed[inside], **{**SEEN, "alpha": 0.9}, label="inside")
     if not inside.all():
-        ax.plot(predicted[~inside], observed[~inside], **_UNSEEN, label="outside")
+        ax.plot(predicted[~inside], observed[~inside], **UNSEEN, label="outside")
     target = plain(study.table.contract.target)
-    return _frame(ax, in_unit(study, f"{target} predicted"), in_unit(study, f"{target} observed"), legend=True)
+    return framed(ax, in_unit(study, f"{target} predicted"), in_unit(study, f"{target} observed"), legend=True)
 
 
 @dataclass(frozen=True)
@@ -474,50 +322,50 @@ def _residuals_of(study: Study) -> _Residuals:
 
 def _residual_plot(study: Study, r: _Residuals) -> Figure:
     """Is the model wrong in a pattern?"""
-    ax = _canvas(SMALL)
+    ax = canvas(SMALL)
     ax.axhline(0, color=INK, lw=0.9)
     at = shown_rows(len(r.predicted))
-    ax.plot(r.predicted[at], r.residual[at], **_SEEN, label="fitted on")
+    ax.plot(r.predicted[at], r.residual[at], **SEEN, label="fitted on")
     if len(study.test) and study.evaluation.basis == "held-out":
         rows = [study.evaluation.predicted[i] for i in shown_rows(len(study.evaluation.predicted))]
-        ax.plot([p.predicted for p in rows], [p.observed - p.predicted for p in rows], **_UNSEEN, label="held out")
+        ax.plot([p.predicted for p in rows], [p.observed - p.predicted for p in rows], **UNSEEN, label="held out")
     ax.plot(*_trend(r.predicted, r.residual), color=ORANGE, lw=1.8, label="mean")
     y = in_unit(study, "Observed minus predicted")
-    return _frame(ax, in_unit(study, f"{plain(study.table.contract.target)} predicted"), y, legend=True)
+    return framed(ax, in_unit(study, f"{plain(study.table.contract.target)} predicted"), y, legend=True)
 
 
 def _scale_location(study: Study, r: _Residuals) -> Figure:
     """Does the error grow with the prediction?"""
-    ax = _canvas(SMALL)
+    ax = canvas(SMALL)
     size = np.sqrt(np.abs(r.studentised))
     at = shown_rows(len(size))
-    ax.plot(r.predicted[at], size[at], **_SEEN, label="fitted on")
+    ax.plot(r.predicted[at], size[at], **SEEN, label="fitted on")
     ax.plot(*_trend(r.predicted, size), color=ORANGE, lw=1.8, label="mean")
     ax.set_ylim(bottom=0)
     x = in_unit(study, f"{plain(study.table.contract.target)} predicted")
-    return _frame(ax, x, "Square root of |studentised residual|", legend=True)
+    return framed(ax, x, "Square root of |studentised residual|", legend=True)
 
 
 def _qq(r: _Residuals) -> Figure:
     """Are the errors spread like a normal distribution?"""
-    ax = _canvas(SMALL)
+    ax = canvas(SMALL)
     n = len(r.studentised)
     at = shown_rows(n)
     normal = NormalDist()
     x = np.array([normal.inv_cdf((i + 0.5) / n) for i in at])
     ax.plot([x[0], x[-1]], [x[0], x[-1]], color=INK, lw=1, label="normal")
-    ax.plot(x, np.sort(r.studentised)[at], **_SEEN, label="fitted on")
-    return _frame(ax, "Quantile of the normal distribution", "Studentised residual", legend=True)
+    ax.plot(x, np.sort(r.studentised)[at], **SEEN, label="fitted on")
+    return framed(ax, "Quantile of the normal distribution", "Studentised residual", legend=True)
 
 
 def _influence(study: Study, r: _Residuals, leverage: Array) -> Figure:
     """Which rows pull the line, and how strongly? (Cook 1977.)"""
-    ax = _canvas(SMALL)
+    ax = canvas(SMALL)
     cook = r.studentised**2 * leverage / (1 - leverage) / r.size
     top = np.argsort(-cook, kind="stable")[:3]
     at = np.union1d(shown_rows(len(cook)), top)
     ax.axhline(0, color=FAINT, lw=0.9)
-    ax.plot(leverage[at], r.studentised[at], **_SEEN, label="fitted on")
+    ax.plot(leverage[at], r.studentised[at], **SEEN, label="fitted on")
     right, up = 1.08 * leverage.max(), 1.15 * np.abs(r.studentised).max() or 1.0
     h = np.linspace(right / 400, min(right, 0.999), 200)
     for distance, text, style in ((4 / len(cook), "Cook's distance 4/n", "--"), (0.5, "0.5", "-."), (1.0, "1", "-")):
@@ -528,17 +376,17 @@ def _influence(study: Study, r: _Residuals, leverage: Array) -> Figure:
     ax.set_xlim(0, right)
     ax.set_ylim(-up, up)
     _label_rows(ax, [(int(study.table.frame.index[study.train[i]]), float(leverage[i]), float(r.studentised[i])) for i in top])
-    return _frame(ax, "Leverage (0 to 1)", "Studentised residual", legend=True)
+    return framed(ax, "Leverage (0 to 1)", "Studentised residual", legend=True)
 
 
 def _order(study: Study, r: _Residuals, date: str) -> Figure:
     """Do neighbouring periods err alike?"""
-    ax = _canvas(SMALL)
+    ax = canvas(SMALL)
     at = np.argsort(study.train, kind="stable")[shown_rows(len(r.residual))]
     ax.axhline(0, color=INK, lw=0.9)
     ax.plot(study.train[at] + 1, r.residual[at], color=BLUE, lw=0.8, alpha=0.5)
-    ax.plot(study.train[at] + 1, r.residual[at], **_SEEN)
-    return _frame(ax, f"Row, in the order of {date}", in_unit(study, "Observed minus predicted"))
+    ax.plot(study.train[at] + 1, r.residual[at], **SEEN)
+    return framed(ax, f"Row, in the order of {date}", in_unit(study, "Observed minus predicted"))
 
 
 # ---- all of them
@@ -594,7 +442,7 @@ def figures(study: Study) -> dict[str, bytes]:
         features ``fitted_line_<feature>``), ``comparison``, ``predicted_observed``, ``residuals``,
         ``scale_location``, ``qq``, ``influence``, with a date ``order``; what the study has no numbers for is left out.
     """
-    with rc_context(_STYLE), warnings.catch_warnings():
+    with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a letter that DejaVu lacks is drawn by the browser's font
         steps = (_table_figures, _model_figures, _diagnostic_figures)
-        return {name: _svg(figure, title) for step in steps for name, title, figure in step(study)}
+        return {name: svg(figure, title) for step in steps for name, title, figure in step(study)}

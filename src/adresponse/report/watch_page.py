@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from adresponse.report.figures import _STYLE, BLUE, ORANGE, SMALL, _canvas, _frame, _svg
+from adresponse.report.drawing import BLUE, ORANGE, SMALL, STYLE, canvas, framed, svg
 from adresponse.report.formats import interval, number, p_value, percent, slugs
 from adresponse.report.inline import inline
 from adresponse.report.parts import Shown, Table, Tile, day, render, table
@@ -96,28 +96,28 @@ def _lines(watch: Watch) -> list[Shown]:
 
 
 def _drawn(figure: Figure, key: str, title: str) -> Markup:
-    with rc_context(_STYLE), warnings.catch_warnings():
+    with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a letter that DejaVu lacks is drawn by the browser's font
-        return inline(key, _svg(figure, title))
+        return inline(key, svg(figure, title))
 
 
 def _bars(watch: Watch, c: ColumnDrift) -> Figure:
     """Shares of the rows per bin: bars before, a stepped line now."""
-    with rc_context(_STYLE):
-        ax = _canvas(SMALL)
+    with rc_context(STYLE):
+        ax = canvas(SMALL)
         edges, before, now = (np.array(v) for v in (c.bins.edges, c.bins.before, c.bins.now))
         ax.bar(
             edges[:-1], 100 * before, np.diff(edges), align="edge", color=PALE, edgecolor="white", linewidth=1, label="before"
         )
         ax.stairs(100 * now, edges, color=ORANGE, linewidth=2, label="now")
         ax.set_ylim(0, 1.1 * 100 * max(float(before.max()), float(now.max())))
-        return _frame(ax, _label(watch, c.name), "Share of the rows (%)", legend=True)
+        return framed(ax, _label(watch, c.name), "Share of the rows (%)", legend=True)
 
 
 def _two_lines(watch: Watch, line: Line) -> Figure:
     """Rows and lines of one feature, before and now."""
-    with rc_context(_STYLE):
-        ax = _canvas(SMALL)
+    with rc_context(STYLE):
+        ax = canvas(SMALL)
         for points, how in (
             (line.before, {"marker": "o", "ms": 3.6, "mfc": PALE, "mec": "none"}),
             (line.now, {"marker": "D", "ms": 3.6, "mfc": "white", "mec": ORANGE, "mew": 1.1}),
@@ -129,7 +129,7 @@ def _two_lines(watch: Watch, line: Line) -> Figure:
             (line.line_now, ORANGE, "--", "line now"),
         ):
             ax.plot([e[0] for e in ends], [e[1] for e in ends], style, color=colour, lw=2.2, label=name)
-        return _frame(ax, _label(watch, line.name), _label(watch, watch.target), legend=True)
+        return framed(ax, _label(watch, line.name), _label(watch, watch.target), legend=True)
 
 
 def _label(watch: Watch, name: str) -> str:
