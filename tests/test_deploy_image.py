@@ -216,6 +216,16 @@ def test_it_answers_from_outside_as_evaluated_and_says_which_version(running: An
     assert answer.version == "3"
 
 
+def test_it_plans_with_what_it_installs(running: Any) -> None:
+    with urllib.request.urlopen(f"{running.url}/curves", timeout=10) as answer:
+        curves = json.load(answer)
+    assert all(None not in channel["low"] for channel in curves["channels"])
+    for wish in ({}, {"spend": dict.fromkeys(("TV", "Radio", "Newspaper"), 20)}):
+        request = urllib.request.Request(f"{running.url}/plan", json.dumps(wish).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert json.load(answer)["low"] is not None
+
+
 def test_nothing_in_it_runs_as_root(running: Any) -> None:
     said = container_parts.run(["podman", "exec", running.name, "sh", "-c", "id -u; cat /proc/1/status"])
     assert said.splitlines()[0] == "10001"

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from adresponse import words
 from adresponse.curves import Response, Shape, saturate, saturation_slope
 from adresponse.errors import ModelError
+from adresponse.planning.student import reach
 
 __all__ = ["Estimate", "Forecast", "Outlook", "Precision"]
 
@@ -30,12 +31,12 @@ class Precision:
     ----------
     covariance : array-like of shape (1 + n_channels, 1 + n_channels)
         Of the base sales per period and of the coefficients, in the order of the responses.
-    degrees : float
+    degrees : int
         Degrees of freedom of the residuals.
     """
 
     covariance: ArrayLike
-    degrees: float
+    degrees: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,8 +383,8 @@ class Forecast:
         elif self.outlook.precision is not None and np.all(np.isfinite(estimate.gradient)):
             covariance = np.asarray(self.outlook.precision.covariance, dtype=float)
             variance = float(estimate.gradient @ covariance @ estimate.gradient)
-            reach = _student((1 + level) / 2, self.outlook.precision.degrees) * math.sqrt(max(variance, 0.0))
-            low, high = estimate.value - reach, estimate.value + reach
+            half = reach(level, self.outlook.precision.degrees) * math.sqrt(max(variance, 0.0))
+            low, high = estimate.value - half, estimate.value + half
         else:
             return None, None
         # where a sign holds a coefficient of the fit at 0, all draws can lie to one side of the figure
@@ -394,14 +395,6 @@ class Forecast:
         gradient[1 + channel] = response[0]
         sales = _times(self.curves[channel].coefficient, response)
         return Estimate(float(sales[0]), sales[1:], gradient)
-
-
-def _student(p: float, degrees: float) -> float:
-    """Quantile of Student's t."""
-    # here, since a server's worker whose model has draws does without the 30 MB of it
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, p))
 
 
 def _base(outlook: Outlook) -> Estimate:
