@@ -441,3 +441,25 @@ def test_a_blank_value_counts_as_not_given(arguments: list[str]) -> None:
     found = command("check", *arguments, "--json")
     assert found[0] == 0
     assert found == command("check", "--json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "--channels", "TV", "--channels", "Radio"], "--channels is given twice; give it once, as --channels A,B."),
+        (["run", "--seed=1", "--seed", "2"], "--seed is given twice; give it once."),
+        (["predict", "a.csv", "-o", "b.csv", "--output", "c.csv"], "--output is given twice"),  # by either name
+        (["serve", "--port", "1", "--port", "2"], "--port is given twice"),
+        (["deploy", "image", "-C", "port=1", "-C", "token_file=t", "-C", "port=2"], "port is given twice; give it once."),
+    ],
+)
+def test_an_option_given_twice_is_refused(workplace: Path, arguments: list[str], said: str) -> None:
+    before = sorted(workplace.iterdir())
+    code, out, err = command(*arguments)
+    assert (code, out, sorted(workplace.iterdir())) == (2, "", before)
+    assert said in err
+
+
+def test_flags_blank_values_and_lists_may_come_again(workplace: Path) -> None:
+    assert command("check", "-q", "-q", "--target=", "--target", "Sales", "--target", " ")[0] == 0
+    assert "'nowhere' names no model" in command("plan", "nowhere", "--lock", "TV", "--lock", "Radio")[2]

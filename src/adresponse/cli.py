@@ -72,7 +72,8 @@ MANNERS: Options = [
 class _Blankless(click.Command):
     """A command to which a blank value is one that was not given, as MLflow Projects pass every parameter.
 
-    With ``--json``, what click itself refuses is told in JSON too.
+    An option given twice is refused, since click takes the last without a word. With ``--json``, what click itself and
+    this refuse is told in JSON too.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -85,11 +86,20 @@ class _Blankless(click.Command):
             elif not arg.strip() and given and given[-1] in takes_value:
                 given.pop()
         try:
+            self._refuse_twice(ctx, given)
             return super().parse_args(ctx, given)
         except click.UsageError as error:
             if "--json" in args and any(p.name == "as_json" for p in self.params):
                 _print_json({"error": {"type": "ConfigError", "message": error.format_message()}})
             raise
+
+    def _refuse_twice(self, ctx: click.Context, given: list[str]) -> None:
+        *_, order = self.make_parser(ctx).parse_args(list(given))
+        for option in order:
+            if isinstance(option, click.Option) and not option.is_flag and not option.multiple and order.count(option) > 1:
+                longest = max(option.opts, key=len)
+                how = f", as {longest} {option.metavar}" if option.metavar else ""
+                raise click.UsageError(f"{longest} is given twice; give it once{how}.", ctx)
 
 
 def _with(*groups: Options) -> Callable[[Command], Command]:
@@ -113,7 +123,16 @@ class _Pair(click.ParamType[tuple[str, str]]):
         return key.strip(), text
 
 
-CONFIG = click.option("-C", "--config", "config", multiple=True, type=_Pair(), help="A setting of the target.")
+def _once_each(ctx: click.Context, param: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    for i, (key, _) in enumerate(pairs):
+        if key in dict(pairs[:i]):
+            raise click.BadParameter(f"{key} is given twice; give it once.", ctx, param)
+    return dict(pairs)
+
+
+CONFIG = click.option(
+    "-C", "--config", "config", multiple=True, type=_Pair(), callback=_once_each, help="A setting of the target."
+)
 
 
 @dataclass(frozen=True)
@@ -438,12 +457,12 @@ def serve(model: str | None, **given: Any) -> None:
 @click.option("--token-file", metavar="FILE", help="File with the token that the server asks for.")
 @_with(MANNERS)
 @_telling
-def verify(model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
+def verify(model: str | None, config: dict[str, str], manners: Manners, **given: Any) -> Told:
     """Ask a deployment of MODEL the held-out rows; exit code 1 where an answer, a score or the version differs."""
     from adresponse import deployment
     from adresponse.errors import DifferenceError
 
-    found = deployment.verify(model or None, progress=manners.progress, config=dict(config), **given)
+    found = deployment.verify(model or None, progress=manners.progress, config=config, **given)
     refusal = None if found.verification.passed else DifferenceError(found.verification.sentence)
     return Told(found, lambda: console.print_verified(found), refusal)
 
@@ -603,7 +622,7 @@ def deploy() -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @_with(MANNERS)
 @_telling
-def image(model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
+def image(model: str | None, config: dict[str, str], manners: Manners, **given: Any) -> Told:
     """Write a build context for a small container image that serves MODEL: Dockerfile, model, pinned requirements.
 
     Settings: port (8080), and token_file, where in the container a token will lie.
@@ -618,7 +637,7 @@ def image(model: str | None, config: tuple[tuple[str, str], ...], manners: Manne
 @click.option("--region", required=True, help="AWS region.")
 @_with(ENDPOINT, MANNERS)
 @_telling
-def sagemaker(model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
+def sagemaker(model: str | None, config: dict[str, str], manners: Manners, **given: Any) -> Told:
     """Deploy MODEL to an endpoint of Amazon SageMaker, through MLflow; needs the extra adresponse[sagemaker]."""
     return _deployed("sagemaker", model, config, manners, **given)
 
@@ -629,16 +648,16 @@ def sagemaker(model: str | None, config: tuple[tuple[str, str], ...], manners: M
 )
 @_with(ENDPOINT, MANNERS)
 @_telling
-def azureml(model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
+def azureml(model: str | None, config: dict[str, str], manners: Manners, **given: Any) -> Told:
     """Deploy MODEL to a managed online endpoint of Azure Machine Learning; needs the extra adresponse[azureml]."""
     return _deployed("azureml", model, config, manners, **given)
 
 
-def _deployed(target: Any, model: str | None, config: tuple[tuple[str, str], ...], manners: Manners, **given: Any) -> Told:
+def _deployed(target: Any, model: str | None, config: dict[str, str], manners: Manners, **given: Any) -> Told:
     from adresponse import deployment
 
     manners.progress("Deploying")
-    done = deployment.deploy(target, model or None, config=dict(config), **given)
+    done = deployment.deploy(target, model or None, config=config, **given)
     return Told(done if done is not None else {"deleted": given["name"]}, lambda: console.print_deployed(done))
 
 
