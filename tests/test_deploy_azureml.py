@@ -244,6 +244,41 @@ def test_without_the_library_the_sentence_says_what_to_install(monkeypatch: pyte
     assert told.sentence == "Would put sales response 3 behind a new online endpoint 'sales-east' in models of marketing."
 
 
+TRIED = (  # as azure-identity writes it
+    "DefaultAzureCredential failed to retrieve a token from the included credentials.\nAttempted credentials:\n\t"
+    "EnvironmentCredential: {}\n\tAzureCliCredential: Azure CLI not found on path\n"
+    "To mitigate this issue, please refer to the troubleshooting guidelines here at https://aka.ms/azsdk."
+)
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (TRIED.format("EnvironmentCredential authentication unavailable."), "logged in to Azure; run `az login`"),
+        (
+            TRIED.format("Authentication failed: AADSTS7000215: Invalid client secret."),
+            "(EnvironmentCredential: Authentication failed: AADSTS7000215: Invalid client secret); run `az login`",
+        ),
+        (
+            "(InvalidAuthenticationToken) The access token is invalid.",
+            "((InvalidAuthenticationToken) The access token is invalid);",
+        ),
+    ],
+)
+def test_who_is_not_logged_in_is_told_so_in_one_sentence(raised: str, says: str) -> None:
+    from azure.core.exceptions import ClientAuthenticationError
+
+    class LockedOut:
+        def __getattr__(self, name: str) -> Any:
+            raise ClientAuthenticationError(message=raised)
+
+    with pytest.raises(DeploymentError) as caught:
+        azureml.status(LockedOut(), "sales-east")
+    assert says in str(caught.value)
+    assert str(caught.value).endswith("AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.")
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -375,12 +375,25 @@ def _speaking(what: str) -> Iterator[None]:
     """What Azure refuses, as one sentence."""
     try:
         from azure.ai.ml.exceptions import MlException
-        from azure.core.exceptions import AzureError
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
     except ImportError:
         yield
         return
     try:
         yield
+    except ClientAuthenticationError as error:
+        raise DeploymentError(f"{what}: {_locked_out(str(error))}.") from error
     except (AzureError, MlException, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise DeploymentError(f"{what}: {reason}.") from error
+
+
+def _locked_out(reason: str) -> str:
+    """Why Azure lets nobody in, and what to do; of the many ways to log in that were tried, those alone that went wrong."""
+    _, tried, ways = reason.partition("Attempted credentials:")
+    wrong = [" ".join(way.split()) for way in ways.split("\n\t") if "Authentication failed" in way] if tried else [reason]
+    why = "".join(f" ({' '.join(w.partition('To mitigate')[0].split()).rstrip('.')})" for w in wrong)
+    return (
+        f"nobody on this machine is logged in to Azure{why}; run `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
+        "AZURE_CLIENT_SECRET"
+    )
