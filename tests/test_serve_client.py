@@ -213,6 +213,11 @@ def test_beyond_loopback_a_token_or_a_word_of_the_user_is_needed(host: str, toke
             listening.refuse_open_door(options, anyone)
 
 
+def test_a_host_in_brackets_is_refused_as_such_and_not_as_an_open_door() -> None:
+    with pytest.raises(ConfigError, match=r"host='\[::1\]' has the brackets of a URL; give the address alone, ::1\."):
+        Options(host="[::1]")
+
+
 def test_the_host_that_is_listened_on_may_be_named() -> None:
     assert "10.0.0.5" in listening.refuse_open_door(Options(host="10.0.0.5", token="of-ours")).hosts
     assert listening.refuse_open_door(Options(host="0.0.0.0", token="of-ours", hosts=("a",))).hosts == ("a",)

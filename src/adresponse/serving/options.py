@@ -43,8 +43,8 @@ class Options:
     Raises
     ------
     ConfigError
-        If ``timeout`` is not above 0 or ``drain`` is below it, or either is no finite number; if one of ``hosts`` is an
-        address with its port or scheme, which no header's name would be.
+        If ``timeout`` is not above 0 or ``drain`` is below it, or either is no finite number; if ``host`` stands in the
+        brackets of a URL; if one of ``hosts`` is an address with its port or scheme, which no header's name would be.
     """
 
     host: str = "127.0.0.1"
@@ -64,6 +64,8 @@ class Options:
             raise ConfigError(f"timeout={self.timeout:g} is no number of seconds above 0; give one such as 30.")
         if not 0 <= self.drain < math.inf:
             raise ConfigError(f"drain={self.drain:g} is no number of seconds; give one such as 20, or 0.")
+        if self.host.startswith("["):
+            raise ConfigError(f"host={self.host!r} has the brackets of a URL; give the address alone, {self.host.strip('[]')}.")
         for name in self.hosts:
             if re.search(r"/|^[^:]*:[0-9]*$", name):
                 raise ConfigError(f"The allowed host {name!r} is more than a name; give it without scheme, port and path.")
