@@ -150,6 +150,21 @@ def test_a_taken_port_is_refused(client: LocalClient, model: Path) -> None:
     assert client.list_deployments() == []
 
 
+def test_params_go_with_a_text_too(client: LocalClient, model: Path) -> None:
+    client.create_deployment("sales", str(model))
+    text = json.dumps({"inputs": {"TV": [100.0]}})
+    assert list(client.predict("sales", text, params={"interval": 0.9})["predictions"][0]) == ["prediction", "lower", "upper"]
+    for other in ("TV\n100", "[[100]]"):
+        with pytest.raises(MlflowException, match="no JSON object; give rows, or an object"):
+            client.predict("sales", other, params={"interval": 0.9})
+
+
+def test_a_host_that_is_none_is_refused_before_anything_starts(client: LocalClient, model: Path) -> None:
+    with pytest.raises(MlflowException, match=r"has the brackets of a URL; give the address alone, ::1\."):
+        client.create_deployment("sales", str(model), config={"host": "[::1]"})
+    assert client.list_deployments() == []
+
+
 def test_a_server_that_died_is_told_and_not_asked(client: LocalClient, model: Path) -> None:
     made = client.create_deployment("sales", str(model))
     os.kill(made["pid"], signal.SIGKILL)

@@ -21,7 +21,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.utils.proto_json_utils import dump_input_data
 
 from adresponse.errors import AdresponseError, ConfigError, DeploymentError, did_you_mean
-from adresponse.serving.options import read_token
+from adresponse.serving.options import Options, read_token
 from adresponse.targets import local
 from adresponse.targets.local import Local, Wanted
 
@@ -173,7 +173,9 @@ def _wanted(before: Wanted, config: Mapping[str, Any] | None) -> Wanted:
             read[key] = kinds[key](value)
         except (TypeError, ValueError):
             raise ConfigError(f"{key}={value!r} is no number; write {key}=1 or another number.") from None
-    return replace(before, **read)
+    wanted = replace(before, **read)
+    Options(host=wanted.host)  # refuses a host that the server would refuse later, behind a log
+    return wanted
 
 
 def _refuse_unknown(config: Mapping[str, Any], known: Any) -> None:
@@ -192,10 +194,22 @@ def _told(found: Local) -> dict[str, Any]:
 
 
 def _body(inputs: Any, params: dict[str, Any] | None) -> str:
+    if isinstance(inputs, str) and params is not None:
+        inputs = _object(inputs)  # MLflow's own writer hands a text on as it is, without the params
     if not isinstance(inputs, dict):
         return str(dump_input_data(inputs, inputs_key="instances", params=params))
     asked = inputs if FORMS & set(inputs) else {"inputs": inputs}  # MLflow's own ends in an error at every dict
     return json.dumps(asked if params is None else {**asked, "params": params}, default=_plain)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(f"params cannot go with the text {text[:60]!r}, which is no JSON object; give rows, or an object.")
+    return found
 
 
 def _plain(value: Any) -> Any:
