@@ -451,6 +451,7 @@ def test_an_image_is_written_and_a_dry_run_writes_nothing(tmp_path: Path, monkey
         (["serve", "MODEL", "--token-file", "nowhere"], "token file 'nowhere' cannot be read"),
         (["serve", "models:/nothing@champion"], "is not there yet"),
         (["deploy", "image", "MODEL", "-C", "prt=80"], "'prt' is not known to an image"),
+        (["deploy", "image", "MODEL", "-C", "token_file="], "token_file is blank; name the file"),  # else it answers anyone
         (["deploy", "sagemaker", "MODEL", "--name", "x", "--region", "eu-west-1", "-C", "imge_url=x"], "imge_url"),
         (["deploy", "azureml", "MODEL", "--name", "x"], "subscription_id"),
     ],

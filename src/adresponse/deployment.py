@@ -519,7 +519,9 @@ def _image(found: Model, out: Path, given: dict[str, Any], force: bool, dry_run:
 
     if unknown := set(given) - {"port", "token_file"}:
         raise ConfigError(f"The setting {min(unknown)!r} is not known to an image; it takes port and token_file.")
-    port, token_file = _port(given.get("port", 8080)), str(given.get("token_file", ""))
+    port, token_file = _port(given.get("port", 8080)), str(given.get("token_file", "")).strip()
+    if "token_file" in given and not token_file:  # of a variable that is not set; the image would answer anyone
+        raise ConfigError("token_file is blank; name the file in the container where a token will lie, or leave it out.")
     act = image.intent if dry_run else image.write
     return act(found.stored, out, version=found.version, name=found.name, port=port, token_file=token_file, force=force)
 
