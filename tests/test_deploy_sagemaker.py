@@ -270,7 +270,7 @@ def test_an_endpoint_that_is_not_there_is_refused(aws: Any, model: Stored, act: 
 def test_a_name_that_is_there_is_not_deployed_twice(aws: Any, model: Stored) -> None:
     settings = Settings.read(REGION, GIVEN)
     sagemaker.create(settings, "sales", model.folder, **ABOUT)
-    with pytest.raises(DeploymentError, match="already exists"):
+    with pytest.raises(ConfigError, match=r"'sales' is there already; update it \(--action update\), or"):
         sagemaker.create(settings, "sales", model.folder, **ABOUT)
     assert len(aws.list_models()["Models"]) == 1
 

@@ -189,12 +189,17 @@ def create(settings: Settings, name: str, folder: Path, *, model: str, version: 
 
     Raises
     ------
+    ConfigError
+        If there is an endpoint of that name.
     DeploymentError
         If a library is missing, or AWS refuses or fails; with its reason.
     """
     _refuse_name(name)
     if settings.mode != "create":
         return update(settings, name, folder, model=model, version=version, digest=digest)
+    with contextlib.suppress(DeploymentError):  # AWS knows none, or does not let us look: making it tells
+        status(settings, name)
+        raise ConfigError(f"The endpoint {name!r} is there already; update it (--action update), or choose another name.")
     with _speaking(f"The endpoint {name!r} was not made"):
         config = settings.config() | {"tags": _tags_of(settings, model, version, digest)}
         _client(settings).create_deployment(name, str(folder), config=config)
