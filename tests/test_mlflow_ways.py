@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from mlflow.exceptions import MlflowException
 import adresponse
 from adresponse import store
 from adresponse.serving import launch
+from adresponse.stored import open_stored
 from adresponse.verification import EvaluationRows
 from stored_example import curved, one_channel, stored
 
@@ -169,10 +172,29 @@ def test_mlflow_models_predict(here: Path, tmp_path: Path) -> None:
             assert answers == expected(level).to_dict("records")
 
 
+def _compiled_elsewhere(source: Path, text: str) -> None:
+    """Lay bytecode of another text beside a source, which Python takes without a look at the source."""
+    other = source.with_name("other.py")
+    other.write_text(text, encoding="utf-8")
+    cached = importlib.util.cache_from_source(str(source))
+    py_compile.compile(str(other), cached, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    other.unlink()
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """``mlflow models serve`` as a process of its own."""
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What foreign bytecode writes when it is run."""
+    return tmp_path_factory.mktemp("trace") / "ran"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, trace: Path) -> Iterator[str]:
+    """``mlflow models serve`` as a process of its own, on a model beside whose code somebody laid bytecode."""
     folder = stored(one_channel(), tmp_path_factory.mktemp("served"))
+    (source,) = folder.glob("code/*/pyfunc.py")
+    text = source.read_text(encoding="utf-8")
+    _compiled_elsewhere(source, f"{text}\nimport pathlib\npathlib.Path({str(trace)!r}).touch()\n")
+    open_stored(folder)  # no manifest covers bytecode: MLflow itself leaves some
     with launch.background(folder, engine="mlflow") as endpoint:
         yield endpoint.url
 
@@ -192,6 +214,11 @@ def test_mlflow_models_serve(served: str) -> None:
     assert ask(served, split) == (200, {"predictions": expected().tolist()})
     status, answer = ask(served, {**split, "params": {"interval": 0.9}})
     assert (status, answer["predictions"]) == (200, expected(0.9).to_dict("records"))
+
+
+def test_foreign_bytecode_is_not_run(served: str, trace: Path) -> None:
+    assert served
+    assert not trace.exists()
 
 
 def test_mlflow_models_serve_refuses_in_our_words(served: str) -> None:

@@ -148,6 +148,18 @@ def test_a_version_is_located_and_fetched_whole(opened: store.Store, tmp_path: P
     assert found.model_id == model.model_id
 
 
+def test_bytecode_is_not_fetched(opened: store.Store, tmp_path: Path) -> None:
+    log(opened, study())
+    located = registry.locate(opened, None)
+    (source,) = Path.cwd().glob("mlartifacts/**/code/*/pyfunc.py")
+    cache = source.parent / "__pycache__"
+    cache.mkdir()
+    (cache / "pyfunc.cpython-311.pyc").write_bytes(b"of another text")
+    copied = registry.fetch(opened, located, tmp_path / "copied")
+    assert list(copied.glob("code/*/pyfunc.py"))
+    assert not list(copied.rglob("*.pyc"))
+
+
 def test_a_logged_model_is_fetched_without_a_version(opened: store.Store, tmp_path: Path) -> None:
     _, model, _ = log(opened, study())
     located = registry.locate(opened, model.uri)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from adresponse import record, words
 from adresponse.errors import StoreError, did_you_mean
 from adresponse.mutex import LOCK
 from adresponse.store import LoggedModel, Store, error_code, without_secrets
+from adresponse.stored import BYTECODE
 
 if TYPE_CHECKING:
     from adresponse.study import Study
@@ -287,15 +289,21 @@ def _not_there(store: Store, uri: str, name: str, error: StoreError) -> StoreErr
 
 
 def fetch(store: Store, located: Located, folder: Path) -> Path:
-    """Copy a stored model's files into ``folder`` (made where it is missing); gives the folder that holds ``MLmodel``."""
+    """Copy a stored model's files into ``folder`` (made where it is missing); gives the folder that holds ``MLmodel``.
+
+    Bytecode is left behind: no manifest covers it, and Python would run it in the place of the source.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with store.speaking(), store.current():
             import mlflow.artifacts
 
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=located.pinned, dst_path=str(folder)))
+            found = Path(mlflow.artifacts.download_artifacts(artifact_uri=located.pinned, dst_path=str(folder)))
     except StoreError as error:
         raise StoreError(_files_and_reasons(error)) from error.__cause__
+    for compiled in list(found.rglob(BYTECODE)):
+        shutil.rmtree(compiled)
+    return found
 
 
 def _files_and_reasons(error: StoreError) -> str:

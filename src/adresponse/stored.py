@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,14 @@ from adresponse.errors import ModelError, TamperedModelError
 from adresponse.formula import Formula
 from adresponse.pyfunc import FORMULA, PIPELINE
 
-__all__ = ["FORMULA", "PIPELINE", "ROWS", "Stored", "open_stored", "seal", "ship_code"]
+__all__ = ["BYTECODE", "FORMULA", "PIPELINE", "ROWS", "Stored", "open_stored", "seal", "ship_code", "without_bytecode"]
 
 REPLAY = "replay.json"
 SCORES = "scores.json"
 ROWS = "evaluation_rows.parquet"
 MANIFEST = "manifest.json"
 CODE = "code"
+BYTECODE = "__pycache__"
 SHIPPED = ("errors", "schema", "rows", "formula", "pyfunc", "curves", "periods", "baseline", "curved")
 REGISTERED = "registered_model_meta"  # what MLflow adds when it downloads a version
 PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill"}
@@ -127,13 +129,21 @@ def open_stored(folder: Path, digest: str | None = None, called: str = "") -> St
     return Stored(folder, formula, _json(folder, REPLAY), _json(folder, SCORES), found)
 
 
+def without_bytecode(folder: Path, target: Path) -> Path:
+    """A copy of a stored model without ``__pycache__``, in which Python looks for what it runs in the place of a sealed source.
+
+    A folder that MLflow loads gets one, so the manifest says nothing of it.
+    """
+    return Path(shutil.copytree(folder, target, ignore=shutil.ignore_patterns(BYTECODE)))
+
+
 def _json(folder: Path, name: str) -> dict[str, Any]:
     return dict(json.loads((folder / name).read_bytes()))
 
 
 def _files(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and BYTECODE not in path.parts:
             yield path.relative_to(folder).as_posix()
 
 

@@ -31,7 +31,7 @@ from adresponse.errors import AdresponseError, ConfigError, DeploymentError, Row
 from adresponse.formula import BASE, Formula, contribution_name
 from adresponse.reading.paths import path_of
 from adresponse.rows import MISSING, NEGATIVE, NOT_FINITE, as_level, missing_column
-from adresponse.stored import CODE, Stored
+from adresponse.stored import BYTECODE, CODE, Stored, without_bytecode
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -244,7 +244,7 @@ def _as_read(frame: DataFrame, formula: Formula, name: str) -> Column:
 
 def _sent(session: SparkSession, folder: Path) -> str:
     """Send the stored model's code to the executors; gives the name of its package, which is made from its content."""
-    (package,) = (folder / CODE).iterdir()
+    (package,) = (path for path in (folder / CODE).iterdir() if path.name != BYTECODE)
     session.sparkContext.addPyFile(_zipped(package))
     return package.name
 
@@ -333,7 +333,9 @@ def _piped(frame: DataFrame, stored: Stored, level: float | None) -> dict[str, C
     from pyspark.sql import functions as fn
 
     formula = stored.formula
-    ask = mlflow.pyfunc.spark_udf(frame.sparkSession, str(stored.folder), result_type="double", env_manager="local")
+    with tempfile.TemporaryDirectory() as place:
+        folder = without_bytecode(stored.folder, Path(place) / "model")
+        ask = mlflow.pyfunc.spark_udf(frame.sparkSession, str(folder), result_type="double", env_manager="local")
     fine = error_column(formula).isNull()
     safe = [
         fn.when(fine, _double(name)).otherwise(fn.lit(formula.ranges[name][0])).alias(name)

@@ -21,6 +21,7 @@ from adresponse.serving.listening import listen, say, url_of
 from adresponse.serving.options import Options
 from adresponse.serving.pointer import Pointed
 from adresponse.serving.supervise import POLL_SECONDS, Worker, environment
+from adresponse.stored import without_bytecode
 
 __all__ = ["Endpoint", "background", "serve_mlflow"]
 
@@ -124,17 +125,23 @@ def _not_up(what: str, log: Path) -> DeploymentError:
 def _mlflows(pointed: Pointed, options: Options, log: Path) -> Iterator[Endpoint]:
     with contextlib.closing(listen(options)) as probe:
         port = int(probe.getsockname()[1])
-    with log.open("ab") as file:
-        server = _start_mlflow(Path(pointed.folder), replace(options, port=port), 1, file.fileno())
-    try:
+    with log.open("ab") as file, _mlflow(Path(pointed.folder), replace(options, port=port), 1, file.fileno()) as server:
         _until(lambda: _pings(port), server, READY_SECONDS["mlflow"], log)
         yield Endpoint(f"http://127.0.0.1:{port}", server.pid, log)
-    finally:
-        _end_session(server)
+
+
+@contextlib.contextmanager
+def _mlflow(folder: Path, options: Options, workers: int, log: int | None) -> Iterator[subprocess.Popen[bytes]]:
+    """``mlflow models serve`` on a copy of the model, in a session of its own, since it starts further processes."""
+    with tempfile.TemporaryDirectory(prefix="adresponse-mlflow-") as place:
+        server = _start_mlflow(without_bytecode(folder, Path(place) / "model"), options, workers, log)
+        try:
+            yield server
+        finally:
+            _end_session(server)
 
 
 def _start_mlflow(folder: Path, options: Options, workers: int, log: int | None) -> subprocess.Popen[bytes]:
-    """``mlflow models serve`` in a session of its own, since it starts further processes."""
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder.resolve()), "--env-manager", "local"]
     command += ["--host", options.host, "--port", str(options.port), "--workers", str(workers)]
     command += ["--timeout", str(max(1, round(options.timeout)))]
@@ -211,20 +218,19 @@ def serve_mlflow(folder: str | Path, options: Options, workers: int = 1, poll_se
     with contextlib.closing(listen(options)) as probe:  # a port in use is refused in one sentence
         port = int(probe.getsockname()[1])
         url = url_of(probe)
-    server = _start_mlflow(Path(folder), replace(options, port=port), workers, None)
     told: list[int] = []
+    with _mlflow(Path(folder), replace(options, port=port), workers, None) as server:
 
-    def forward(number: int, _: object) -> None:
-        told.append(number)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL if len(told) > 1 else signal.SIGTERM)
+        def forward(number: int, _: object) -> None:
+            told.append(number)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL if len(told) > 1 else signal.SIGTERM)
 
-    previous = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        say(f"MLflow's own server is to answer at {url}")
-        code = server.wait()
-        return 0 if told else code
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        _end_session(server)
+        previous = {number: signal.signal(number, forward) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            say(f"MLflow's own server is to answer at {url}")
+            code = server.wait()
+            return 0 if told else code
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from adresponse import __version__
 from adresponse.errors import ConfigError, DeploymentError
-from adresponse.stored import Stored
+from adresponse.stored import BYTECODE, Stored
 from adresponse.targets.intent import Intent, Step
 
 __all__ = ["SERVER", "Written", "commands", "dockerfile", "intent", "requirements", "write"]
@@ -33,7 +33,6 @@ USER = 10001  # beyond the ids that distributions give out; a number, so that "m
 TRACKING_ONLY = "mlflow"  # a stored model names it first, and the server does without
 MADE = "# Made by adresponse "
 META = "registered_model_meta"  # where MLflow writes a version's name and number when it downloads it
-LEFT_OUT = {"__pycache__"}
 SERVE = """\
 #!/bin/sh
 # Amazon SageMaker starts a container as `IMAGE serve`, with the model's files under /opt/ml/model, and asks port 8080.
@@ -213,7 +212,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.is_file() and not LEFT_OUT & set(path.parts):
+        if path.is_file() and BYTECODE not in path.parts:
             yield path
 
 
