@@ -151,7 +151,7 @@ def test_a_version_is_located_and_fetched_whole(opened: store.Store, tmp_path: P
 def test_bytecode_is_not_fetched(opened: store.Store, tmp_path: Path) -> None:
     log(opened, study())
     located = registry.locate(opened, None)
-    (source,) = Path.cwd().glob("mlartifacts/**/code/*/pyfunc.py")
+    (source,) = (tmp_path / "mlruns").glob("**/code/*/pyfunc.py")
     cache = source.parent / "__pycache__"
     cache.mkdir()
     (cache / "pyfunc.cpython-311.pyc").write_bytes(b"of another text")
