@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,18 @@ import pytest
 from adresponse.errors import ModelError
 from adresponse.formula import Term
 from adresponse.rows import Vector
+from adresponse.serving import routes
 from adresponse.serving.accesslog import AccessLog
-from adresponse.serving.app import SLICE, TICK, App
+from adresponse.serving.app import SLICE, TICK, App, create_app
+from adresponse.serving.holder import Holder, Served
 from adresponse.serving.metrics import FOLDER, Tally
 from adresponse.serving.options import Options
 from adresponse.serving.quick import FEW
 from adresponse.serving.reload import _replay
 from adresponse.serving.requests import CSV, JSON, PARQUET
+from adresponse.stored import open_stored
 from serving_example import Said, app, ask, formula, served
+from stored_example import one_channel, stored
 
 ONE = app(formula("TV", date="Week"), log="errors")
 TWO = app(formula("TV", "Radio: FM"), log="errors")
@@ -497,6 +502,22 @@ def test_ready_follows_the_holder() -> None:
     assert (said.status, said.headers["connection"]) == (503, "close")
     last = say(server, {"inputs": [5]})
     assert (last.status, last.headers["connection"]) == (200, "close")
+
+
+def test_without_mlflow_its_version_is_that_which_stored_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = open_stored(stored(one_channel(), tmp_path))
+    asked = create_app(Holder(Served(model, "1"), ready=True), Options(log="errors"))
+    assert asyncio.run(ask(asked, b"", path="/version", method="GET")).body == version("mlflow").encode()
+
+    def none(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(routes, "version", none)
+    routes._installed.cache_clear()
+    try:
+        assert asyncio.run(ask(asked, b"", path="/version", method="GET")).body == version("mlflow").encode()
+    finally:
+        routes._installed.cache_clear()
 
 
 def test_info_tells_of_the_model() -> None:

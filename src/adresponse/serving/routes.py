@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adresponse.formula import Formula
@@ -51,7 +53,7 @@ def _ping(context: Context) -> Reply:
 
 
 def _version(context: Context) -> Reply:
-    return 200, [JSON_TYPE], _installed("mlflow").encode()
+    return 200, [JSON_TYPE], (_installed("mlflow") or _stored_by(context.served.stored.folder)).encode()
 
 
 @cache
@@ -59,7 +61,14 @@ def _installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "unknown"
+        return ""
+
+
+@cache
+def _stored_by(folder: Path) -> str:
+    """The version of MLflow that stored the model, for a server that does without."""
+    found = re.search(r"^mlflow_version: (\S+)$", (folder / "MLmodel").read_text(encoding="utf-8"), re.MULTILINE)
+    return "unknown" if found is None else found[1]
 
 
 def _ready(context: Context) -> Reply:
