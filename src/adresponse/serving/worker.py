@@ -198,13 +198,14 @@ def main() -> int:
     _load()
     from adresponse.serving.metrics import reserve
 
-    if not reserve():
-        say("There is no room to share what is counted, so /metrics of this worker tells of itself alone.")
+    shared = reserve()
     try:
         task = Task.from_line(_line(0))
     except DeploymentError as error:  # the parent is gone, or there was none
         say(str(error))
         return error.exit_code
+    if not shared:  # not before: a parent that ended took the place along
+        say("There is no room to share what is counted, so /metrics of this worker tells of itself alone.")
     from adresponse.serving.reload import sentence_of
 
     listening = socket.socket(fileno=task.socket)
