@@ -23,22 +23,29 @@ os.environ |= {
     "OPENBLAS_NUM_THREADS": "1",
 }
 
-LONGEST = (  # groups that take from five minutes down to half a one; the others fill up the end
-    "tracking server",
+LONGEST = (  # groups that take from five minutes down to one; the others fill up the end
     "test_deploy_image",
     "test_upkeep",
+    "tracking server",
     "test_spark",
     "test_run",
-    "test_refresh_kills",
-    "test_deployment",
-    "test_store",
-    "test_report",
-    "test_project",
-    "test_planner_page",
-    "test_plugin",
-    "test_serve_client",
+    "test_batch",
     "test_registry",
+    "test_plugin",
+    "test_planner_page",
+    "test_promotion",
+    "test_project",
     "test_curves_run",
+    "test_refresh_kills",
+    "test_serve_oracle",
+    "test_evaluate",
+    "test_deployment",
+    "test_serve_wire",
+    "test_report",
+    "test_serve_process",
+    "test_mlflow_ways",
+    "test_serve_client",
+    "test_store",
 )
 
 
