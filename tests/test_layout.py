@@ -17,7 +17,7 @@ FLOORS = [
     },
     {
         *("profile", "checks", "folding", "models", "mixing", "intervals", "tune", "evaluate", "synergy", "gate", "recommend"),
-        *("planning", "study", "verification", "record", "growing", "watching", "contest"),
+        *("levels", "planning", "study", "verification", "record", "growing", "watching", "contest"),
     },
     {
         *("store", "saving", "track", "registry", "mutex", "journal", "promotion", "scoring"),

@@ -256,6 +256,7 @@ def study_of(
 
     from adresponse.evaluate import evaluate
     from adresponse.intervals import calibrate
+    from adresponse.levels import one_level_for_all
     from adresponse.mixing.advice import advise, opposed, untold
     from adresponse.models import linear_fit
     from adresponse.planning.split import best_plan
@@ -289,7 +290,9 @@ def study_of(
     told: list[Finding] = [*found, *evaluation.findings, *pairs]
     plan = None
     if mix is None:
-        recommendation = recommend(table, linear, evaluation, decision, leaderboard)
+        if linear is not None and markets is not None:
+            told += one_level_for_all(table.contract, X.iloc[train], y.iloc[train], markets, linear)
+        recommendation = recommend(table, linear, evaluation, decision, leaderboard, told)
     else:
         outlook = _outlook(table, mix)
         plan = best_plan(outlook, Wish())

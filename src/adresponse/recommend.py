@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from adresponse import words
 from adresponse.evaluate import Evaluation
+from adresponse.findings import Finding
 from adresponse.gate import GateDecision
 from adresponse.models import Coefficient, LinearFit
 from adresponse.table import AdTable
@@ -26,11 +27,20 @@ class Recommendation:
 
 
 def recommend(
-    table: AdTable, linear: LinearFit | None, evaluation: Evaluation, decision: GateDecision, leaderboard: Leaderboard
+    table: AdTable,
+    linear: LinearFit | None,
+    evaluation: Evaluation,
+    decision: GateDecision,
+    leaderboard: Leaderboard,
+    findings: Iterable[Finding] = (),
 ) -> Recommendation:
-    """Advice from a fit: what one more unit of each channel goes with, how sure that is, and where the data ends."""
+    """Advice from a fit: what one more unit of each channel goes with, how sure that is, and where the data ends.
+
+    Of the ``findings`` the headline repeats that a line passes over markets (M013): its figures may hold in none of them.
+    """
+    passed_over = [_but(f) for f in findings if f.code == "M013"]
     return Recommendation(
-        headline=" ".join((_headline(table, linear), *caveats(evaluation, decision, leaderboard))),
+        headline=" ".join((_headline(table, linear), *passed_over, *caveats(evaluation, decision, leaderboard))),
         sentences=tuple(_by_channel(table, linear)),
         limits=limits(table, evaluation, straight=linear is not None),
     )
@@ -67,7 +77,11 @@ def caveats(evaluation: Evaluation, decision: GateDecision, leaderboard: Leaderb
             "But in cross-validation it predicts no better than the mean alone "
             f"(RMSE {words.number(chosen, 3)} against {words.number(mean, 3)})."
         )
-    yield from (f"But {f.message[:1].lower()}{f.message[1:]}" for f in evaluation.findings if f.code == "M003")
+    yield from (_but(f) for f in evaluation.findings if f.code == "M003")
+
+
+def _but(finding: Finding) -> str:
+    return f"But {finding.message[:1].lower()}{finding.message[1:]}"
 
 
 def _channels(table: AdTable, linear: LinearFit) -> list[Coefficient]:
