@@ -9,6 +9,7 @@ import statsmodels.formula.api as smf
 
 import adresponse
 from adresponse import words
+from adresponse.models import MarketMean
 from adresponse.study import Study
 
 WEEKS = 40
@@ -81,3 +82,27 @@ def test_nothing_is_said_where_nothing_can_be_told_within_markets(tv: list[float
     frame = panel(levels=60, slope=0.5)
     frame = frame.assign(tv=np.repeat(tv, WEEKS)) if tv else frame.assign(region=[f"M{i}" for i in range(len(frame))])
     assert "M013" not in {f.code for f in fitted(frame, date=None).findings}
+
+
+# a model that knows no markets, and one that does
+@pytest.mark.parametrize("roles", [{}, {"shape": "linear", "carry_over": "none", "trend": False, "season": 0}])
+def test_a_model_is_held_against_the_mean_of_each_market(roles: dict[str, object]) -> None:
+    frame = panel(levels=600, slope=0.0).assign(radio=lambda f: f["radio"].sample(frac=1, random_state=1).to_numpy())
+    study = fitted(frame, **roles)
+    frame = study.table.frame
+    late = frame.index.isin(frame.index[study.test])
+    own = frame["region"].map(frame[~late].groupby("region")["sales"].mean())
+    by_hand = float(np.sqrt(((frame["sales"] - own)[late] ** 2).mean()))
+    assert study.evaluation.baseline_rmse == pytest.approx(by_hand, rel=1e-12)
+    baseline = next(r for r in study.leaderboard.rows if r.name == "baseline")
+    assert "mean sales of each market" in baseline.title
+    # nothing that is spent tells sales here, and the mean knows the levels, 600 apart, as well as a model does
+    chosen = next(r for r in study.leaderboard.rows if r.chosen)
+    assert chosen.rmse > 0.95 * baseline.rmse
+    assert "each market's mean alone" in study.leaderboard.sentence
+    assert "of each market's mean" in study.gate.rules[1].found
+
+
+def test_a_market_that_was_not_fitted_is_held_against_the_mean_of_all() -> None:
+    model = MarketMean().fit(np.array(["A", "A", "B"]), [1.0, 3.0, 10.0])
+    assert model.predict(np.array([["B"], ["A"], ["C"]])) == pytest.approx([10.0, 2.0, 14 / 3])

@@ -19,6 +19,7 @@ from adresponse.findings import Finding
 from adresponse.folding import Folding, share_tested
 from adresponse.formula import Spread
 from adresponse.intervals import calibrate
+from adresponse.models import MarketMean
 from adresponse.schema import Contract
 from adresponse.tune import paired_difference
 
@@ -134,7 +135,8 @@ class Evaluation:
     """What the gate reads and the report shows; rests in ``evaluation.json``.
 
     ``basis`` says whether ``scores`` come from held-out rows or, where none were held out, from cross-validation.
-    ``repeated`` holds the same scores by repeated cross-validation. ``predicted`` are the unseen rows.
+    ``repeated`` holds the same scores by repeated cross-validation. ``predicted`` are the unseen rows. ``baseline_rmse`` is
+    that of what ``mean`` says in words: the mean of the rows fitted, or of those of the same market.
     """
 
     basis: Literal["held-out", "cross-validation"]
@@ -147,6 +149,7 @@ class Evaluation:
     diagnostics: tuple[Diagnostic, ...]
     predicted: tuple[PredictedRow, ...]
     findings: tuple[Finding, ...]
+    mean: str = "the mean"
 
     def score(self, name: str) -> float | None:
         """The value of a score by name (``mae``, ``rmse``, ``mape``, ``wape``, ``r2``, ``adjusted_r2``, ``bias``)."""
@@ -162,7 +165,7 @@ class Unseen:
     rows : ndarray of int
         Positions in the table.
     observed, predicted, baseline : ndarray of shape (n_rows,)
-        Sales seen, predicted, and the mean of the rows that were fitted, in the target's unit.
+        Sales seen, predicted, and the mean of the rows that were fitted (of the same market), in the target's unit.
     low, high : ndarray of shape (n_levels, n_rows)
         Ends of the prediction intervals, a row for each of ``LEVELS``.
     """
@@ -235,6 +238,7 @@ def evaluate(
     folding: Folding = Folding(),
     thrifty: bool = False,
     kind: Kind = "line",
+    markets: NDArray[Any] | None = None,
 ) -> Evaluation:
     """Scores on held-out rows (or, without any, by cross-validation), repeated cross-validation, coverage, residuals.
 
@@ -255,12 +259,16 @@ def evaluate(
         of the cross-validation too, each of which would need a calibration of its own.
     kind : {"line", "curves", "other"}
         What is fitted: curves bend already, and their intervals are widened for errors that last; only a line has coefficients.
+    markets : ndarray of shape (n_rows,), optional
+        The market of each row: predictions are held against its mean, since that of all would be no match for any model
+        where markets differ in size.
     """
+    places = np.zeros(len(X)) if markets is None else markets
     splits = folding.scoring(len(train))
     calibrated = not (thrifty and len(test))
-    each = [_fold(fitted, X, y, train[a], train[b], folding.at(a) if calibrated else spread) for a, b in splits]
+    each = [_fold(fitted, X, y, places, train[a], train[b], folding.at(a) if calibrated else spread) for a, b in splits]
     once = _joined(each[: folding.folds])
-    unseen = _predict(fitted, spread, X, y, train, test) if len(test) else once
+    unseen = _predict(fitted, spread, X, y, places, train, test) if len(test) else once
     share = share_tested(splits)
     features, unit = len(contract.features), contract[contract.target].unit
     in_time = folding.in_time and contract.market is None
@@ -280,6 +288,7 @@ def evaluate(
         diagnostics=diagnostics,
         predicted=_rows(unseen, X.index),
         findings=tuple(_findings(diagnostics, coverage, scores, spread, unseen.rows, kind=kind)),
+        mean="the mean" if markets is None else "each market's mean",
     )
 
 
@@ -287,17 +296,24 @@ def _fold(
     estimator: Any,
     X: pd.DataFrame,
     y: pd.Series[float],
+    places: NDArray[Any],
     train: NDArray[np.int64],
     test: NDArray[np.int64],
     known: Folding | Spread,
 ) -> Unseen:
     fitted = clone(estimator).fit(X.iloc[train], y.iloc[train])
     spread = known if isinstance(known, Spread) else calibrate(estimator, X.iloc[train], y.iloc[train], known)
-    return _predict(fitted, spread, X, y, train, test)
+    return _predict(fitted, spread, X, y, places, train, test)
 
 
 def _predict(
-    fitted: Any, spread: Spread, X: pd.DataFrame, y: pd.Series[float], train: NDArray[np.int64], test: NDArray[np.int64]
+    fitted: Any,
+    spread: Spread,
+    X: pd.DataFrame,
+    y: pd.Series[float],
+    places: NDArray[Any],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
 ) -> Unseen:
     predicted = np.asarray(fitted.predict(X.iloc[test]), dtype=float).reshape(len(test))
     ends = [spread.interval(predicted, level) for level in LEVELS]
@@ -305,7 +321,7 @@ def _predict(
         rows=test,
         observed=y.to_numpy()[test],
         predicted=predicted,
-        baseline=np.full(len(test), float(y.to_numpy()[train].mean())),
+        baseline=MarketMean().fit(places[train], y.to_numpy()[train]).predict(places[test]),
         low=np.array([low for low, _ in ends]),
         high=np.array([high for _, high in ends]),
     )

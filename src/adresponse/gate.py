@@ -75,7 +75,7 @@ def _hold(rule: str, evaluation: Evaluation) -> GateRule:
     if rule == "beats baseline":
         rmse, baseline = evaluation.score("rmse"), evaluation.baseline_rmse
         passed = rmse is not None and math.isfinite(rmse) and rmse < baseline
-        return GateRule(rule, f"RMSE {words.number(rmse)} against {words.number(baseline)} of the mean", passed)
+        return GateRule(rule, f"RMSE {words.number(rmse)} against {words.number(baseline)} of {evaluation.mean}", passed)
     name, sign, bound = _parse(rule)
     value = _value(name, evaluation)
     if value is None or not math.isfinite(value):

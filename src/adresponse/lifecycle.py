@@ -280,6 +280,7 @@ def study_of(
         folding=folding,
         thrifty=mix is not None,
         kind="curves" if mix is not None else "line" if linear is not None else "other",
+        markets=_markets(table),
     )
     if mix is not None:
         mix.model.remember(X)
@@ -369,7 +370,7 @@ def _mix(
 
 
 def _inputs(table: AdTable) -> pd.DataFrame:
-    """All rows with the columns that a mix of curves reads."""
+    """All rows with the columns that a mix of curves and its baseline read."""
     contract = table.contract
     return table.frame[[*contract.features, *(n for n in (contract.date, contract.market) if n is not None)]]
 
@@ -396,9 +397,14 @@ def _compare(
     from adresponse.tune import compare as leaderboard_of
 
     features = table.contract.features
-    X = table.X if asked is None else _inputs(table)
     return leaderboard_of(
-        X.iloc[train], table.y.iloc[train], challengers=challengers, folding=folding, asked=asked, features=features
+        _inputs(table).iloc[train],
+        table.y.iloc[train],
+        challengers=challengers,
+        folding=folding,
+        asked=asked,
+        features=features,
+        market=table.contract.market,
     )
 
 

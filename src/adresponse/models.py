@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.base import clone, is_regressor
+from sklearn.base import BaseEstimator, RegressorMixin, clone, is_regressor
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler
@@ -23,7 +23,7 @@ from adresponse.mixing.fit import curves_of
 from adresponse.mixing.regressor import MixRegressor
 from adresponse.schema import Contract
 
-__all__ = ["Coefficient", "LinearFit", "covariance_of", "formula_of", "linear", "linear_fit", "load_estimator"]
+__all__ = ["Coefficient", "LinearFit", "MarketMean", "covariance_of", "formula_of", "linear", "linear_fit", "load_estimator"]
 
 Vector = NDArray[np.float64]
 FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient: HC3 divides by what is left
@@ -70,6 +70,22 @@ class LinearFit:
 def linear(scale: bool = True, **options: Any) -> Pipeline:
     """The plain response model: ``MinMaxScaler`` (or nothing), then ``LinearRegression`` with ``options``."""
     return Pipeline([("scale", MinMaxScaler() if scale else "passthrough"), ("regress", LinearRegression(**options))])
+
+
+class MarketMean(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """What a market sells on average, whatever is spent: what a model of several markets is held against.
+
+    ``X`` has one column, the market of each row; one that was not fitted gets the mean of all.
+    """
+
+    def fit(self, X: Any, y: Any) -> MarketMean:
+        sold = pd.Series(np.asarray(y, dtype=float))
+        self.mean_ = float(sold.mean())
+        self.means_ = sold.groupby(np.ravel(X)).mean()
+        return self
+
+    def predict(self, X: Any) -> Vector:
+        return pd.Series(np.ravel(X)).map(self.means_).fillna(self.mean_).to_numpy(dtype=float)
 
 
 def load_estimator(path: str, seed: int = 42) -> Any:

@@ -74,7 +74,7 @@ def caveats(evaluation: Evaluation, decision: GateDecision, leaderboard: Leaderb
     chosen, mean = rmse[leaderboard.chosen], rmse["baseline"]
     if chosen >= mean and leaderboard.chosen != "baseline":
         yield (
-            "But in cross-validation it predicts no better than the mean alone "
+            f"But in cross-validation it predicts no better than {evaluation.mean} alone "
             f"(RMSE {words.number(chosen, 3)} against {words.number(mean, 3)})."
         )
     yield from (_but(f) for f in evaluation.findings if f.code == "M003")

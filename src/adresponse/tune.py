@@ -19,7 +19,7 @@ from sklearn.preprocessing import MinMaxScaler
 from adresponse import words
 from adresponse.errors import ModelError
 from adresponse.folding import Fold, Folding, share_tested
-from adresponse.models import linear
+from adresponse.models import MarketMean, linear
 
 __all__ = [
     "Candidate",
@@ -140,6 +140,7 @@ def compare(
     folding: Folding = Folding(),
     asked: Candidate | None = None,
     features: Sequence[str] = (),
+    market: str | None = None,
 ) -> tuple[Leaderboard, Any]:
     """Default, tuned, scaled, baseline and challengers over the same folds; returns also the chosen estimator, not fitted.
 
@@ -155,14 +156,20 @@ def compare(
         A model that the user asked for: it is compared, and chosen however it does.
     features : sequence of str, optional
         Columns of ``X`` that the others are fitted on; all where not given.
+    market : str, optional
+        Column of ``X`` that names the market, whose mean is then the baseline: that of all would make any model of markets
+        which differ in size look good.
     """
     columns = tuple(features)
+    baseline = Candidate("baseline", "the mean of the sales, whatever is spent", DummyRegressor(), columns)
+    if market is not None:
+        baseline = Candidate("baseline", "the mean sales of each market, whatever is spent", MarketMean(), (market,))
     tuned, grid = grid_search(X[list(columns)] if columns else X, y, folding.searching(len(X)))
     candidates = (
         Candidate("default", "LinearRegression as it comes", linear(scale=False), columns),
         Candidate("scaled", "MinMaxScaler and LinearRegression", linear(), columns),
         Candidate("tuned", "the best setting of the grid", tuned, columns),
-        Candidate("baseline", "the mean of the sales, whatever is spent", DummyRegressor(), columns),
+        baseline,
         *(replace(c, columns=columns) for c in challengers),
         *([asked] if asked is not None else []),
     )
@@ -180,7 +187,7 @@ def compare(
         folds=folding.folds,
         repeats=1 if folding.in_time else folding.repeats,
         chosen=chosen,
-        sentence=_board_sentence(rows, chosen, share_tested(split)),
+        sentence=_board_sentence(rows, chosen, share_tested(split), "the mean" if market is None else "each market's mean"),
         tuning_sentence=_tuning_sentence(grid, next(r for r in rows if r.name == "tuned"), folding.folds),
     )
     return board, estimator
@@ -270,15 +277,15 @@ def _params(estimator: Any) -> dict[str, str]:
     return {k: str(v) for k, v in estimator.get_params(deep=False).items()}
 
 
-def _board_sentence(rows: Sequence[LeaderboardRow], chosen: str, share: float) -> str:
+def _board_sentence(rows: Sequence[LeaderboardRow], chosen: str, share: float, mean: str) -> str:
     at = next(r for r in rows if r.name == chosen)
     baseline = next(r for r in rows if r.name == "baseline")
     difference, low, high = paired_difference(np.array(at.fold_rmse), np.array(baseline.fold_rmse), share)
-    against = "its RMSE is not clearly below that of the mean alone"
+    against = f"its RMSE is not clearly below that of {mean} alone"
     if high < 0:
-        against = f"its RMSE is {words.percent(-difference / baseline.rmse)} below that of the mean alone"
+        against = f"its RMSE is {words.percent(-difference / baseline.rmse)} below that of {mean} alone"
     elif low > 0:
-        against = "it predicts worse than the mean alone"
+        against = f"it predicts worse than {mean} alone"
     return f"Chosen: {at.title} (RMSE {words.number(at.rmse, 3)} over {len(at.fold_rmse)} folds); {against}."
 
 
