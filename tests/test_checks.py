@@ -115,6 +115,48 @@ def test_channels_that_move_in_opposite_directions_are_not_said_to_move_together
     assert found.message.startswith("TV and Radio move in opposite directions (r = -0.")
 
 
+def regions(between: float, sizes: tuple[float, ...], *, alike: bool = False) -> pd.DataFrame:
+    """Fifty rows of each market, the next of which spends so much more on TV and so much less on Radio; all by its size."""
+    random = np.random.default_rng(8)
+    made = []
+    for i, size in enumerate(sizes):
+        tv, radio = random.gamma(4, 5, (2, 50))
+        radio = tv + random.normal(0, 2, 50) if alike else radio
+        rows = pd.DataFrame({"TV": 60 + between * i + tv, "Radio": 100 - between * i + radio})
+        made.append(
+            (rows.assign(Sales=50 + rows["TV"] + rows["Radio"] + random.normal(0, 3, 50)) * size).assign(region=f"R{i}")
+        )
+    return pd.concat(made, ignore_index=True)
+
+
+def test_channels_of_markets_that_differ_in_size_do_not_move_together_for_that() -> None:
+    frame = regions(0, (1.0, 5.0, 40.0))
+    assert codes(frame.drop(columns="region"))["D003"]  # over all rows the size of a market is in both
+    assert {"D003", "D018"}.isdisjoint(codes(frame, market="region"))
+
+
+def test_channels_that_are_alike_within_markets_are_found_whatever_lies_between_these() -> None:
+    frame = regions(30, (1.0, 1.0, 1.0, 1.0), alike=True)
+    (opposite,) = (f.message for f in check(table(frame.drop(columns="region"))) if f.code == "D003")
+    assert "in opposite directions" in opposite
+    (found,) = (f.message for f in check(table(frame, market="region")) if f.code == "D003")
+    own = frame.groupby("region")[["TV", "Radio"]].transform(lambda x: (x - x.mean()) / x.std())
+    assert found == f"TV and Radio move together in their market (r = {own.corr().iloc[0, 1]:.2f})."
+
+
+def test_a_row_out_of_line_with_its_market_is_found_among_larger_ones() -> None:
+    frame = regions(0, (1.0, 40.0))
+    frame.loc[3, "TV"] = 300.0  # usual for neither, yet nothing beside the larger one
+    assert "D018" not in codes(frame.drop(columns="region"))
+    (found,) = (f.message for f in check(table(frame, market="region")) if f.code == "D018")
+    assert "held against those of their market noticeably (most: row 4," in found
+
+
+def test_a_channel_that_never_changes_within_a_market_is_in_line_with_any_other() -> None:
+    frame = regions(0, (1.0, 5.0)).assign(Radio=lambda f: f["region"].map({"R0": 0.1, "R1": 0.7}))
+    assert {"D003", "D018"}.isdisjoint(codes(frame, market="region"))
+
+
 def weekly(rows: int = 60) -> pd.DataFrame:
     return plain(rows).assign(week=pd.date_range("2024-01-01", periods=rows, freq="W-MON"))
 

@@ -54,6 +54,18 @@ def test_three_channels_are_correlated_with_sales_and_each_other() -> None:
     assert len(pairs) == 6
 
 
+def test_columns_are_correlated_within_their_markets() -> None:
+    random = np.random.default_rng(1)
+    tv = np.concatenate([random.gamma(4, 5, 60) + 100 * i for i in range(3)])
+    frame = pd.DataFrame({"TV": tv, "Sales": tv, "region": np.repeat(["A", "B", "C"], 60)})
+    frame["Sales"] += random.normal(0, 4, 180) - 250 * np.repeat(range(3), 60)  # markets that spend more sell less
+    own = frame.groupby("region")[["TV", "Sales"]].transform(lambda x: (x - x.mean()) / x.std())
+    assert frame["TV"].corr(frame["Sales"]) < -0.9
+    found = explore(table(frame, market="region"))
+    assert found.correlations[0].pearson == pytest.approx(own["TV"].corr(own["Sales"]))
+    assert "TV and Sales move strongly together in their market (r = 0.9" in found.answers[2].sentence
+
+
 @pytest.mark.parametrize(
     ("values", "edges"),
     [

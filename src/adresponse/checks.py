@@ -18,7 +18,7 @@ from adresponse.findings import Finding
 from adresponse.periods import WEEKDAYS, Calendar
 from adresponse.table import AdTable
 
-__all__ = ["LARGEST", "check", "out_of_reach", "refuse_unfit", "refuse_unfit_rows", "unfit"]
+__all__ = ["LARGEST", "check", "out_of_reach", "refuse_unfit", "refuse_unfit_rows", "unfit", "within_markets"]
 
 Vector = NDArray[np.floating[Any]]
 
@@ -26,6 +26,7 @@ MIN_ROWS = 13  # below this, a fifth held out leaves fewer than two rows for eac
 ROWS_PER_COEFFICIENT = 2  # fewer leave no residual to speak of in a four-fifths training split
 COMFORTABLE_ROWS = 10  # rows per coefficient that textbooks ask for (Harrell 2015, section 4.4)
 OUTLIER_SCORE = 3.5  # modified z score of Iglewicz and Hoaglin (1993)
+NO_SPREAD = 1e-12  # beside the largest value of a column: below it a spread is rounding
 OWN_ROWS = 10  # of each market, from which on its values are held against its own
 COOK_LIMIT = 0.5  # a row that moves the fit by half a joint confidence ellipse (Cook 1977)
 TOGETHER = 0.3  # |r| of two channels from which their shares are read with care
@@ -142,14 +143,15 @@ def _collinear(table: AdTable) -> Iterator[Finding]:
 
 
 def _together(table: AdTable) -> Iterator[Finding]:
-    for a, b in combinations(table.contract.channels, 2):
-        result = stats.pearsonr(table.frame[a], table.frame[b])
+    frame, within = within_markets(table)
+    for a, b in combinations([c for c in table.contract.channels if np.ptp(frame[c]) > 0], 2):
+        result = stats.pearsonr(frame[a], frame[b])
         if abs(result.statistic) >= TOGETHER and result.pvalue < 0.01:
             how = "together" if result.statistic > 0 else "in opposite directions"
             yield Finding(
                 "D003",
                 "review",
-                f"{a} and {b} move {how} (r = {result.statistic:.2f}).",
+                f"{a} and {b} move {how}{within} (r = {result.statistic:.2f}).",
                 "Read their shares with care: the data can hardly tell one from the other.",
             )
 
@@ -241,6 +243,22 @@ def _by_market(table: AdTable) -> dict[str, NDArray[np.intp]]:
     return {str(market): np.asarray(at) for market, at in pd.Series(rows).groupby(markets).indices.items()}
 
 
+def within_markets(table: AdTable) -> tuple[pd.DataFrame, str]:
+    """The columns in standard deviations from the mean of their own market, and the words for that.
+
+    Where there are no markets, or one has few rows, they come as they are, and the words are empty. A large market spends more
+    on every channel and sells more, so over all rows together any two columns of markets that differ in size look alike.
+    """
+    frame = table.frame[[*table.contract.features, table.contract.target]]
+    places = _by_market(table)
+    if table.contract.market is None or min(map(len, places.values())) < OWN_ROWS:
+        return frame, ""
+    by = frame.groupby(table.frame[table.contract.market].to_numpy())
+    spread = by.transform("std")
+    away = frame - by.transform("mean")
+    return away.where(spread > NO_SPREAD * frame.abs().max(), 0.0) / spread.where(spread > 0, 1.0), " in their market"
+
+
 def _units(table: AdTable) -> Iterator[Finding]:
     for name in (*table.contract.channels, table.contract.target):
         values = np.sort(np.abs(table.frame[name].to_numpy()))
@@ -292,15 +310,18 @@ def modified_z(values: Vector) -> Vector:
 
 
 def _influential(table: AdTable) -> Iterator[Finding]:
-    x = np.column_stack([np.ones(len(table.frame)), table.X.to_numpy()])
-    distance = cooks_distance(x, table.y.to_numpy())
+    frame, within = within_markets(table)
+    features = [c for c in table.contract.features if np.ptp(frame[c]) > 0]
+    x = np.column_stack([np.ones(len(frame)), frame[features]])
+    distance = cooks_distance(x, frame[table.contract.target].to_numpy())
+    through = "the table, with values held against those of their market" if within else "the table"
     strong = np.flatnonzero(distance > COOK_LIMIT)
     if len(strong):
         most = strong[np.argmax(distance[strong])]
         yield Finding(
             "D018",
             "review",
-            f"{words.count(len(strong), 'row')} alone would move a straight line through the table noticeably "
+            f"{words.count(len(strong), 'row')} alone would move a straight line through {through} noticeably "
             f"(most: row {table.frame.index[int(most)]}, Cook's distance {words.number(distance[most], 3)}).",
             "Fit once without them and compare.",
         )

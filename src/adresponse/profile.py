@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from adresponse import words
-from adresponse.checks import out_of_reach, refuse_unfit
+from adresponse.checks import out_of_reach, refuse_unfit, within_markets
 from adresponse.schema import Column, Contract
 from adresponse.table import AdTable
 
@@ -113,7 +113,9 @@ def explore(table: AdTable) -> Profile:
     contract = table.contract
     names = (*contract.features, contract.target)
     numbers = tuple(describe(table.frame[n].to_numpy(), contract[n]) for n in names)
-    correlations = tuple(correlate(table.frame[a].to_numpy(), table.frame[b].to_numpy(), a, b) for a, b in _pairs(contract))
+    frame, within = within_markets(table)
+    pairs = _pairs(contract)
+    correlations = tuple(correlate(frame[a].to_numpy(), frame[b].to_numpy(), a, b, within) for a, b in pairs)
     return Profile(
         rows=len(table.frame),
         numbers=numbers,
@@ -193,10 +195,10 @@ def density_peak(values: Vector) -> float:
     return float(grid[np.argmax(stats.gaussian_kde(sample)(grid))])
 
 
-def correlate(x: Vector, y: Vector, a: str, b: str) -> Correlation:
+def correlate(x: Vector, y: Vector, a: str, b: str, within: str = "") -> Correlation:
     """Pearson (Fisher's z interval) and Spearman (Bonett and Wright 2000, eq. 3) with 95 % intervals.
 
-    A constant column has no correlation: every figure is NaN.
+    A constant column has no correlation: every figure is NaN. ``within`` says in words what was held against what.
     """
     if np.ptp(x) == 0 or np.ptp(y) == 0 or len(x) < 4:
         return _no_correlation(a, b)
@@ -206,7 +208,7 @@ def correlate(x: Vector, y: Vector, a: str, b: str) -> Correlation:
     rho_low, rho_high = fisher_interval(rho, math.sqrt((1 + rho**2 / 2) / (n - 3)))
     return Correlation(
         a, b, r, low, high, float(pearson.pvalue), rho, rho_low, rho_high, float(spearman.pvalue),
-        _together(a, b, r, low, high),
+        _together(a, b, r, low, high, within),
     )  # fmt: skip
 
 
@@ -223,13 +225,13 @@ def fisher_interval(r: float, se: float, level: float = 0.95) -> tuple[float, fl
     return math.tanh(math.atanh(r) - reach), math.tanh(math.atanh(r) + reach)
 
 
-def _together(a: str, b: str, r: float, low: float, high: float) -> str:
+def _together(a: str, b: str, r: float, low: float, high: float, within: str) -> str:
     figures = f"(r = {r:.2f}, 95 % interval {low:.2f} to {high:.2f})"
     if low <= 0 <= high:
-        return f"{a} and {b} show no clear linear relation {figures}."
+        return f"{a} and {b} show no clear linear relation{within} {figures}."
     strength = "strongly" if abs(r) >= 0.7 else "moderately" if abs(r) >= 0.4 else "weakly"
     direction = "together" if r > 0 else "in opposite directions"
-    return f"{a} and {b} move {strength} {direction} {figures}."
+    return f"{a} and {b} move {strength} {direction}{within} {figures}."
 
 
 def much_spent_little_sold(table: AdTable, most: int = ODD_ROWS) -> tuple[OddRow, ...]:
