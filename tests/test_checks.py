@@ -152,9 +152,12 @@ def test_a_row_out_of_line_with_its_market_is_found_among_larger_ones() -> None:
     assert "held against those of their market noticeably (most: row 4," in found
 
 
-def test_a_channel_that_never_changes_within_a_market_is_in_line_with_any_other() -> None:
+def test_a_channel_that_never_changes_within_a_market_is_said_and_in_line_with_any_other() -> None:
     frame = regions(0, (1.0, 5.0)).assign(Radio=lambda f: f["region"].map({"R0": 0.1, "R1": 0.7}))
-    assert {"D003", "D018"}.isdisjoint(codes(frame, market="region"))
+    (found,) = (f for f in check(table(frame, market="region")) if f.code in ("D003", "D018", "D021"))
+    assert found.message.startswith("Column 'Radio' never changes within a market.")
+    frame.loc[7, "Radio"] = 0.2  # in one row of one market
+    assert "D021" not in codes(frame, market="region")
 
 
 def weekly(rows: int = 60) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def check(table: AdTable) -> tuple[Finding, ...]:
     """All findings about the table, what reading said included; the most serious first."""
     found = [*table.findings, *_rows(table), *_constant(table), *out_of_reach(table)]
     if not any(f.severity == "stop" for f in found):
-        found += [*_collinear(table), *_together(table)]
+        found += [*_collinear(table), *_together(table), *_constant_within(table)]
         found += [*_duplicates(table), *_dates(table), *_units(table), *_outliers(table), *_influential(table)]
     order = {"stop": 0, "review": 1, "note": 2}
     return tuple(sorted(found, key=lambda f: order[f.severity]))
@@ -101,6 +101,23 @@ def _constant(table: AdTable) -> Iterator[Finding]:
                 "stop",
                 f"Column {name!r} is constant ({words.number(values[0])} in every row), so it can teach nothing.",
                 "Leave the column out, or check the source.",
+            )
+
+
+def _constant_within(table: AdTable) -> Iterator[Finding]:
+    """Columns that tell markets apart and nothing else (D021); one row of each market changes in none."""
+    places = _by_market(table)
+    if len(places) < 2 or min(map(len, places.values())) < OWN_ROWS:
+        return
+    for name in table.contract.features:
+        values = table.frame[name].to_numpy()
+        if all(np.ptp(values[rows]) == 0 for rows in places.values()):
+            yield Finding(
+                "D021",
+                "review",
+                f"Column {name!r} never changes within a market. With --shape, each market has a level of its own, and nothing "
+                "in the table tells this column from the level: its figures are then what is typical, not what was seen.",
+                "Leave it out, or act on no figure of it before it was changed within some markets.",
             )
 
 
