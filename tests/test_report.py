@@ -21,6 +21,8 @@ from adresponse.report.drawing import FILLED, Dot, dotted
 from adresponse.report.figures import SHOWN_ROWS, shown_rows
 from adresponse.report.formats import decimals_beside, decimals_for, interval, number, p_value, slugs
 from adresponse.report.page import SECTIONS
+from adresponse.report.tables import study_tables
+from adresponse.schema import Column, Contract
 from adresponse.study import Study
 from adresponse.tune import GridPoint
 
@@ -134,6 +136,14 @@ def test_every_label_of_an_axis_lies_within_the_figure(low: float) -> None:
     shown = [label.get_window_extent(renderer) for label in ax.get_xticklabels() if label.get_text()]
     assert len(shown) >= 2
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in shown)
+
+
+def test_correlations_within_markets_are_said_to_be_so(three: Study) -> None:
+    frame = three.table.frame.assign(region=["A", "B"] * (len(three.table.frame) // 2))
+    contract = Contract((*three.table.contract.columns, Column("region", "market")))
+    placed = replace(three, table=replace(three.table, frame=frame, contract=contract))
+    said = [table.title for study in (three, placed) if (table := study_tables(study)["correlations"])]
+    assert said == ["Correlation of each pair", "Correlation of each pair in their market"]
 
 
 def test_dollar_signs_in_a_name_are_no_formula(three: Study) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from adresponse.checks import within_markets
 from adresponse.report.formats import decimals_beside, decimals_for, interval, number, p_value, percent, unit_per
 from adresponse.report.parts import Table, table
 from adresponse.report.phrases import capital, in_unit, score
@@ -102,7 +103,7 @@ def _correlations(study: Study) -> Table:
         return number(value, decimals=2), interval(low, high, decimals=2), p_value(p)
 
     return table(
-        "Correlation of each pair",
+        f"Correlation of each pair{within_markets(study.table)[1]}",
         ("Pair", "#Pearson's r", "#95 % interval", "#p", "#Spearman's rho", "#95 % interval", "#p"),
         (
             (
