@@ -136,11 +136,13 @@ def sized(frame: pd.DataFrame, contract: Contract, **fit: Any) -> MixRegressor:
 def formula_with(model: Pipeline | MixRegressor, frame: pd.DataFrame, contract: Contract) -> Formula:
     """The fitted model as a formula, with the spread of its residuals."""
     ranges = {n: (float(frame[n].min()), float(frame[n].max())) for n in contract.features}
+    own = model.per_size(frame) if isinstance(model, MixRegressor) else frame
+    per_size = {n: (float(own[n].min()), float(own[n].max())) for n in contract.channels if own is not frame}
     spread = spread_of(model.predict(frame), frame[contract.target].to_numpy())
     about = {"name": "curves", "model_id": "m-" + "1" * 32, "title": "MixRegressor"}
     pipeline, sizes = (model.pipeline_, model.sizes_) if isinstance(model, MixRegressor) else (model, {})
     curves = replace(curves_of(pipeline, contract), sizes=sizes)
-    return Formula(contract, math.nan, (), spread, ranges, about, curves=curves)
+    return Formula(contract, math.nan, (), spread, ranges, about, curves=curves, per_size=per_size)
 
 
 class _Chosen(Study):

@@ -15,20 +15,25 @@ from scipy.optimize import approx_fprime
 from adresponse.baseline import Baseline
 from adresponse.curved import Curves, History
 from adresponse.curves import SHAPES, Response, Shape, saturate
+from adresponse.engines.blocks import Ranges
 from adresponse.errors import AdresponseError, ConfigError, ModelError
+from adresponse.formula import Formula, Spread
 from adresponse.mixing import projection
 from adresponse.mixing.fit import MixFit, MixSpec, curves_of, drawn_curves, fit_mix
 from adresponse.mixing.projection import Problem
+from adresponse.models import formula_of
 from adresponse.periods import Calendar
 from adresponse.planning.prospect import Prospect, prospect_of
 from adresponse.report.mix_tables import sizes_note
-from adresponse.schema import Column, Contract
+from adresponse.rows import check
+from adresponse.schema import Contract
 
 Vector = NDArray[np.float64]
 HEADS = {"Inn": 1.0, "Main": 4.0, "Rhine": 20.0}
 WEEKS, AHEAD, CHANNELS = 90, 8, ("tv", "search")
 SPEND, HALF, TOP = np.array([40.0, 20.0]), np.array([50.0, 15.0]), np.array([30.0, 20.0])
 SPEC = MixSpec(CHANNELS, date="week", market="region", season=0)
+CONTRACT = Contract.build(target="sales", channels=CHANNELS, date="week", market="region")
 
 
 def panel(*, growing: bool, seed: int = 3) -> tuple[pd.DataFrame, Vector]:
@@ -216,16 +221,39 @@ def test_draws_are_models_whose_totals_are_theirs(grown: tuple[pd.DataFrame, Vec
         assert [part.sum() for part in added] == pytest.approx(totals, rel=1e-9)
 
 
+# --- the range fitted -------------------------------------------------------------------------------------------------
+
+
+def test_the_range_fitted_is_that_of_a_markets_size(grown: tuple[pd.DataFrame, Vector, MixFit]) -> None:
+    frame, _, fit = grown
+    rows, _ = parts(frame)
+    spread = Spread(1.0, 0.0, 1.0, (1.0, 2.0))
+    formula = Formula.from_json(formula_of(fit.model, rows, CONTRACT, spread, {}).to_json())
+    columns = check(formula.reads, {n: rows[n] for n in formula.inputs})
+    assert formula.beyond(columns) == []  # the bits of the rows fitted: none is beyond itself
+
+    small = (rows["region"] == "Inn").to_numpy()
+    per_size = (rows["tv"] / rows["region"].map(fit.model.sizes_)).max()
+    highest = per_size * fit.model.sizes_["Inn"]
+    assert highest < rows["tv"].max()  # what the largest spends says nothing of the smallest
+    columns[0] = np.where(small, 1.5 * highest, columns[0])
+    ranges = Ranges(formula)
+    ranges.add(columns)
+    assert {name: found.rows for name, found in ranges.beyond.items()} == {"tv": small.sum()}
+    (found,) = formula.beyond(columns)
+    assert (found.column, found.given) == ("tv", f"{1.5 * highest:g} to {1.5 * highest:g} in Inn")
+    assert found.bounds.startswith("the range fitted for the size of Inn, ")
+    assert float(found.bounds.rsplit(" to ")[-1]) == pytest.approx(highest, rel=1e-5)  # shown with six digits
+
+
 # --- plans ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def prospect(grown: tuple[pd.DataFrame, Vector, MixFit]) -> Prospect:
     frame, _, fit = grown
-    columns = [Column(c, "channel") for c in CHANNELS]
-    contract = Contract((*columns, Column("week", "date"), Column("region", "market"), Column("sales", "target")))
     rows, _ = parts(frame)
-    made = prospect_of(contract, rows, curves_of(fit.model), draws=drawn_curves(fit))
+    made = prospect_of(CONTRACT, rows, curves_of(fit.model), draws=drawn_curves(fit))
     return Prospect.from_json(made.to_json())
 
 

@@ -25,7 +25,7 @@ from pyspark.sql import types as t
 
 from adresponse import pyfunc
 from adresponse.cli import main
-from adresponse.engines import spark
+from adresponse.engines import batch, spark
 from adresponse.errors import ConfigError, DeploymentError, RowsError, TableError
 from adresponse.rows import check
 from adresponse.stored import Stored, open_stored
@@ -364,6 +364,16 @@ def test_markets_of_other_sizes_get_the_formulas_bits(on: SparkSession, tmp_path
     told = found.sort_values(["when", "market"]).reset_index(drop=True)
     expected = by_formula(model, rows.sort_values(["when", "market"]).reset_index(drop=True), 0.9, True)
     pd.testing.assert_frame_equal(told[list(expected)], expected, check_exact=True)
+
+
+def test_spend_beyond_the_range_of_its_markets_size_is_counted_as_elsewhere(on: SparkSession, tmp_path: Path) -> None:
+    model, rows = open_stored(stored_curves(sized_panel(), tmp_path)), sized_panel().table.frame.reset_index(drop=True)
+    small, channel = rows["market"] == "North", MIX[0]
+    rows.loc[small & (rows.index % 5 == 0), channel] = 0.9 * model.formula.ranges[channel][1]
+    rows.to_parquet(tmp_path / "spend.parquet", index=False)
+    expected = batch.predict(model, tmp_path / "spend.parquet", tmp_path / "one.parquet").beyond
+    assert expected[channel].rows == (small & (rows.index % 5 == 0)).sum() > 5
+    assert spark.predict(model, tmp_path / "spend.parquet", tmp_path / "other.parquet").beyond == expected
 
 
 @pytest.mark.parametrize("kind", ["timestamp", "date"])

@@ -150,6 +150,9 @@ class Formula:
         Gives the prediction intervals.
     ranges : dict of str to (float, float)
         Lowest and highest value of each feature among the rows fitted, in its own unit.
+    per_size : dict of str to (float, float)
+        The same of each channel's spend over the size of its market, where markets differ in size: the curves speak for this
+        range, whichever the market. Empty otherwise.
     about : dict of str to str
         Which model this is: ``name``, ``model_id``, ``package`` (version of adresponse), ``data_digest``, ``title``.
     modules : tuple of str
@@ -166,6 +169,7 @@ class Formula:
     about: dict[str, str] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     curves: Curves | None = None
+    per_size: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def closed(self) -> bool:
@@ -323,14 +327,53 @@ class Formula:
         later after the last one than that is after the first.
         """
         found = []
-        for (name, (low, high)), x in zip(self.ranges.items(), columns[: len(self.ranges)], strict=True):
+        for (name, (low, high)), x in zip(self.limits.items(), self.measured(columns), strict=True):
             least, most = (min(x), max(x)) if isinstance(x, Sequence) else (float(x.min()), float(x.max()))
             if least < low or most > high:
-                found.append(Beyond(name, f"{least:g} to {most:g}", f"the range fitted, {low:g} to {high:g}"))
+                own = (f"{least:g} to {most:g}", f"the range fitted, {low:g} to {high:g}")
+                found.append(Beyond(name, *(self._beyond_size(name, x, columns) if name in self.per_size else own)))
         if self.curves is not None and self.reads.date is not None:
             given = self.curves.baseline.beyond(self.dates(columns))
             found += [Beyond(self.reads.date, *given)] if given else []
         return found
+
+    @property
+    def sizes(self) -> dict[str, float]:
+        """How large each market is, where they differ; see ``Curves``."""
+        return {} if self.curves is None else self.curves.sizes
+
+    @property
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """The range that the rows fitted speak for of each feature, as ``measured`` gives it."""
+        return self.ranges | self.per_size
+
+    def measured(self, columns: Sequence[Any]) -> list[Any]:
+        """The features of checked columns as their ``limits`` count them: where markets differ in size, spend over size."""
+        import numpy as np
+
+        features = list(columns[: len(self.ranges)])
+        if not self.per_size:
+            return features
+        size = np.array([self.sizes[m] for m in self._markets(columns)])
+        return [np.asarray(x) / size if name in self.per_size else x for name, x in zip(self.ranges, features, strict=True)]
+
+    def _beyond_size(self, name: str, measured: Vector, columns: Sequence[Any]) -> tuple[str, str]:
+        """What is given in the market that lies farthest beyond the range of its size, and that range."""
+        import numpy as np
+
+        low, high = self.per_size[name]
+        markets = self._markets(columns)
+        market = str(markets[np.argmax(np.maximum(low - measured, measured - high))])
+        size = self.sizes[market]
+        own = np.asarray(columns[list(self.ranges).index(name)])[markets == market]
+        given = f"{own.min():g} to {own.max():g} in {market}"
+        return given, f"the range fitted for the size of {market}, {low * size:g} to {high * size:g}"
+
+    def _markets(self, columns: Sequence[Any]) -> Any:
+        """The market of each row of checked columns; None where the model reads none."""
+        import numpy as np
+
+        return self._apart([np.asarray(x) for x in columns])[2]
 
     def dates(self, columns: Sequence[Any]) -> Any:
         """The dates of checked columns, shape (n_rows,); None where the model reads none."""
@@ -349,7 +392,7 @@ class Formula:
         """The oldest version of the schema that can say it."""
         if self.curves is None:
             return LINEAR_VERSION
-        return SCHEMA_VERSION if self.curves.sizes else CURVES_VERSION
+        return SCHEMA_VERSION if self.sizes else CURVES_VERSION
 
     def to_json(self) -> str:
         """The text of ``formula.json``."""
@@ -364,6 +407,7 @@ class Formula:
             "intercept": self.intercept,
             "terms": [{**asdict(t), "shape": "linear"} for t in self.terms],
             "ranges": {name: list(ends) for name, ends in self.ranges.items()},
+            **({"ranges_per_size": {name: list(ends) for name, ends in self.per_size.items()}} if self.per_size else {}),
             "interval": {
                 "reads": "prediction -/+ q * max(intercept + slope * prediction, floor), with q the ceil((n + 1) * level)-th "
                 "smallest of the n scores",
@@ -412,8 +456,9 @@ class Formula:
         terms = tuple(_term(t) for t in given.get("terms", ()))
         if given["form"] == "linear" and tuple(t.column for t in terms) != contract.features:
             raise ModelError("formula.json does not have one term for each feature of its contract, in its order.")
-        ends = {name: (float(low), float(high)) for name, (low, high) in given["ranges"].items()}
+        ends = _ends(given["ranges"])
         curves = _curves(given["curves"], contract) if given["form"] == "curves" else None
+        per_size = _ends(given.get("ranges_per_size", {})) if curves is not None and curves.sizes else {}
         return cls(
             contract,
             _finite(given["intercept"]) if terms else math.nan,
@@ -423,6 +468,7 @@ class Formula:
             {str(k): str(v) for k, v in given["about"].items()},
             tuple(map(str, given.get("modules", ()))),
             curves,
+            {name: per_size[name] for name in contract.channels if per_size},
         )
 
 
@@ -468,6 +514,10 @@ def _term(given: Mapping[str, Any]) -> Term:
 def _spread(given: Mapping[str, Any]) -> Spread:
     intercept, slope, floor = (_finite(given[k]) for k in ("intercept", "slope", "floor"))
     return Spread(intercept, slope, floor, tuple(map(_finite, given["scores"])))
+
+
+def _ends(given: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    return {str(name): (float(low), float(high)) for name, (low, high) in given.items()}
 
 
 def _finite(value: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,15 +186,20 @@ def formula_of(
     contract, spread, about, modules
         See ``Formula``.
     """
-    ranges = {name: (float(X[name].min()), float(X[name].max())) for name in contract.features}
+    ranges = _ends(X, contract.features)
     if isinstance(estimator, MixRegressor):
-        return Formula(contract, math.nan, (), spread, ranges, about, modules, curves_of(estimator))
+        per_size = _ends(estimator.per_size(X), contract.channels) if estimator.sizes_ else {}
+        return Formula(contract, math.nan, (), spread, ranges, about, modules, curves_of(estimator), per_size)
     if not _is_linear(estimator):
         return Formula(contract, math.nan, (), spread, ranges, about, modules)
     regress, (stretch, shift) = estimator["regress"], _scaling(estimator)
     numbers = zip(contract.features, stretch, shift, regress.coef_, strict=True)
     terms = tuple(Term(name, *(float(v) for v in values)) for name, *values in numbers)
     return Formula(contract, float(regress.intercept_), terms, spread, ranges, about)
+
+
+def _ends(X: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    return {name: (float(X[name].min()), float(X[name].max())) for name in names}
 
 
 @dataclass(frozen=True)

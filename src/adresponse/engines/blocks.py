@@ -80,10 +80,10 @@ class Ranges:
 
     def add(self, features: Sequence[Vector]) -> None:
         """Take in the answered rows of one block."""
-        ends = self._formula.ranges
-        for (name, (low, high)), x in zip(ends.items(), features[: len(ends)], strict=True):
+        measured = self._formula.measured(features)
+        for (name, (low, high)), x, own in zip(self._formula.limits.items(), features, measured, strict=False):
             if len(x):
-                self._note(name, float(x.min()), float(x.max()), (x < low) | (x > high))
+                self._note(name, float(x.min()), float(x.max()), (own < low) | (own > high))
         dates, date = self._formula.dates(features), self._formula.reads.date
         if date is not None and len(dates):
             days = dates.astype("datetime64[D]")

@@ -419,9 +419,10 @@ def _write(answered: DataFrame, formula: Formula, target: str, separator: str | 
     seen = Observation()
     counts = [fn.count(fn.lit(1)).alias("rows"), fn.count(ERROR).alias("errors"), fn.min(ERROR).alias("first")]
     fine = fn.col(ERROR).isNull()
-    for i, (name, (low, high)) in enumerate(formula.ranges.items()):
+    for i, (name, (low, high)) in enumerate(formula.limits.items()):
         value = fn.when(fine, _double(name))
-        outside = fn.when((value < low) | (value > high), 1)
+        measured = value / _size(formula) if name in formula.per_size else value
+        outside = fn.when((measured < low) | (measured > high), 1)
         counts += [fn.min(value).alias(f"low{i}"), fn.max(value).alias(f"high{i}"), fn.count(outside).alias(f"outside{i}")]
     watched = answered.observe(seen, *counts)
     kept = watched if on_error == "skip" else watched.drop(ERROR)
@@ -433,10 +434,18 @@ def _write(answered: DataFrame, formula: Formula, target: str, separator: str | 
     return dict(seen.get)
 
 
+def _size(formula: Formula) -> Column:
+    """The size of each row's market, of a model whose markets differ in size."""
+    from pyspark.sql import functions as fn
+
+    market = _named(formula.inputs[-1]).cast("string")
+    return fn.coalesce(*(fn.when(market == name, fn.lit(size)) for name, size in formula.sizes.items()))
+
+
 def _beyond(formula: Formula, found: dict[str, Any]) -> dict[str, Beyond]:
     return {
         name: Beyond(float(found[f"low{i}"]), float(found[f"high{i}"]), int(found[f"outside{i}"]))
-        for i, name in enumerate(formula.ranges)
+        for i, name in enumerate(formula.limits)
         if found[f"outside{i}"]
     }
 
