@@ -71,6 +71,15 @@ def test_nothing_is_said_where_levels_do_not_differ_or_are_fitted(made: dict[str
     assert "one level for all" not in study.recommendation.headline
 
 
+def test_the_headline_of_curves_says_which_channel_the_levels_of_markets_hide() -> None:
+    frame = panel(levels=60, slope=0.5)
+    level = {region: 4.0 + i for i, region in enumerate(sorted(frame["region"].unique()))}
+    hidden = fitted(frame.assign(radio=frame["region"].map(level)), shape="linear", carry_over="none")
+    said = "But radio never changes within a market: what is said of it is what is typical, not what was seen."
+    assert said in hidden.recommendation.headline
+    assert "never change" not in fitted(frame, shape="linear", carry_over="none").recommendation.headline
+
+
 @pytest.mark.parametrize(
     "tv",
     [

@@ -18,7 +18,16 @@ from adresponse.findings import Finding
 from adresponse.periods import WEEKDAYS, Calendar
 from adresponse.table import AdTable
 
-__all__ = ["LARGEST", "check", "out_of_reach", "refuse_unfit", "refuse_unfit_rows", "unfit", "within_markets"]
+__all__ = [
+    "LARGEST",
+    "check",
+    "constant_within",
+    "out_of_reach",
+    "refuse_unfit",
+    "refuse_unfit_rows",
+    "unfit",
+    "within_markets",
+]
 
 Vector = NDArray[np.floating[Any]]
 
@@ -104,21 +113,24 @@ def _constant(table: AdTable) -> Iterator[Finding]:
             )
 
 
-def _constant_within(table: AdTable) -> Iterator[Finding]:
-    """Columns that tell markets apart and nothing else (D021); one row of each market changes in none."""
+def constant_within(table: AdTable) -> list[str]:
+    """Columns that tell markets apart and nothing else; one row of each market changes in none."""
     places = _by_market(table)
     if len(places) < 2 or min(map(len, places.values())) < OWN_ROWS:
-        return
-    for name in table.contract.features:
-        values = table.frame[name].to_numpy()
-        if all(np.ptp(values[rows]) == 0 for rows in places.values()):
-            yield Finding(
-                "D021",
-                "review",
-                f"Column {name!r} never changes within a market. With --shape, each market has a level of its own, and nothing "
-                "in the table tells this column from the level: its figures are then what is typical, not what was seen.",
-                "Leave it out, or act on no figure of it before it was changed within some markets.",
-            )
+        return []
+    columns = {name: table.frame[name].to_numpy() for name in table.contract.features}
+    return [name for name, x in columns.items() if all(np.ptp(x[rows]) == 0 for rows in places.values())]
+
+
+def _constant_within(table: AdTable) -> Iterator[Finding]:
+    for name in constant_within(table):
+        yield Finding(
+            "D021",
+            "review",
+            f"Column {name!r} never changes within a market. With --shape, each market has a level of its own, and nothing "
+            "in the table tells this column from the level: its figures are then what is typical, not what was seen.",
+            "Leave it out, or act on no figure of it before it was changed within some markets.",
+        )
 
 
 def out_of_reach(table: AdTable) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pandas as pd
 
 from adresponse import words
+from adresponse.checks import constant_within
 from adresponse.evaluate import Evaluation
 from adresponse.findings import Finding
 from adresponse.gate import GateDecision
@@ -52,7 +53,7 @@ def advise(
         How far the model may be trusted.
     """
     return Recommendation(
-        headline=" ".join((_headline(plan, outlook.markets), *caveats(evaluation, decision, leaderboard))),
+        headline=" ".join((_headline(plan, outlook.markets), *_typical(table), *caveats(evaluation, decision, leaderboard))),
         sentences=(*_by_channel(table, mix), *_saturated(outlook)),
         limits=(*limits(table, evaluation, straight=False), _experiment(mix), *(v.sentence for v in mix.vague)),
     )
@@ -140,6 +141,16 @@ def _headline(plan: Plan, markets: int) -> str:
         f"Of the same money, less on {words.listing(less)} and more on {words.listing(more)} would go with {gain}; "
         "see adresponse plan."
     )
+
+
+def _typical(table: AdTable) -> Iterator[str]:
+    """A channel that the levels of markets cannot be told from has the typical curve, whatever the rows say (D021)."""
+    never = set(constant_within(table))
+    if told := [c for c in table.contract.channels if c in never]:
+        yield (
+            f"But {words.listing(told)} never {'changes' if len(told) == 1 else 'change'} within a market: what is said of "
+            f"{'it' if len(told) == 1 else 'them'} is what is typical, not what was seen."
+        )
 
 
 def _over(periods: int, markets: int) -> str:
