@@ -263,12 +263,12 @@ def evaluate(
         The market of each row: predictions are held against its mean, since that of all would be no match for any model
         where markets differ in size.
     """
-    places = np.zeros(len(X)) if markets is None else markets
+    rows = _AllRows(X, y, np.zeros(len(X)) if markets is None else markets)
     splits = folding.scoring(len(train))
     calibrated = not (thrifty and len(test))
-    each = [_fold(fitted, X, y, places, train[a], train[b], folding.at(a) if calibrated else spread) for a, b in splits]
+    each = [rows.refitted(fitted, train[a], train[b], folding.at(a) if calibrated else spread) for a, b in splits]
     once = _joined(each[: folding.folds])
-    unseen = _predict(fitted, spread, X, y, places, train, test) if len(test) else once
+    unseen = rows.predicted(fitted, spread, train, test) if len(test) else once
     share = share_tested(splits)
     features, unit = len(contract.features), contract[contract.target].unit
     in_time = folding.in_time and contract.market is None
@@ -292,39 +292,33 @@ def evaluate(
     )
 
 
-def _fold(
-    estimator: Any,
-    X: pd.DataFrame,
-    y: pd.Series[float],
-    places: NDArray[Any],
-    train: NDArray[np.int64],
-    test: NDArray[np.int64],
-    known: Folding | Spread,
-) -> Unseen:
-    fitted = clone(estimator).fit(X.iloc[train], y.iloc[train])
-    spread = known if isinstance(known, Spread) else calibrate(estimator, X.iloc[train], y.iloc[train], known)
-    return _predict(fitted, spread, X, y, places, train, test)
+@dataclass(frozen=True)
+class _AllRows:
+    """Features, sales and market of every row, of which some are fitted and others asked."""
 
+    X: pd.DataFrame
+    y: pd.Series[float]
+    places: NDArray[Any]
 
-def _predict(
-    fitted: Any,
-    spread: Spread,
-    X: pd.DataFrame,
-    y: pd.Series[float],
-    places: NDArray[Any],
-    train: NDArray[np.int64],
-    test: NDArray[np.int64],
-) -> Unseen:
-    predicted = np.asarray(fitted.predict(X.iloc[test]), dtype=float).reshape(len(test))
-    ends = [spread.interval(predicted, level) for level in LEVELS]
-    return Unseen(
-        rows=test,
-        observed=y.to_numpy()[test],
-        predicted=predicted,
-        baseline=MarketMean().fit(places[train], y.to_numpy()[train]).predict(places[test]),
-        low=np.array([low for low, _ in ends]),
-        high=np.array([high for _, high in ends]),
-    )
+    def refitted(self, estimator: Any, train: NDArray[np.int64], test: NDArray[np.int64], known: Folding | Spread) -> Unseen:
+        """Predictions for ``test`` of the estimator fitted on ``train``; calibrated there too, unless the spread is known."""
+        X, y = self.X.iloc[train], self.y.iloc[train]
+        spread = known if isinstance(known, Spread) else calibrate(estimator, X, y, known)
+        return self.predicted(clone(estimator).fit(X, y), spread, train, test)
+
+    def predicted(self, fitted: Any, spread: Spread, train: NDArray[np.int64], test: NDArray[np.int64]) -> Unseen:
+        """Predictions for ``test`` of what was fitted on ``train``."""
+        predicted = np.asarray(fitted.predict(self.X.iloc[test]), dtype=float).reshape(len(test))
+        ends = [spread.interval(predicted, level) for level in LEVELS]
+        sales = self.y.to_numpy()
+        return Unseen(
+            rows=test,
+            observed=sales[test],
+            predicted=predicted,
+            baseline=MarketMean().fit(self.places[train], sales[train]).predict(self.places[test]),
+            low=np.array([low for low, _ in ends]),
+            high=np.array([high for _, high in ends]),
+        )
 
 
 def _joined(parts: Sequence[Unseen]) -> Unseen:
