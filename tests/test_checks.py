@@ -88,6 +88,15 @@ def test_a_value_out_of_reach_is_named_by_column_row_and_value() -> None:
     assert found == {"Column 'TV' has 1 value too large to reckon with (first: row 8, 1.000e+300)."}
 
 
+@pytest.mark.parametrize("resting", [49, 60])  # the median is a small spend, where most that is spent is far off; or it is 0
+def test_a_channel_that_rests_at_times_is_held_against_what_it_spends_when_it_runs(resting: int) -> None:
+    frame = plain(TV=[0.0] * resting + np.linspace(2, 90, 100 - resting).tolist())
+    assert "D011" not in codes(frame)
+    frame.loc[99, "TV"] = 4000.0
+    (found,) = (f.message for f in check(table(frame)) if f.code == "D011")
+    assert found == "Values lie far from the rest of their column: 1 in 'TV' (row 100: 4,000)."
+
+
 def test_a_value_is_held_against_its_own_market_where_markets_have_rows_enough() -> None:
     small, large = plain(50), plain(50) * 40
     frame = pd.concat([small.assign(region="A"), large.assign(region="B")], ignore_index=True)

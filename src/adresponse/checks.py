@@ -315,8 +315,11 @@ def _outliers(table: AdTable) -> Iterator[Finding]:
     for name in (*table.contract.features, table.contract.target):
         values = table.frame[name].to_numpy()
         score = np.zeros(len(values))
-        for rows in groups:
-            score[rows] = np.abs(modified_z(values[rows]))
+        spend = name in table.contract.channels
+        for group in groups:
+            # a channel that rests for half of the time is not far off wherever it runs
+            rows = group[values[group] > 0] if spend else group
+            score[rows] = np.abs(modified_z(values[rows])) if len(rows) else 0.0
         far = np.flatnonzero(score > OUTLIER_SCORE)
         if len(far):
             furthest = far[np.argmax(score[far])]
