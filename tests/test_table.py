@@ -818,6 +818,28 @@ def test_no_text_breaks_the_date_reader(text: str) -> None:
             "TV,temperature,sales\n1,-2,3\n4,5,6\n",
             {"target": "sales", "channels": ("TV",), "controls": ("temperature",)},
         ),
+        # nor is what is 0 or 1, or a price, whatever it is called; unless there is nothing else
+        (
+            "TV,launch,revenue_per_order,cost_per_click,population,kpi\n1,0,9,2,7,3\n4,1,8,3,7,6\n",
+            {
+                "target": "kpi",
+                "channels": ("TV",),
+                "controls": ("launch", "revenue_per_order", "cost_per_click", "population"),
+            },
+        ),
+        ("TV,sales\n0,2\n1,4\n0,3\n", {"target": "sales", "channels": ("TV",)}),
+        ("spend per week,Events,sales\n5,9,2\n4,8,4\n", {"target": "sales", "channels": ("spend per week", "Events")}),
+        # where some columns are money, those of what it bought are left out
+        (
+            "tv_spend,tv_impressions,search_cost,clicks,leaflets,sales\n5,900,2,70,3,9\n6,800,3,60,5,8\n",
+            {"target": "sales", "channels": ("tv_spend", "search_cost", "leaflets")},
+        ),
+        ("tv_grps,clicks,sales\n5,900,2\n6,800,3\n", {"target": "sales", "channels": ("tv_grps", "clicks")}),
+        # y alone is what is explained, and what the date says is no spend
+        (
+            "date_week,y,x1,event_1,dayofyear\n2024-01-01,7,5,0,1\n2024-01-08,9,6,1,8\n",
+            {"target": "y", "channels": ("x1",), "controls": ("event_1",), "date": "date_week"},
+        ),
         # a flag and text are left out
         ("TV,holiday,note,sales\n1,true,a,3\n4,false,b,6\n", {"target": "sales", "channels": ("TV",)}),
         # a weekday is no date, and its column is left out

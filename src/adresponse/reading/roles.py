@@ -20,16 +20,21 @@ __all__ = ["Look", "Roles", "assign", "findings", "holds_numbers", "look", "writ
 
 _SALES = (
     *("sales", "revenue", "turnover", "orders", "units", "conversions", "purchases", "transactions", "sold", "signups"),
-    *("umsatz", "absatz", "erlös", "ventas", "ingresos", "ventes", "vendite", "target"),
+    *("umsatz", "absatz", "erlös", "ventas", "ingresos", "ventes", "vendite", "target", "kpi"),
 )
-_SPEND = {"spend", "cost", "costs", "budget", "budgets", "ad", "ads", "adspend", "impressions", "clicks", "grp", "grps"}
-_NO_SPEND = {"price", "prices", "discount", "promo", "promotion", "holiday", "holidays", "temperature", "competitor", "preis"}
+_MONEY = {"spend", "cost", "costs", "budget", "budgets", "adspend"}
+_EXPOSURE = {"impressions", "impression", "clicks", "grp", "grps", "views", "reach"}
+_SPEND = {*_MONEY, *_EXPOSURE, "ad", "ads"}
+_NO_SPEND = {
+    *("price", "prices", "discount", "promo", "promotion", "holiday", "holidays", "preis"),
+    *("temperature", "weather", "competitor", "competitors", "unemployment", "inflation", "population"),
+}
 _MARKETS = ("market", "region", "geo", "state", "store", "dma", "city", "country", "province", "county", "area")
 _DATES = (
     *("date", "week", "month", "day", "period", "time", "datum", "woche", "monat", "tag"),
     *("fecha", "semana", "mes", "jour", "semaine", "mois"),
 )
-_CALENDAR = {*_DATES, "year", "quarter", "weekday", "hour", "jahr", "quartal"}
+_CALENDAR = {*_DATES, "year", "quarter", "weekday", "hour", "jahr", "quartal", "dayofyear", "dayofweek", "weekofyear"}
 _SUFFIXES = {"id", "name", "code", "no", "nr", "num", "number", "key", "of", "iso", "index"}
 _INDEX = re.compile(r"(unnamed: ?\d+|id|index|row|__index_level_\d+__)?", re.IGNORECASE)
 
@@ -44,6 +49,7 @@ class Look:
     counts_up: bool = False
     distinct: int = 0
     writes_dates: bool = False
+    switch: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,9 @@ def look(name: str, array: Any, decimal: numerals.Decimal) -> Look:
         distinct = len(array.unique()) if cells.is_text(array) else 0
         return Look(name, kind, distinct=distinct, writes_dates=writes_dates)
     values, _ = cells.to_numbers(array, decimal)
-    return Look(name, kind, bool((values < 0).any()), _counts_up(values), len(np.unique(values)), writes_dates)
+    known = np.unique(values)
+    switch = np.array_equal(known[np.isfinite(known)], (0, 1))
+    return Look(name, kind, bool((values < 0).any()), _counts_up(values), len(known), writes_dates, switch)
 
 
 def _kind(array: Any) -> Literal["number", "text", "date", "flag", "empty"]:
@@ -145,7 +153,13 @@ def _is_index(name: str) -> bool:
 def _is_no_spend(name: str) -> bool:
     """Whether a name speaks of what moves sales but is no money spent, ``Price``; ``Promotion spend`` is."""
     words = set(_words(name))
-    return bool(words & _NO_SPEND) and not words & _SPEND
+    return _is_price(name) or (bool(words & _NO_SPEND) and not words & _SPEND)
+
+
+def _is_price(name: str) -> bool:
+    """Whether a name is of one thing per another, ``cost_per_click``; ``spend per week`` is no price."""
+    _, per, other = " ".join(_words(name)).partition(" per ")
+    return bool(per) and not set(other.split()) & {*_CALENDAR, *_MARKETS}
 
 
 def _is_calendar(name: str) -> bool:
@@ -215,7 +229,9 @@ def _numeric(looks: Sequence[Look], at_least: int) -> list[Look]:
 def _sales_rank(name: str) -> tuple[int, int] | None:
     """How well a name says "sales": whole before last word before any word, then by the usual order of words."""
     words = _words(name)
-    if set(words) & (_SPEND | _NO_SPEND):
+    if words == ["y"]:
+        return 0, len(_SALES)
+    if set(words) & (_SPEND | _NO_SPEND) or _is_price(name):
         return None
     ranks = [(_place(word, words), rank) for rank, word in enumerate(_SALES) if word in words]
     return min(ranks, default=None)
@@ -236,18 +252,31 @@ def _target_of(measures: Sequence[Look], source: str) -> str:
 
 def _with_channels(roles: Roles, looks: Sequence[Look], source: str) -> Roles:
     measures = _numeric(looks, at_least=1)
-    controls = tuple(one.name for one in measures if one.negative or _is_no_spend(one.name))
-    channels = tuple(one.name for one in measures if one.name not in controls)
+    spend = [one for one in measures if not one.negative and not _is_no_spend(one.name)]
+    amounts = [one.name for one in spend if not one.switch] or [one.name for one in spend]
+    exposures = _beside_money(amounts)
+    channels = tuple(name for name in amounts if name not in exposures)
+    controls = tuple(one.name for one in measures if one.name not in amounts)
     if not channels:
         raise TableError(
             f"No channel column is left in {source} beside the target {roles.target!r}: a channel is a numeric column "
             f"without negative values; name the spend columns with --channels."
         )
-    left_out = {one.name: _why_left_out(one) for one in looks if one.name not in (*channels, *controls)}
+    left_out = {one.name: _why_left_out(one, exposures) for one in looks if one.name not in (*channels, *controls)}
     return replace(roles, channels=channels, controls=(*roles.controls, *controls), left_out=left_out)
 
 
-def _why_left_out(one: Look) -> str:
+def _beside_money(names: Sequence[str]) -> list[str]:
+    """The columns of impressions, clicks and the like, where others say what was spent: a budget is decided in money."""
+    words = {name: set(_words(name)) for name in names}
+    if not any(w & _MONEY for w in words.values()):
+        return []
+    return [name for name, w in words.items() if w & _EXPOSURE and not w & _MONEY]
+
+
+def _why_left_out(one: Look, exposures: Sequence[str]) -> str:
+    if one.name in exposures:
+        return "no money, where other columns are"
     if one.kind != "number":
         return {"text": "text", "date": "dates", "flag": "true or false", "empty": "no values"}[one.kind]
     return "a calendar number" if _is_calendar(one.name) and not _is_index(one.name) else "a row number"
