@@ -2,7 +2,7 @@
 
     python -m venv peer && peer/bin/pip install pymc-marketing
     python bench/sampler.py --peer-python peer/bin/python [--saturations hill,logistic] [--tables 6] [--seed 1]
-                            [--sampler pymc] [--chains 4] [--ours-python PATH] [--base-python PATH]
+                            [--sampler pymc] [--chains 4] [--parts time,ours,example] [--ours-python PATH] [--base-python PATH]
 
 The peer is ``MMM`` of pymc-marketing (``pymc_marketing.mmm.multidimensional``, which takes the place of the older class of
 that name) with its own priors and its own sampler: NUTS, 1000 draws after 1000 to tune. It is told to use every core up to 4,
@@ -302,6 +302,16 @@ def doubts(runs: list[Run]) -> str:
 
 def compare(saturation: str, given: argparse.Namespace, work: Path) -> None:
     """One family of curves: a table twice for the time, then the tables for accuracy."""
+    if "time" in given.parts:
+        race(saturation, given, work)
+    if "ours" in given.parts:
+        judge(f"{saturation}, our simulation", simulated, given.seed, saturation, given, work)
+    if "example" in given.parts and saturation == "logistic":  # its curves are logistic
+        judge(f"{saturation}, the peer's own example", example, EXAMPLE, saturation, given, work)
+
+
+def race(saturation: str, given: argparse.Namespace, work: Path) -> None:
+    """Seconds and memory, on a table fitted twice."""
     large = simulated(given.seed, channels=(5, 5), weeks=(208, 208))
     first, again = (both(large, saturation, given, work, given.seed) for _ in range(2))
     print(f"\n{saturation + ', 5 channels, 208 weeks, seed ' + str(given.seed):44}{'ours':>10}{'peer':>10}{'ratio':>9}")
@@ -312,18 +322,11 @@ def compare(saturation: str, given: argparse.Namespace, work: Path) -> None:
     line("  of the processor, all processes", again.ours.processor, again.peer.processor)
     line("memory, MB", again.ours.memory, again.peer.memory, ".0f")
     print(f"  peer: {doubts([first.peer, again.peer])}", flush=True)
-    recipes: dict[str, tuple[Callable[[int], Known], int]] = {"our simulation": (simulated, given.seed)}
-    if saturation == "logistic":
-        recipes["the peer's own example"] = (example, EXAMPLE)
-    for name, (make, seed) in recipes.items():
-        judge(f"{saturation}, {name}", make, range(seed, seed + given.tables), saturation, given, work)
 
 
-def judge(
-    title: str, make: Callable[[int], Known], seeds: range, saturation: str, given: argparse.Namespace, work: Path
-) -> None:
+def judge(title: str, make: Callable[[int], Known], first: int, saturation: str, given: argparse.Namespace, work: Path) -> None:
     """How near both come to the truth of some tables."""
-    pairs = []
+    pairs, seeds = [], range(first, first + given.tables)
     for seed in seeds:
         pair = both(make(seed), saturation, given, work, seed)
         print(f"  seed {seed}: {pair.ours.seconds:.1f} and {pair.peer.seconds:.0f} s", file=sys.stderr, flush=True)
@@ -354,6 +357,7 @@ def main() -> None:
     parser.add_argument("--saturations", default="hill,logistic")
     parser.add_argument("--sampler", default="pymc")
     parser.add_argument("--chains", type=int, help="of the sampler (default: its own)")
+    parser.add_argument("--parts", default="time,ours,example", help="what is run; the others are left out")
     parser.add_argument("--tables", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1, help="of the first table; the others follow")
     given = parser.parse_args()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -539,6 +541,27 @@ def test_intervals_hold_the_truth_and_totals_come_near() -> None:
     # bench/mix.py measures these over 100 tables: 0.14 and 0.92; these bounds are three standard errors of 24 channels away
     assert np.median(error) < 0.25
     assert np.mean(held) > 0.75
+
+
+def test_the_truth_of_another_packages_example_is_found() -> None:
+    bench = runpy.run_path(str(Path(__file__).parents[1] / "bench" / "sampler.py"))
+    known = bench["example"](bench["EXAMPLE"])
+    published = {
+        0: (3984.662237343649, 0.3185800179359486, 0.0),
+        7: (6079.099042190235, 0.3339201745242034, 0.8797818351192218),
+    }
+    published[178] = (4675.973438674285, 0.4388571605640426, 0.0)  # rows of pymc-marketing's data/mmm_example.csv
+    for row, values in published.items():
+        assert known.frame.loc[row, ["sales", "x1", "x2"]].tolist() == pytest.approx(values, rel=1e-12)
+    rows = known.frame.iloc[: known.weeks]
+    fit = fit_mix(rows, rows["sales"], MixSpec(known.channels, controls=known.controls, date="week", shape="auto", trend=False))
+    assert fit.model.shape == "logistic"
+    for found, decay, most, truth, answer in zip(
+        fit.responses, (0.4, 0.2), (3000.0, 2000.0), known.truth, fit.answers, strict=True
+    ):
+        assert found.weights[1] / found.weights[0] == pytest.approx(decay, abs=0.06)  # two standard errors over six seeds
+        assert found.coefficient == pytest.approx(most, rel=0.1)  # the same
+        assert answer.low <= truth <= answer.high
 
 
 def test_the_same_seed_gives_the_same_numbers(calm: tuple[SimulatedTable, MixFit]) -> None:
