@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from scipy.optimize import approx_fprime
 
 from adresponse.baseline import Baseline
+from adresponse.cli import main
 from adresponse.curved import Curves, History
 from adresponse.curves import SHAPES, Response, Shape, saturate
 from adresponse.engines.blocks import Ranges
@@ -294,3 +297,36 @@ def test_the_range_seen_and_the_rows_drawn_grow_with_a_market(
             seen = prospect.outlook(1, region).seen[channel]
             assert seen == pytest.approx(np.array([per_size.min(), per_size.max()]) * fit.model.sizes_[region], rel=1e-12)
         assert max(x for x, _ in prospect.points[channel]) <= per_size.max()
+
+
+# --- the whole study --------------------------------------------------------------------------------------------------
+
+
+def said(*words: str) -> dict[str, Any]:
+    done = CliRunner().invoke(main, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_markets_of_other_sizes_go_through_the_whole_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    rows, later = parts(panel(growing=True)[0])
+    rows.to_csv("spend.csv", index=False)
+    later.to_csv("later.csv", index=False)
+    roles = ["--target", "sales", "--channels", ",".join(CHANNELS), "--date", "week", "--market", "region"]
+    made = said("run", "spend.csv", *roles, "--shape", "hill", "--carry-over", "none")  # its own endpoint answers as it does
+    sizes = made["shape"]["sizes"]
+    assert sizes["Rhine"] / sizes["Inn"] == pytest.approx(20, rel=0.05)  # that of their mean sales
+    assert made["status"] == "VALIDATED"
+
+    plan = said("plan", "--market", "Inn", "--horizon", "4", "--total", "600")
+    for channel in CHANNELS:
+        highest = (rows[channel] / rows["region"].map(sizes)).max() * sizes["Inn"]
+        assert 0 < plan["spend"][channel] <= 4 * highest
+    beyond = later.assign(tv=np.where(later["region"] == "Inn", rows["tv"].max(), later["tv"]))
+    beyond.drop(columns="sales").to_csv("asked.csv", index=False)
+    scored = said("predict", "asked.csv", "-o", "out.csv")
+    assert scored["beyond"]["tv"]["rows"] >= AHEAD  # each of Inn; none, if the range were one for all
+    assert said("watch", "later.csv")["verdict"] == "keep"

@@ -31,7 +31,7 @@ WEEKLY = Contract.build(target="sales", channels=["tv", "search"], controls=["pr
 
 def line() -> Prospect:
     study = stored_example.three_channels()
-    formula = formula_of(study.estimator, study.table.X, study.table.contract, study.spread, {})
+    formula = formula_of(study.estimator, study.table.frame, study.table.contract, study.spread, {})
     found = study.prospect(formula)
     assert found is not None
     return found
@@ -272,7 +272,7 @@ def test_what_is_no_prospect_is_refused() -> None:
 
 def test_a_model_without_closed_form_has_none() -> None:
     study = stored_example.curved()
-    formula = formula_of(study.estimator, study.table.X, study.table.contract, study.spread, {})
+    formula = formula_of(study.estimator, study.table.frame, study.table.contract, study.spread, {})
     assert study.prospect(formula) is None
     with pytest.raises(ModelError, match="cannot be planned"):
         straight(formula)

@@ -173,22 +173,22 @@ def covariance_of(pipeline: Pipeline, X: pd.DataFrame, y: pd.Series[float]) -> t
 
 
 def formula_of(
-    estimator: Any, X: pd.DataFrame, contract: Contract, spread: Spread, about: dict[str, str], modules: tuple[str, ...] = ()
+    estimator: Any, rows: pd.DataFrame, contract: Contract, spread: Spread, about: dict[str, str], modules: tuple[str, ...] = ()
 ) -> Formula:
     """A fitted estimator as a formula: closed for a line and for a mix of curves, else one that leaves it to the estimator.
 
     Parameters
     ----------
     estimator : object
-        Fitted on ``X``.
-    X : DataFrame of shape (n_rows, n_features)
-        The rows fitted, in the table's units: they give the ranges seen.
+        Fitted on ``rows``.
+    rows : DataFrame of shape (n_rows, n_columns)
+        The rows fitted, with the contract's columns in their units: they give the ranges seen.
     contract, spread, about, modules
         See ``Formula``.
     """
-    ranges = _ends(X, contract.features)
+    ranges = _ends(rows, contract.features)
     if isinstance(estimator, MixRegressor):
-        per_size = _ends(estimator.per_size(X), contract.channels) if estimator.sizes_ else {}
+        per_size = _ends(estimator.per_size(rows), contract.channels) if estimator.sizes_ else {}
         return Formula(contract, math.nan, (), spread, ranges, about, modules, curves_of(estimator), per_size)
     if not _is_linear(estimator):
         return Formula(contract, math.nan, (), spread, ranges, about, modules)
@@ -198,8 +198,8 @@ def formula_of(
     return Formula(contract, float(regress.intercept_), terms, spread, ranges, about)
 
 
-def _ends(X: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    return {name: (float(X[name].min()), float(X[name].max())) for name in names}
+def _ends(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    return {name: (float(rows[name].min()), float(rows[name].max())) for name in names}
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def save(study: Study, model: Any, folder: Path, run_id: str, verbose: bool = Fa
     """
     modules = tuple(str(path).partition(".")[0] for path in study.settings.get("challengers", ()))
     formula = formula_of(
-        study.estimator, study.table.X.iloc[study.train], study.table.contract, study.spread, _about(study, model), modules
+        study.estimator, study.table.frame.iloc[study.train], study.table.contract, study.spread, _about(study, model), modules
     )
     example = _example(study, formula)
     _save_pipeline(study, model, formula, example, folder, run_id, (*TRUSTED, *modules), verbose)
