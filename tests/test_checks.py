@@ -121,7 +121,7 @@ def test_the_published_pair_of_channels_is_found_and_no_other() -> None:
 def test_channels_that_move_in_opposite_directions_are_not_said_to_move_together() -> None:
     made = table(plain(Radio=150 - TV + np.random.default_rng(3).normal(0, 20, 100)))
     (found,) = (f for f in check(made) if f.code == "D003")
-    assert found.message.startswith("TV and Radio move in opposite directions (r = -0.")
+    assert found.message.startswith("TV and Radio move in opposite directions (r = −0.")
 
 
 def regions(between: float, sizes: tuple[float, ...], *, alike: bool = False) -> pd.DataFrame:

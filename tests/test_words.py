@@ -8,7 +8,7 @@ import math
 import pytest
 
 from adresponse.findings import Finding
-from adresponse.words import count, listing, number, p_value, percent, plain
+from adresponse.words import count, fixed, listing, number, p_value, percent, plain
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,10 @@ from adresponse.words import count, listing, number, p_value, percent, plain
 )
 def test_number(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+def test_fixed_decimals_have_a_minus_and_no_signed_nought() -> None:
+    assert [fixed(v, 2) for v in (-0.044, -0.004, 0.0, 1234.5)] == ["−0.04", "0.00", "0.00", "1,234.50"]
 
 
 def test_small_words() -> None:

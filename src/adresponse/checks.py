@@ -180,7 +180,7 @@ def _together(table: AdTable) -> Iterator[Finding]:
             yield Finding(
                 "D003",
                 "review",
-                f"{a} and {b} move {how}{within} (r = {result.statistic:.2f}).",
+                f"{a} and {b} move {how}{within} (r = {words.fixed(result.statistic, 2)}).",
                 "Read their shares with care: the data can hardly tell one from the other.",
             )
 

@@ -226,7 +226,7 @@ def fisher_interval(r: float, se: float, level: float = 0.95) -> tuple[float, fl
 
 
 def _together(a: str, b: str, r: float, low: float, high: float, within: str) -> str:
-    figures = f"(r = {r:.2f}, 95 % interval {low:.2f} to {high:.2f})"
+    figures = f"(r = {words.fixed(r, 2)}, 95 % interval {words.fixed(low, 2)} to {words.fixed(high, 2)})"
     if low <= 0 <= high:
         return f"{a} and {b} show no clear linear relation{within} {figures}."
     strength = "strongly" if abs(r) >= 0.7 else "moderately" if abs(r) >= 0.4 else "weakly"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-__all__ = ["count", "listing", "number", "p_value", "percent", "plain", "span"]
+__all__ = ["count", "fixed", "listing", "number", "p_value", "percent", "plain", "span"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -26,6 +26,12 @@ def number(value: float | None, digits: int = 4) -> str:
     decimals = max(digits - 1 - magnitude, 0)
     text = f"{value:,.{decimals}f}"
     return sign + (text.rstrip("0").rstrip(".") if "." in text else text)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """``value`` with exactly so many decimals: ``−0.04``; a rounded nought has no sign."""
+    written = f"{value:,.{decimals}f}"
+    return written.replace("-", "−") if written.strip("-0.,") else written.lstrip("-")
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -43,10 +43,7 @@ def number(value: float | None, digits: int = 4, decimals: int | None = None) ->
     tiny = decimals is not None and decimals >= PLACES and 0 < abs(value) < 10.0 ** (digits - 1 - PLACES)
     if decimals is None or tiny or math.isinf(value) or abs(value) >= 1e15:
         return words.number(value, digits)
-    written = f"{value:,.{decimals}f}"
-    if not written.strip("-0.,"):
-        written = written.lstrip("-")  # a rounded nought has no sign
-    return written.replace("-", "−")
+    return words.fixed(value, decimals)
 
 
 def decimals_for(values: Iterable[float | None], digits: int = 4) -> int:
