@@ -412,6 +412,21 @@ def test_a_slope_before_is_that_within_markets() -> None:
     assert [s.before for s in found.slopes] == pytest.approx([0.5, 1.0], rel=1e-9)
 
 
+def test_a_small_market_leaves_its_range_though_a_large_one_spends_more() -> None:
+    champion, new = knows_places(places(1, 60)), places(2, 40)
+    small = new["place"] == "A"
+    new.loc[small, "TV"] *= 4
+    assert new["TV"].max() == new.loc[~small, "TV"].max()
+
+    def beyond(champion: Champion) -> tuple[bool, str]:
+        return next((t.found, t.sentence) for t in watch(champion, new).tests if t.title == "TV lies beyond the range fitted")
+
+    found, sentence = beyond(champion)
+    assert found
+    assert "TV outside the range fitted for the size of the market, " in sentence
+    assert not beyond(replace(champion, sizes={}))[0]
+
+
 def test_that_markets_differ_is_no_likeness_of_neighbouring_weeks() -> None:
     before = places(1, 60)
     assert dependence(PLACED, before, "Sales") == 1.0

@@ -205,6 +205,11 @@ class Champion:
         """Size of the market of each row, shape (n_rows,)."""
         return np.asarray(frame[self.contract.market].astype(str).map(self.sizes), dtype=float)
 
+    def measured(self, frame: pd.DataFrame, name: str) -> Vector:
+        """A feature as its range counts it: spend over the size of its market, where markets differ in size."""
+        values = frame[name].to_numpy(dtype=float)
+        return values / self.size(frame) if self.sizes and name in self.contract.channels else values
+
 
 @dataclass(frozen=True)
 class Held:
@@ -660,8 +665,8 @@ def _range(champion: Champion, new: pd.DataFrame, known: NDArray[np.bool_], leve
     features = champion.contract.features
     at = level.of(WEIGHTS["range"] / len(features), one_sided=True)
     for name in features if len(new) else ():
-        low, high = float(champion.reference[name].min()), float(champion.reference[name].max())
-        values = new[name].to_numpy()
+        before, values = (champion.measured(frame, name) for frame in (champion.reference, new))
+        low, high = float(before.min()), float(before.max())
         outside = (values < low) | (values > high)
         count, tie = int(outside.sum()), dependence(champion.contract, champion.reference, name)
         n, m, beyond = (round(v / tie) for v in (len(champion.reference), len(new), count))
@@ -669,9 +674,11 @@ def _range(champion: Champion, new: pd.DataFrame, known: NDArray[np.bool_], leve
         found = p <= at and count / len(new) > rules.beyond
         unit = champion.contract[name].unit
         fit = "" if known[outside].any() else " Their sales are not known, so a new fit would not learn from them."
+        sized = " for the size of the market" if champion.sizes and name in champion.contract.channels else ""
+        ends = f"{words.span(low, high)}{_of(unit)}: {words.span(float(values.min()), float(values.max()))}"
         sentence = (
-            f"{words.count(count, 'row')} of {len(new):,} {'has' if count == 1 else 'have'} {name} outside the range fitted, "
-            f"{words.span(low, high)}{_of(unit)}: {words.span(float(values.min()), float(values.max()))}.{fit if count else ''}"
+            f"{words.count(count, 'row')} of {len(new):,} {'has' if count == 1 else 'have'} {name} outside the range fitted"
+            f"{sized}, {ends}.{fit if count else ''}"
         )
         yield Held("range", f"{name} lies beyond the range fitted", p, at, bool(found), sentence)
 
