@@ -64,6 +64,27 @@ def test_bootstrap_intervals_are_those_of_scipy() -> None:
         assert ours.high == pytest.approx(oracle.high, abs=0.1 * width)
 
 
+def test_markets_that_move_as_one_tell_no_more_than_one_of_them() -> None:
+    """Four copies of a series: rows of one week are drawn together, so the intervals are those of one."""
+    model, weeks = linear().fit(TV.X, TV.y), np.arange(len(TV.frame))
+    train, test = weeks[:160], weeks[160:]
+    spread = calibrate(linear(), TV.X, TV.y, Folding())
+    more = {"contract": TV.contract, "thrifty": True}
+    one = evaluate(model, spread, TV.X, TV.y, train=train, test=test, dates=weeks, **more)
+
+    copied = np.repeat(weeks, 4)
+    X, y = TV.X.iloc[copied].reset_index(drop=True), TV.y.iloc[copied].reset_index(drop=True)
+    among = np.arange(len(copied))
+    together = {"train": among[copied < 160], "test": among[copied >= 160], **more}
+    four = evaluate(model, spread, X, y, dates=copied, **together)
+    free = evaluate(model, spread, X, y, **together)
+    for name in ("mae", "rmse", "r2", "bias"):
+        alone, copies, rows = (next(s for s in found.scores if s.name == name) for found in (one, four, free))
+        assert (copies.value, copies.low, copies.high) == pytest.approx((alone.value, alone.low, alone.high), rel=1e-9)
+        # as if the copies were rows of their own: half as wide
+        assert (rows.high - rows.low) / (copies.high - copies.low) == pytest.approx(0.5, abs=0.1)
+
+
 def test_no_row_is_scored_by_a_model_that_saw_it() -> None:
     seen: list[tuple[set[float], set[float]]] = []
 

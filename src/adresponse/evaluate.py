@@ -30,7 +30,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 RESAMPLES = 2_000
 RESAMPLED_VALUES = 50_000_000  # resamples x rows beyond which fewer resamples are drawn; the interval is narrow by then
 LEAST_RESAMPLES = 200
-FEW_ROWS = 10  # held out: fewer give an interval that is too narrow more often than not
+FEW_ROWS = 10  # or periods of several rows each, held out: fewer give an interval that is too narrow more often than not
 TIED = 0.5  # distance of Durbin-Watson from 2: a correlation of neighbours of about a quarter
 SHAPIRO_ROWS = 5_000  # scipy warns beyond
 SHARED = "Add what the periods share: trend, season or carry-over."
@@ -168,6 +168,8 @@ class Unseen:
         Sales seen, predicted, and the mean of the rows that were fitted (of the same market), in the target's unit.
     low, high : ndarray of shape (n_levels, n_rows)
         Ends of the prediction intervals, a row for each of ``LEVELS``.
+    periods : ndarray of shape (n_rows,)
+        Rows of one period, such as those of several markets, share what moved all sales in it.
     """
 
     rows: NDArray[np.int64]
@@ -176,6 +178,7 @@ class Unseen:
     baseline: Vector
     low: Vector
     high: Vector
+    periods: NDArray[Any]
 
 
 # --- scores: functions of (observed, predicted) along the last axis, so that a bootstrap is one call -----------------
@@ -239,6 +242,7 @@ def evaluate(
     thrifty: bool = False,
     kind: Kind = "line",
     markets: NDArray[Any] | None = None,
+    dates: NDArray[Any] | None = None,
 ) -> Evaluation:
     """Scores on held-out rows (or, without any, by cross-validation), repeated cross-validation, coverage, residuals.
 
@@ -262,8 +266,12 @@ def evaluate(
     markets : ndarray of shape (n_rows,), optional
         The market of each row: predictions are held against its mean, since that of all would be no match for any model
         where markets differ in size.
+    dates : ndarray of shape (n_rows,), optional
+        The period of each row: rows of one period are drawn together by the bootstrap, since what moved all markets in it is
+        one accident and not many.
     """
-    rows = _AllRows(X, y, np.zeros(len(X)) if markets is None else markets)
+    places, periods = np.zeros(len(X)) if markets is None else markets, np.arange(len(X)) if dates is None else dates
+    rows = _AllRows(X, y, places, periods)
     splits = folding.scoring(len(train))
     calibrated = not (thrifty and len(test))
     each = [rows.refitted(fitted, train[a], train[b], folding.at(a) if calibrated else spread) for a, b in splits]
@@ -287,18 +295,19 @@ def evaluate(
         coverage=coverage,
         diagnostics=diagnostics,
         predicted=_rows(unseen, X.index),
-        findings=tuple(_findings(diagnostics, coverage, scores, spread, unseen.rows, kind=kind)),
+        findings=tuple(_findings(diagnostics, coverage, scores, spread, unseen, kind=kind)),
         mean="the mean" if markets is None else "each market's mean",
     )
 
 
 @dataclass(frozen=True)
 class _AllRows:
-    """Features, sales and market of every row, of which some are fitted and others asked."""
+    """Features, sales, market and period of every row, of which some are fitted and others asked."""
 
     X: pd.DataFrame
     y: pd.Series[float]
     places: NDArray[Any]
+    periods: NDArray[Any]
 
     def refitted(self, estimator: Any, train: NDArray[np.int64], test: NDArray[np.int64], known: Folding | Spread) -> Unseen:
         """Predictions for ``test`` of the estimator fitted on ``train``; calibrated there too, unless the spread is known."""
@@ -318,6 +327,7 @@ class _AllRows:
             baseline=MarketMean().fit(self.places[train], sales[train]).predict(self.places[test]),
             low=np.array([low for low, _ in ends]),
             high=np.array([high for _, high in ends]),
+            periods=self.periods[test],
         )
 
 
@@ -365,10 +375,18 @@ def _adjusted(value: float, rows: int, features: int) -> float:
 
 
 def _resampled(metric: Metric, unseen: Unseen, seed: int) -> Vector:
-    """The metric over bootstrap samples of the rows (percentile bootstrap; Efron and Tibshirani 1993, chapter 13)."""
+    """The metric over bootstrap samples of the periods, each with all its rows (percentile bootstrap; Efron and Tibshirani
+    1993, chapter 13; of clusters, Davison and Hinkley 1997, section 3.8).
+    """
     rows = len(unseen.rows)
     draws = int(np.clip(RESAMPLED_VALUES // rows, LEAST_RESAMPLES, RESAMPLES))
     random = np.random.default_rng(seed)
+    counts = np.unique_counts(unseen.periods).counts
+    if len(counts) < rows:
+        of_period = np.split(np.argsort(unseen.periods, kind="stable"), np.cumsum(counts)[:-1])
+        drawn = random.integers(len(counts), size=(draws, len(counts)))
+        samples = (np.concatenate([of_period[p] for p in each]) for each in drawn)
+        return np.array([metric(unseen.observed[at], unseen.predicted[at]) for at in samples])
     step = max(2_000_000 // rows, 1)
     found = []
     for start in range(0, draws, step):
@@ -561,7 +579,7 @@ def _findings(
     coverage: Sequence[Coverage],
     scores: Sequence[Score],
     spread: Spread,
-    rows: NDArray[np.int64],
+    unseen: Unseen,
     *,
     kind: Kind,
 ) -> Iterator[Finding]:
@@ -577,11 +595,13 @@ def _findings(
     yield from (
         Finding("M005", "note", s.sentence, "Read WAPE instead.") for s in scores if s.name == "mape" and s.value is None
     )
-    if len(rows) < FEW_ROWS:
+    rows, periods = len(unseen.rows), len(np.unique(unseen.periods))
+    if periods < FEW_ROWS:
+        of = "" if periods == rows else f" of {words.count(periods, 'period')}"
         yield Finding(
             "M007",
             "review",
-            f"Only {words.count(len(rows), 'row')} were held out, so their scores and intervals say little.",
+            f"Only {words.count(rows, 'row')}{of} were held out, so their scores and intervals say little.",
             "Read the cross-validation beside them, or hold out more.",
         )
     if spread.highest_level < max(LEVELS):

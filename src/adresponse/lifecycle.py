@@ -281,6 +281,7 @@ def study_of(
         thrifty=mix is not None,
         kind="curves" if mix is not None else "line" if linear is not None else "other",
         markets=_markets(table),
+        dates=None if table.contract.date is None else table.frame[table.contract.date].to_numpy(),
     )
     if mix is not None:
         mix.model.remember(X)
