@@ -126,6 +126,19 @@ def test_figures_of_markets_that_differ_in_size_are_said_to_be_of_an_average_one
     assert said not in pages["retrain"]
 
 
+def test_that_each_market_is_compared_with_itself_is_said(pages: dict[str, str]) -> None:
+    places = Contract.build(target="Sales", channels=["TV"], date="week", market="place")
+    before, now = (
+        pd.concat([f.assign(place="Ghent"), f.assign(place="Lyon", TV=9 * f["TV"])], ignore_index=True)
+        for f in (REFERENCE, NEW)
+    )
+    page = watch_page(watch(Champion(places, before, lambda f: 20 + 0.1 * f["TV"].to_numpy()), now))
+    said = "Each market is compared with itself"
+    assert said in page
+    assert "same markets" in page
+    assert said not in pages["retrain"]
+
+
 def test_the_same_watch_gives_the_same_page(pages: dict[str, str]) -> None:
     assert watch_page(WATCHES["retrain"], WATCHED) == pages["retrain"]
 

@@ -58,6 +58,7 @@ def watch_page(watch: Watch, watched: Watched = UNTOLD) -> str:
         tiles=_tiles(watch),
         sizes=_sizes(watch),
         columns=_columns(watch) if watch.columns else None,
+        within=any("markets" in c.basis for c in watch.columns),
         errors=_errors(watch) if watch.errors else None,
         slopes=_slopes(watch) if watch.relation else None,
         tests=_tests(watch) if watch.tests else None,

@@ -19,6 +19,7 @@ from adresponse.errors import did_you_mean
 from adresponse.findings import Finding, Severity
 from adresponse.rows import Reads
 from adresponse.schema import Contract
+from adresponse.watching.beside import of_shared_markets
 
 __all__ = ["Arrivals", "arrive", "compare_columns"]
 
@@ -277,9 +278,18 @@ def _retyped(name: str, values: pd.Series, wrong: Mask, expected: str) -> Findin
 
 
 def _units(contract: Contract, typed: pd.DataFrame, reference: pd.DataFrame) -> list[Finding]:
-    named = [n for n in (*contract.features, contract.target) if n in typed and n in reference]
-    found = [(n, _factor(_finite(typed[n]), _finite(reference[n]))) for n in named]
-    return [_unit(contract, n, factor, typed[n], reference[n]) for n, factor in found if factor]
+    before, new, market = of_shared_markets(reference, typed, contract.market)
+    named = [n for n in (*contract.features, contract.target) if n in new and n in before]
+    found = [(n, _factor(*_in_own_size(new, before, n, market))) for n in named]
+    return [_unit(contract, n, factor, new[n], before[n]) for n, factor in found if factor]
+
+
+def _in_own_size(new: pd.DataFrame, before: pd.DataFrame, name: str, market: str | None) -> tuple[Vector, Vector]:
+    """The values, where there are markets in units of what each typically had before: a large one is no other unit."""
+    if market is None:
+        return _finite(new[name]), _finite(before[name])
+    typical = before[name].abs().replace(0.0, np.nan).groupby(before[market].to_numpy()).median()
+    return _finite(new[name] / new[market].map(typical)), _finite(before[name] / before[market].map(typical))
 
 
 def _factor(new: Vector, before: Vector) -> float:

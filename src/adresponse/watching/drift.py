@@ -15,6 +15,7 @@ from scipy import stats
 from adresponse import words
 from adresponse.findings import Finding
 from adresponse.schema import Contract
+from adresponse.watching.beside import Beside, another_mix, beside
 
 __all__ = ["Bins", "ColumnDrift", "column_drift", "dependence", "drift", "holm", "psi", "rows_needed", "same_season"]
 
@@ -42,14 +43,17 @@ class ColumnDrift:
 
     Parameters
     ----------
+    basis : {"all rows", "same season", "same markets", "same markets and season"}
+        Which rows of the reference were compared. Where of the same markets, they are weighted to the markets' mix of the new
+        rows, and ``ks`` and ``psi`` are of where values lie within their market.
     rows_before, rows_now : int
-        Rows compared; of the reference only those of the same season, where ``basis`` says so.
+        Rows compared.
     counted_before, counted_now : float
-        Rows that they are worth, since periods that follow each other are alike.
+        Rows that they are worth, since periods that follow each other are alike, and those before may differ in weight.
     ks, p, p_adjusted : float
         Largest gap between the two shares below a value (Kolmogorov-Smirnov), its p, and p after Holm's correction.
     wasserstein, wasserstein_sd : float
-        How far values moved on average, in the column's unit and in standard deviations of the reference.
+        How far values moved on average, in the column's unit and in standard deviations of the reference (within a market).
     psi, psi_chance : float
         Population stability index over the reference's deciles, and what chance alone gives on average for so few rows.
     beyond : float
@@ -61,7 +65,7 @@ class ColumnDrift:
 
     name: str
     unit: str
-    basis: Literal["all rows", "same season"]
+    basis: str
     rows_before: int
     rows_now: int
     counted_before: float
@@ -117,36 +121,42 @@ def drift(
         names.append(contract.target)
     ties = {n: dependence(contract, reference, n) for n in names}
     ranges = {n: (float(reference[n].min()), float(reference[n].max())) for n in names}
-    found = [_measured(before[n], new[n], ties[n]) for n in names]
+    sides = {n: beside(before, new, n, contract.market) for n in names}
+    found = [_measured(sides[n], ties[n]) for n in names]
     adjusted = holm([p for _, p in found])
     columns = tuple(
         column_drift(
-            contract, n, before[n], new[n], ranges[n], ks, p, p_adjusted, level, len(names), ties[n],
-            "same season" if season else "all rows", min_rows,
+            contract, n, sides[n], ranges[n], ks, p, p_adjusted, level, len(names), ties[n], season, min_rows
         )
         for n, (ks, p), p_adjusted in zip(names, found, adjusted, strict=True)
     )  # fmt: skip
-    return columns, (*findings, *_findings(columns, psi_limit, max(ties.values())))
+    mix = another_mix(before, new, contract.market, level)
+    return columns, (*findings, *mix, *_findings(columns, psi_limit, max(ties.values())))
 
 
-def _measured(before: pd.Series, now: pd.Series, tie: float) -> tuple[float, float]:
+def _measured(sides: Beside, tie: float) -> tuple[float, float]:
     """The Kolmogorov-Smirnov statistic and its p: exact for independent rows, else with the rows that they are worth."""
-    a, b = _known(before), _known(now)
-    exact = stats.ks_2samp(a, b)
-    if tie == 1.0:
+    if tie == 1.0 and not sides.within:
+        exact = stats.ks_2samp(sides.before, sides.now)
         return float(exact.statistic), float(exact.pvalue)
-    return float(exact.statistic), _ks_p(float(exact.statistic), len(a) / tie, len(b) / tie)
+    gap = largest_gap(sides.place_before, sides.place_now, sides.weight)
+    return gap, _ks_p(gap, sides.worth / tie, len(sides.now) / tie)
+
+
+def largest_gap(before: Vector, now: Vector, weight: Vector) -> float:
+    """Largest gap between the shares of both sides up to a value; rows before have a ``weight``."""
+    order = np.argsort(before)
+    values, up_to = before[order], np.append(0.0, np.cumsum(weight[order])) / weight.sum()
+    at = np.concatenate([before, now])
+    share_before = up_to[np.searchsorted(values, at, side="right")]
+    share_now = np.searchsorted(np.sort(now), at, side="right") / len(now)
+    return float(np.abs(share_before - share_now).max())
 
 
 def _ks_p(ks: float, before: float, now: float) -> float:
     """Stephens' (1970) approximation of the tail: ``Q((sqrt(n) + 0.12 + 0.11 / sqrt(n)) D)``, ``n = n1 n2 / (n1 + n2)``."""
     root = math.sqrt(before * now / (before + now))
     return float(stats.kstwobign.sf((root + 0.12 + 0.11 / root) * ks))
-
-
-def _known(values: pd.Series) -> Vector:
-    numbers = values.to_numpy(dtype=float)
-    return np.asarray(numbers[np.isfinite(numbers)])
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -159,18 +169,19 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def psi(before: Vector, now: Vector) -> tuple[float, int]:
+def psi(before: Vector, now: Vector, weight: Vector | None = None) -> tuple[float, int]:
     """Population stability index ``sum (q - p) log(q / p)`` over the deciles of ``before``, and the number of bins.
 
-    A bin that is empty on one side counts as half a row there, so that the index stays finite.
+    Rows before may have a ``weight``, 1 on average. A bin that is empty on one side counts as half a row there, so that the
+    index stays finite.
     """
     inner = np.unique(np.quantile(before, np.linspace(0, 1, DECILES + 1)[1:-1]))
-    p, q = (_shares(values, inner) for values in (before, now))
+    p, q = _shares(before, inner, weight), _shares(now, inner)
     return float(((q - p) * np.log(q / p)).sum()), len(inner) + 1
 
 
-def _shares(values: Vector, inner: Vector) -> Vector:
-    counts = np.bincount(np.searchsorted(inner, values, side="right"), minlength=len(inner) + 1)
+def _shares(values: Vector, inner: Vector, weight: Vector | None = None) -> Vector:
+    counts = np.bincount(np.searchsorted(inner, values, side="right"), weight, minlength=len(inner) + 1)
     counts = np.maximum(counts, 0.5)
     return np.asarray(counts / counts.sum())
 
@@ -256,8 +267,7 @@ def _detectable(before: float, now: float, level: float) -> float:
 def column_drift(
     contract: Contract,
     name: str,
-    before: pd.Series,
-    now: pd.Series,
+    sides: Beside,
     fitted: tuple[float, float],
     ks: float,
     p: float,
@@ -265,24 +275,25 @@ def column_drift(
     level: float,
     tests: int,
     tie: float,
-    basis: Literal["all rows", "same season"],
+    season: bool,
     min_rows: int,
 ) -> ColumnDrift:
     """One column in figures and in a sentence; ``tests`` columns share the level."""
-    a, b = _known(before), _known(now)
-    sd = float(a.std(ddof=1)) if len(a) > 1 else 0.0
-    moved = float(stats.wasserstein_distance(a, b))
-    index, bins = psi(a, b)
-    counted = len(a) / tie, len(b) / tie
+    a, b, weight = sides.before, sides.now, sides.weight
+    moved = float(stats.wasserstein_distance(a, b, weight))
+    index, bins = psi(sides.place_before, sides.place_now, weight)
+    counted = sides.worth / tie, len(b) / tie
     needed = rows_needed(counted[0], level / tests) * tie
     drifted = p_adjusted <= level and len(b) >= LEAST_COUNTED
     status: Literal["drifted", "not found", "too few"] = (
         "drifted" if drifted else "too few" if len(b) < max(min_rows, needed) else "not found"
     )
-    relative = moved / sd if sd else math.inf if moved else 0.0
+    relative = moved / sides.sd if sides.sd else math.inf if moved else 0.0
     detectable = _detectable(*counted, level / tests)
     unit = contract[name].unit
-    figures = (float(a.mean()), float(b.mean()))
+    figures = (float(np.average(a, weights=weight)), float(b.mean()))
+    same = " and ".join(["markets"] * sides.within + ["season"] * season)
+    basis = f"same {same}" if same else "all rows"
     return ColumnDrift(
         name=name,
         unit=unit,
@@ -293,8 +304,8 @@ def column_drift(
         counted_now=counted[1],
         mean_before=figures[0],
         mean_now=figures[1],
-        median_before=float(np.median(a)),
-        median_now=float(np.median(b)),
+        median_before=_median(a, weight),
+        median_now=_median(b, np.ones(len(b))),
         lowest=float(b.min()),
         highest=float(b.max()),
         ks=ks,
@@ -304,20 +315,29 @@ def column_drift(
         wasserstein=moved,
         wasserstein_sd=relative,
         psi=index,
-        psi_chance=(bins - 1) * (1 / len(a) + 1 / len(b)),
+        psi_chance=(bins - 1) * (1 / sides.worth + 1 / len(b)),
         beyond=float(((b < fitted[0]) | (b > fitted[1])).mean()),
         detectable=detectable,
         status=status,
-        bins=_bins(a, b),
+        bins=_bins(sides),
         sentence=_sentence(name, unit, status, figures, moved, relative, p_adjusted, len(b), needed, min_rows, detectable,
                            tie, basis),
     )  # fmt: skip
 
 
-def _bins(before: Vector, now: Vector) -> Bins:
-    edges = np.histogram_bin_edges(np.concatenate([before, now]), bins=12)
-    shares = [np.histogram(v, edges)[0] / len(v) for v in (before, now)]
-    return Bins(*(tuple(float(x) for x in v) for v in (edges, *shares)))
+def _median(values: Vector, weight: Vector) -> float:
+    """The weighted median: half of the weight lies to either side."""
+    order = np.argsort(values)
+    up_to = np.cumsum(weight[order])
+    halves = np.searchsorted(up_to, up_to[-1] / 2, side="left"), np.searchsorted(up_to, up_to[-1] / 2, side="right")
+    return float(values[order][list(halves)].mean())
+
+
+def _bins(sides: Beside) -> Bins:
+    edges = np.histogram_bin_edges(np.concatenate([sides.before, sides.now]), bins=12)
+    before = np.histogram(sides.before, edges, weights=sides.weight)[0] / sides.weight.sum()
+    now = np.histogram(sides.now, edges)[0] / len(sides.now)
+    return Bins(*(tuple(float(x) for x in v) for v in (edges, before, now)))
 
 
 def _sentence(
@@ -336,7 +356,7 @@ def _sentence(
     basis: str,
 ) -> str:
     said = f" {unit}" if unit else ""
-    than = "the same season of the rows fitted" if basis == "same season" else "before"
+    than = "before" if basis == "all rows" else f"the {basis} of the rows fitted"
     worth = f", worth {words.number(rows / tie, 2)} as neighbouring periods are alike," if tie > 1 else ""
     if status == "too few":
         if not math.isfinite(needed):
@@ -351,9 +371,10 @@ def _sentence(
             f"{name}: no drift found in {words.count(rows, 'row')}{worth.rstrip(',')} ({words.p_value(p)}); a shift of "
             f"{words.number(detectable, 2)} standard deviations would have been found in four of five cases."
         )
+    within = " of a market" if "markets" in basis else ""
     return (
         f"{name} lies elsewhere than {than}: mean {words.number(means[1])}{said} against {words.number(means[0])}, values "
-        f"moved by {words.number(moved, 3)}{said} or {words.number(relative, 2)} standard deviations on average "
+        f"moved by {words.number(moved, 3)}{said} or {words.number(relative, 2)} standard deviations{within} on average "
         f"({words.p_value(p)} over {words.count(rows, 'new row')}{worth.rstrip(',')})."
     )
 
