@@ -143,6 +143,40 @@ def test_alike_weeks_do_not_raise_false_alarms() -> None:
     assert alarms <= 14  # 5 % of 150 is 7.5; 15 or more come with a chance below 1 in 100
 
 
+PANEL = Contract.build(target="Sales", channels=["TV"], date="week", market="city")
+
+
+def cities(rng: np.random.Generator, n: int, start: str, markets: int, together: float, shift: float = 0.0) -> pd.DataFrame:
+    """Weeks of markets of other sizes whose spend moves together with the correlation ``together``."""
+    dates = pd.date_range(start, periods=n, freq="7D")
+    own = rng.standard_normal((n, markets)) * np.sqrt(1 - together) + rng.standard_normal((n, 1)) * np.sqrt(together)
+    spend = np.arange(1, markets + 1) * (100 + 20 * (own + shift))
+    frame = pd.DataFrame({"week": np.repeat(dates, markets), "TV": spend.ravel(), "city": [f"{i}" for i in range(markets)] * n})
+    return frame.assign(Sales=rng.normal(10, 1, len(frame)))
+
+
+def test_markets_that_move_together_count_for_less() -> None:
+    rng = np.random.default_rng(15)
+    rows = cities(rng, 2000, "1960-01-04", 5, 0.5)
+    # 1 + 4 * 0.5; of lying above the median, normal values have the correlation 2 / pi * asin(0.5) = 1 / 3
+    assert dependence(PANEL, rows, "TV") == pytest.approx(3, abs=0.2)
+    assert dependence(PANEL, rows, "TV", shares=True) == pytest.approx(1 + 4 / 3, abs=0.2)
+    assert dependence(PANEL, rows, "Sales") == 1
+    assert dependence(PANEL, rows.iloc[::5], "TV") == 1  # one market
+
+
+def test_markets_that_move_together_raise_no_false_alarms_and_a_shift_is_found() -> None:
+    rng, alarms, found = np.random.default_rng(16), 0, 0
+    for _ in range(100):
+        before = cities(rng, 156, "2015-01-05", 12, 0.4)
+        for shift in (0.0, 1.0):
+            now = cities(rng, 26, "2018-01-01", 12, 0.4, shift)
+            drifted = drift(PANEL, before, now, level=0.05)[0][0].status == "drifted"
+            alarms, found = (alarms, found + drifted) if shift else (alarms + drifted, found)
+    assert alarms <= 7  # of 2.5 % each, 8 of 100 come with a chance below 1 in 100; as independent rows they were 25
+    assert found >= 80  # of one standard deviation
+
+
 def test_with_a_full_year_the_same_season_is_compared() -> None:
     rng = np.random.default_rng(11)
     before, now = weeks(rng, 156, "2021-01-04", season=60), weeks(rng, 13, "2024-01-01", season=60)

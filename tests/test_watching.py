@@ -428,10 +428,25 @@ def test_a_small_market_leaves_its_range_though_a_large_one_spends_more() -> Non
 
 
 def test_that_markets_differ_is_no_likeness_of_neighbouring_weeks() -> None:
-    before = places(1, 60)
+    before = places(2, 60)
     assert dependence(PLACED, before, "Sales") == 1.0
     flat = before.assign(Sales=before["place"].map(SIZES))
     assert dependence(PLACED, flat, "Sales") == 1.0  # constant in each market
+
+
+def test_a_week_that_all_markets_share_is_no_evidence_from_each() -> None:
+    rng, alarms = np.random.default_rng(5), 0
+    for _ in range(60):
+        tv = rng.gamma(4, 25, (130, 8))
+        error = rng.normal(0, 5, (130, 1)) + rng.normal(0, 5, (130, 8))  # half of it shared, such as that of a holiday
+        frame = pd.DataFrame({"TV": tv.ravel(), "Sales": (0.5 * tv + error).ravel()})
+        frame["Radio"] = rng.gamma(3, 10, len(frame))
+        frame["week"] = np.repeat(pd.date_range("2020-01-06", periods=130, freq="7D"), 8)
+        frame["place"] = [f"{i}" for i in range(8)] * 130
+        champion = Champion(PLACED, frame[: 8 * 104], lambda f: 0.5 * f["TV"].to_numpy())
+        tests = watch(champion, frame[8 * 104 :], replace(PER_WATCH, resamples=100)).tests
+        alarms += next(t.p for t in tests if t.name == "bias") <= 0.05
+    assert alarms <= 8  # 5 % of 60 is 3; 9 or more come with a chance below 1 in 200, and as of independent rows with 20
 
 
 def test_rules_say_what_leads_to_a_new_fit_and_what_to_a_stop() -> None:

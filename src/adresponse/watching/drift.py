@@ -15,7 +15,7 @@ from scipy import stats
 from adresponse import words
 from adresponse.findings import Finding
 from adresponse.schema import Contract
-from adresponse.watching.beside import Beside, another_mix, beside
+from adresponse.watching.beside import Beside, another_mix, beside, of_shared_markets
 
 __all__ = ["Bins", "ColumnDrift", "column_drift", "dependence", "drift", "holm", "psi", "rows_needed", "same_season"]
 
@@ -49,7 +49,7 @@ class ColumnDrift:
     rows_before, rows_now : int
         Rows compared.
     counted_before, counted_now : float
-        Rows that they are worth, since periods that follow each other are alike, and those before may differ in weight.
+        Rows that they are worth, since rows near in time are alike, and those before may differ in weight.
     ks, p, p_adjusted : float
         Largest gap between the two shares below a value (Kolmogorov-Smirnov), its p, and p after Holm's correction.
     wasserstein, wasserstein_sd : float
@@ -119,7 +119,8 @@ def drift(
     names = [n for n in contract.features if n in reference]
     if new[contract.target].notna().any():
         names.append(contract.target)
-    ties = {n: dependence(contract, reference, n) for n in names}
+    of_same_markets = of_shared_markets(reference, new, contract.market)[0]  # two of many are less alike than all together
+    ties = {n: dependence(contract, of_same_markets, n, shares=True) for n in names}
     ranges = {n: (float(reference[n].min()), float(reference[n].max())) for n in names}
     sides = {n: beside(before, new, n, contract.market) for n in names}
     found = [_measured(sides[n], ties[n]) for n in names]
@@ -186,27 +187,31 @@ def _shares(values: Vector, inner: Vector, weight: Vector | None = None) -> Vect
     return np.asarray(counts / counts.sum())
 
 
-def dependence(contract: Contract, frame: pd.DataFrame, name: str) -> float:
-    """How many rows in a row of time are worth one: ``(1 + r) / (1 - r)`` with the correlation r of neighbours, at least 1.
+def dependence(contract: Contract, frame: pd.DataFrame, name: str, *, shares: bool = False) -> float:
+    """How many rows are worth one, since those near in time are alike; at least 1.
 
-    It is the factor by which the variance of a mean grows under first-order autocorrelation. Without dates rows are taken
-    as independent.
+    The variance of a mean grows by ``(1 + r) / (1 - r)`` under first-order autocorrelation r, and by ``1 + (k - 1) c`` where k
+    markets of a period have the correlation c, as they share a campaign or a holiday (Kish 1965). Without dates rows are taken
+    as independent. For ``shares`` of rows up to a value, c is of lying above the median: such shares are less alike than means.
     """
     if contract.date is None or contract.date not in frame:
         return 1.0
     market = contract.market if contract.market in frame else None
-    ordered = frame.sort_values([contract.date] if market is None else [market, contract.date], kind="stable")
-    groups = None if market is None else ordered[market].to_numpy()
-    return tied(ordered[name].to_numpy(dtype=float), groups)
+    known = frame[np.isfinite(frame[name])]
+    ordered = known.sort_values([contract.date] if market is None else [market, contract.date], kind="stable")
+    values = ordered[name].to_numpy(dtype=float)
+    if market is None:
+        return tied(values)
+    markets, periods = (ordered[column].to_numpy() for column in (market, contract.date))
+    alike = ordered[name].gt(ordered.groupby(market)[name].transform("median")) if shares else ordered[name]
+    return tied(values, markets) * together(np.asarray(alike, dtype=float), markets, periods)
 
 
 def tied(values: Vector, groups: NDArray[np.object_] | None = None) -> float:
-    """The same for values in the order of time, one group (market) after another; 1 where r is within chance.
+    """``(1 + r) / (1 - r)`` of values in the order of time, one group (market) after another; 1 where r is within chance.
 
     Each group has a mean of its own: that markets differ is no likeness of neighbouring periods.
     """
-    known = np.isfinite(values)
-    values, groups = values[known], None if groups is None else groups[known]
     if len(values) < LEAST_COUNTED or np.ptp(values) == 0:
         return 1.0
     pairs = np.ones(len(values) - 1, dtype=bool) if groups is None else groups[1:] == groups[:-1]
@@ -219,6 +224,21 @@ def tied(values: Vector, groups: NDArray[np.object_] | None = None) -> float:
     if r < 2 / math.sqrt(pairs.sum()):
         return 1.0
     return min((1 + r) / max(1 - r, 1e-9), MOST_DEPENDENCE)
+
+
+def together(values: Vector, markets: NDArray[np.object_], periods: NDArray[np.datetime64]) -> float:
+    """``1 + (k - 1) c`` of values in standard deviations from the mean of their market; 1 where c is within chance."""
+    own = pd.Series(values).groupby(markets)
+    spread = own.transform("std")
+    away = ((values - own.transform("mean")) / spread).where(spread > 1e-12 * np.abs(values).max(), 0.0).to_numpy()
+    _, period = np.unique(periods, return_inverse=True)
+    rows, sums, squares = (np.bincount(period, weights) for weights in (np.ones(len(away)), away, away**2))
+    pairs = (rows * (rows - 1)).sum() / 2
+    if pairs < LEAST_COUNTED:
+        return 1.0
+    c = float((sums**2 - squares).sum() / 2 / pairs)
+    k = float((rows**2).sum() / rows.sum())  # of the period that a row is in, on average
+    return 1.0 if c < 2 / math.sqrt(pairs) else 1 + (k - 1) * c
 
 
 def same_season(
@@ -357,7 +377,7 @@ def _sentence(
 ) -> str:
     said = f" {unit}" if unit else ""
     than = "before" if basis == "all rows" else f"the {basis} of the rows fitted"
-    worth = f", worth {words.number(rows / tie, 2)} as neighbouring periods are alike," if tie > 1 else ""
+    worth = f", worth {words.number(rows / tie, 2)} as rows near in time are alike," if tie > 1 else ""
     if status == "too few":
         if not math.isfinite(needed):
             want = "the rows fitted are too few, too, to see a shift of one standard deviation"
@@ -401,8 +421,8 @@ def _findings(columns: Sequence[ColumnDrift], psi_limit: float, tie: float) -> l
             Finding(
                 "W020",
                 "note",
-                f"Periods that follow each other are alike (up to {words.number(tie, 2)} of them are worth one independent "
-                "row), so rows count for less than their number.",
+                f"Rows near in time are alike (up to {words.number(tie, 2)} of them are worth one independent row), so rows "
+                "count for less than their number.",
                 "Expect a change to be found later than in independent rows.",
             )
         )
