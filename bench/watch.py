@@ -1,6 +1,6 @@
 """How often is an unchanged stream called changed, and how soon is a known change found?
 
-    python bench/watch.py [--repetitions 200] [--alpha 0.05] [--seed 1]
+    python bench/watch.py [--repetitions 200] [--alpha 0.05] [--seed 1] [--panel]
 
 Two tables are simulated from relations that we chose. ``TV`` has 200 rows like the built-in table: its budgets drawn again,
 its fitted line, and normal errors whose spread grows with the budget as there. ``weekly`` has three years of weeks, a season
@@ -8,13 +8,17 @@ in spend, and two channels. New rows come in batches of 20, up to 100; each look
 changed, TV brings 20 % less, TV in dollars instead of thousands, variance doubled. Last, the power that theory allows on the
 first table. ``weekly, alike`` has errors that follow each other (a correlation of 0.5), which is found out and
 allowed for.
+
+``--panel`` asks instead how often columns of a panel are said to have moved: six markets, the largest 50 times the smallest, of
+which all report for 26 weeks after 104, or some; with markets held against themselves, and with all rows as one table. Nothing
+changed, or TV rose by half a standard deviation within each market.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +30,8 @@ from scipy.signal import lfilter
 from adresponse.intervals import spread_of
 from adresponse.schema import Contract
 from adresponse.table import read_builtin
+from adresponse.watching.arrivals import compare_columns
+from adresponse.watching.drift import drift
 from adresponse.watching.verdict import Champion, Watch, WatchRules, watch
 
 Vector = NDArray[np.float64]
@@ -153,6 +159,57 @@ def measure(world: World, rules: WatchRules, streams: list[str], repetitions: in
         ]
 
 
+SIZES = (1, 2, 5, 10, 20, 50)
+ONE_TABLE = Contract.build(target="Sales", channels=["TV", "Online"])
+PANEL = Contract.build(target="Sales", channels=["TV", "Online"], date="week", market="place")
+
+
+def panel(rng: np.random.Generator, shared: float, shift: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """104 weeks of six markets, and 26 more in which TV lies ``shift`` standard deviations higher in each.
+
+    Spend is log-normal, and its logarithms have the correlation ``shared`` between the markets of a week.
+    """
+    weeks, size = np.arange(130), np.array(SIZES)[:, None]
+    normal = np.sqrt(shared) * rng.standard_normal((2, 1, 130)) + np.sqrt(1 - shared) * rng.standard_normal((2, 6, 130))
+    tv, online = np.exp(0.5 * normal)
+    tv += shift * np.sqrt(np.exp(0.5) - np.exp(0.25)) * (weeks >= 104)  # the standard deviation of exp(0.5 z)
+    sales = 100 + 20 * tv + 10 * online + rng.normal(0, 4, tv.shape)
+    frame = pd.DataFrame({k: (size * v).ravel() for k, v in {"TV": tv, "Online": online, "Sales": sales}.items()})
+    frame["place"] = np.repeat([f"size {s}" for s in SIZES], 130)
+    frame["week"] = np.tile(pd.Timestamp("2020-01-06") + pd.to_timedelta(7 * weeks, unit="D"), 6)
+    before = np.tile(weeks < 104, 6)
+    return frame[before], frame[~before]
+
+
+def compared(report: Sequence[int], shared: float, alpha: float, repetitions: int, seed: int) -> Iterator[list[str]]:
+    """A row for each way to compare, where the markets of these sizes ``report``."""
+    places = [f"size {s}" for s in report]
+    for way, contract in (("all rows as one table", ONE_TABLE), ("within markets", PANEL)):
+        rng = np.random.default_rng(seed)  # the same rows for both
+        drifted, unit, found = 0, 0, 0
+        for _ in range(repetitions):
+            for shift in (0.0, 0.5):
+                before, now = panel(rng, shared, shift)
+                now = now[now["place"].isin(places)]
+                moved = [c.name for c in drift(contract, before, now, level=alpha)[0] if c.status == "drifted"]
+                if shift:
+                    found += "TV" in moved
+                else:
+                    drifted += bool(moved)
+                    unit += "W005" in {f.code for f in compare_columns(contract, now, before)}
+        sizes = "all" if len(report) == len(SIZES) else " and ".join(map(str, report))
+        yield [sizes, f"{shared:g}", way, *(share(n, repetitions) for n in (drifted, unit, found))]
+
+
+def panels(alpha: float, repetitions: int, seed: int) -> None:
+    """Print the table of panels."""
+    head = ["sizes that report", "correlation", "compared", "a column drifted", "another unit", "TV + 0.5 sd found"]
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    for report, shared in ((SIZES, 0.0), ((20, 50), 0.0), ((1, 2), 0.0), (SIZES, 0.5), ((20, 50), 0.5)):
+        for row in compared(report, shared, alpha, repetitions, seed):
+            print("| " + " | ".join(row) + " |", flush=True)
+
+
 def theory(alpha: float) -> Iterator[str]:
     """Power of one look at 100 new rows, at ``alpha``, to find TV's slope 20 % lower, by the noncentral t and F.
 
@@ -189,8 +246,14 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--alpha", type=float, default=WatchRules().alpha)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--panel", action="store_true", help="columns of a panel of which some markets report")
     given = parser.parse_args()
     began = time.monotonic()
+    if given.panel:
+        panels(given.alpha, given.repetitions, given.seed)
+        level = f"Level {100 * given.alpha:g} % for all columns together"
+        print(f"\n{level}, {given.repetitions} repetitions, exact 95 % intervals; {time.monotonic() - began:.0f} s")
+        return
     head = [
         "table",
         "level",
