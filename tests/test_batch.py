@@ -327,6 +327,14 @@ def test_a_folder_and_a_pattern_are_read_in_the_order_of_their_names(folder: Pat
         predict(MODEL, folder / "parts", folder / "o.csv")
 
 
+def test_a_pattern_takes_folders_too_as_spark_writes_a_table(folder: Path) -> None:
+    for name, rows in (("1.parquet/part-0.parquet", 4), ("2.parquet", 2), ("_old.parquet/part-0.parquet", 1)):
+        (folder / "days" / name).parent.mkdir(parents=True, exist_ok=True)
+        frame(rows).to_parquet(folder / "days" / name, index=False)
+    predict(MODEL, f"{folder}/days/*.parquet", folder / "o.parquet", level=LEVEL)
+    assert same_bits(read_back(folder / "o.parquet"), pd.concat([frame(4), frame(2)], ignore_index=True))
+
+
 def test_an_answer_says_which_model_gave_it(folder: Path) -> None:
     source = write(frame(), folder / "a.parquet")
     write(frame(), folder / "a.csv")

@@ -55,12 +55,13 @@ def parquet_files(source: str | Path) -> list[Path]:
         return []
     path = path_of(source)
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*.parquet") if p.is_file() and not _hidden(p.relative_to(path)))
-        if not found:
+        if not (found := _files_in(path)):
             raise TableError(f"{path} is a folder without Parquet files (*.parquet); give a table, or a folder with some.")
         return found
     if not path.exists() and glob.has_magic(str(source)):
-        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
+        named = [Path(p) for p in glob.glob(str(path), recursive=True)]
+        folders = [p for p in named if p.is_dir() and not _hidden(Path(p.name))]  # as Spark writes a table
+        found = sorted({*filter(Path.is_file, named), *(p for folder in folders for p in _files_in(folder))})
         if not found:
             raise TableError(f"No file matches {str(source)!r}; check the pattern.")
         if not all(map(_is_parquet, found)):
@@ -68,6 +69,10 @@ def parquet_files(source: str | Path) -> list[Path]:
             raise TableError(f"{other} is no Parquet file; a pattern names Parquet files only.")
         return found
     return [path] if path.is_file() and _is_parquet(path) else []
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*.parquet") if p.is_file() and not _hidden(p.relative_to(folder)))
 
 
 def _hidden(path: Path) -> bool:
