@@ -183,6 +183,26 @@ def test_an_output_that_is_there_is_kept_unless_replaced(on: SparkSession, three
     assert len(pd.read_csv(part)) == 5
 
 
+def test_all_files_below_a_folder_are_scored(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    """Spark itself takes those of the folder alone, and of folders that are named as ``region=North``."""
+    rows = random_rows(9)
+    for name, part in (("spend/a.parquet", rows[:4]), ("spend/2026/q 1/b.parquet", rows[4:]), ("deep/2026/c.parquet", rows)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        part.to_parquet(tmp_path / name)
+    for source in (tmp_path / "spend", tmp_path / "deep", (tmp_path / "spend").as_uri(), f"{tmp_path}/spend/*"):
+        assert spark.predict(three, source, tmp_path / "o.parquet", overwrite=True).rows == 9
+
+
+def test_what_folders_say_is_a_column_and_kept_as_text(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    rows = random_rows(4).assign(shop=["007", "010"] * 2, TV=[3.0, 7.5] * 2)
+    rows.to_parquet(tmp_path / "spend", partition_cols=["shop", "TV"])
+    spark.predict(three, tmp_path / "spend", tmp_path / "o.parquet")
+    found = pd.read_parquet(tmp_path / "o.parquet").sort_values("Radio").reset_index(drop=True)
+    told = rows.sort_values("Radio").reset_index(drop=True)
+    assert found["shop"].tolist() == told["shop"].tolist()
+    np.testing.assert_array_equal(found["prediction"], expected(three, told)["prediction"])
+
+
 @pytest.mark.parametrize(
     ("frame", "error", "said"),
     [

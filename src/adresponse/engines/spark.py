@@ -475,7 +475,29 @@ def _read(session: SparkSession, source: str, features: Sequence[str]) -> DataFr
         return text.schema(found).csv(source)
     if "/" not in source and not suffix and not Path(source).exists() and session.catalog.tableExists(source):
         return session.table(source)
-    return session.read.parquet(_literal(source))
+    return _parquet(session, _literal(source), features)
+
+
+def _parquet(session: SparkSession, source: str, features: Sequence[str]) -> DataFrame:
+    """All files below, with a column for each folder that is named as ``region=North``.
+
+    Spark reads what lies in the folder itself and in folders so named, and leaves out all else without a word.
+    """
+    from pyspark.errors import AnalysisException
+    from pyspark.sql.types import StringType
+
+    every = session.read.option("recursiveFileLookup", "true").parquet(source)
+    try:
+        found = session.read.parquet(source)
+    except AnalysisException:  # all files lie in folders of the folder
+        return every
+    if len(found.inputFiles()) < len(every.inputFiles()):
+        return every
+    schema = found.schema
+    for column in schema:
+        if column.name not in (*every.columns, *features):  # 007 is no 7
+            column.dataType = StringType()
+    return session.read.schema(schema).parquet(source)
 
 
 def _literal(source: str) -> str:
