@@ -203,6 +203,15 @@ def test_what_folders_say_is_a_column_and_kept_as_text(on: SparkSession, three: 
     np.testing.assert_array_equal(found["prediction"], expected(three, told)["prediction"])
 
 
+def test_a_table_without_rows_is_refused_and_the_old_answers_stay(on: SparkSession, three: Stored, tmp_path: Path) -> None:
+    for rows in (5, 0):
+        random_rows(rows).to_parquet(tmp_path / f"{rows}.parquet")
+    spark.predict(three, tmp_path / "5.parquet", tmp_path / "o.parquet")
+    with pytest.raises(RowsError, match="has column names but no rows; give at least one"):
+        spark.predict(three, tmp_path / "0.parquet", tmp_path / "o.parquet", overwrite=True)
+    assert len(pd.read_parquet(tmp_path / "o.parquet")) == 5
+
+
 @pytest.mark.parametrize(
     ("frame", "error", "said"),
     [

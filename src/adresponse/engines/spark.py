@@ -404,6 +404,8 @@ def predict(
         answered = with_predictions(frame, stored, level, contributions)
         with _beside(session, str(output), overwrite) as target:
             found = _write(answered, stored.formula, target, SEPARATORS.get(Path(str(output)).suffix.lower()), on_error)
+            if not found["rows"]:
+                raise RowsError(f"{source} has column names but no rows; give at least one.")
             if found["errors"] and on_error == "fail":
                 raise _refusal(int(found["errors"]), str(found["first"]))
     progress(1.0)
