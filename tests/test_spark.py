@@ -183,6 +183,30 @@ def test_an_output_that_is_there_is_kept_unless_replaced(on: SparkSession, three
     assert len(pd.read_csv(part)) == 5
 
 
+def test_force_replaces_neither_the_table_read_nor_what_spark_did_not_write(
+    on: SparkSession, three: Stored, tmp_path: Path
+) -> None:
+    table = tmp_path / "in" / "spend.parquet"
+    table.parent.mkdir()
+    random_rows(5).to_parquet(table)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    shutil.copytree(table.parent, tmp_path / "written")
+    (tmp_path / "written" / "_SUCCESS").touch()
+    refused = [
+        (table, table, "is the table that is read"),
+        (table.parent, table.parent / "scored.parquet", "lies in the folder that is read"),
+        (tmp_path / "written" / "spend.parquet", tmp_path / "written", "is a folder that the table .* lies in"),
+        (table, tmp_path / "notes", "is a folder that Spark did not write"),
+    ]
+    before = sorted(p for p in tmp_path.rglob("*") if p.is_file())
+    for source, output, said in refused:
+        for place in (str, Path.as_uri):
+            with pytest.raises(ConfigError, match=said):
+                spark.predict(three, place(source), place(output), overwrite=True)
+    assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == before
+
+
 def test_all_files_below_a_folder_are_scored(on: SparkSession, three: Stored, tmp_path: Path) -> None:
     """Spark itself takes those of the folder alone, and of folders that are named as ``region=North``."""
     rows = random_rows(9)

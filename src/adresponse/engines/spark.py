@@ -21,7 +21,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
@@ -57,6 +57,8 @@ RAGGED = (
     "A row has more or fewer cells than the header, or a cell holds a line break, which Spark's CSV does not take; mend it, "
     "give Parquet, or leave out --engine spark, which names the line."
 )
+WHOLE_JOB = "_SUCCESS"  # which Spark leaves in each folder that it wrote
+NOT_OURS = "The output {} is a folder that Spark did not write, so --force does not replace it; give another name."
 HELP = "install adresponse[spark] and a Java runtime (17 or newer)"
 TOO_LARGE = "The prediction is too large to be a number; give values nearer to those of the table."
 WHOLE = 1e15  # below this, a whole number is shown without a point
@@ -398,6 +400,7 @@ def predict(
     for place in map(str, (source, output)):
         if re.match("(sqlite|postgres)[^/]*://|.*[.]xlsx$", place, re.IGNORECASE | re.DOTALL):
             raise ConfigError("The engine spark knows Parquet and CSV, no Excel or database URL; leave it out, or give these.")
+    _refuse_same(str(source), str(output))
     with _session(master) as session, _speaking():
         session.sparkContext.setJobDescription(f"adresponse: predictions of version {version or stored.model_id}")
         frame = _read(session, str(source), stored.formula.contract.features)
@@ -507,6 +510,18 @@ def _literal(source: str) -> str:
     return re.sub(r"([\\\[\]{}*?])", r"\\\1", source) if Path(source).exists() else source
 
 
+def _refuse_same(source: str, output: str) -> None:
+    """Refuse to write over what is read, into it, or where replacing what is there takes the table along."""
+    read = PurePosixPath(source) if "://" in source else path_of(source).resolve()
+    written = PurePosixPath(output) if "://" in output else path_of(output, ConfigError).resolve()
+    if read == written:
+        raise ConfigError(f"The output {output} is the table that is read; give another name.")
+    if read in written.parents:
+        raise ConfigError(f"The output {output} lies in the folder that is read; write it elsewhere.")
+    if written in read.parents:
+        raise ConfigError(f"The output {output} is a folder that the table {source} lies in; give another name.")
+
+
 @contextlib.contextmanager
 def _beside(session: SparkSession, output: str, overwrite: bool) -> Iterator[str]:
     """A hidden folder beside the output that takes its place if all went well, and is gone if not."""
@@ -517,6 +532,8 @@ def _beside(session: SparkSession, output: str, overwrite: bool) -> Iterator[str
     path = path_of(output, ConfigError).absolute()
     if path.exists() and not overwrite:
         raise ConfigError(f"The output {output} exists already; give --force to replace it, or another name.")
+    if path.is_dir() and any(path.iterdir()) and not (path / WHOLE_JOB).exists():
+        raise ConfigError(NOT_OURS.format(output))
     if not path.parent.is_dir():
         raise ConfigError(f"The output {output} cannot be written: the folder {path.parent} does not exist; make it first.")
     key = hashlib.sha256(path.name.encode()).hexdigest()[:12]
@@ -544,6 +561,9 @@ def _beside_at(session: SparkSession, output: str, overwrite: bool) -> Iterator[
     system = path.getFileSystem(configured)
     if system.exists(path) and not overwrite:
         raise ConfigError(f"The output {output} exists already; give --force to replace it, or another name.")
+    marked = system.exists(jvm.org.apache.hadoop.fs.Path(path, WHOLE_JOB))
+    if system.isDirectory(path) and system.listStatus(path) and not marked:
+        raise ConfigError(NOT_OURS.format(output))
     part = jvm.org.apache.hadoop.fs.Path(path.getParent(), f".adresponse-{uuid.uuid4().hex}.spark")
     try:
         yield str(part.toString())
