@@ -507,6 +507,8 @@ def test_a_challenger_that_the_gate_rejects_is_not_promoted_and_the_sentence_say
     assert (done.promoted, done.champion) == (False, "1")
     assert "r2" in done.sentence
     assert registry.versions(opened, "sales-response")[0].status == "REJECTED"
+    kept = ((done.event or fail()).why, Path(done.report).read_text(encoding="utf-8"))
+    assert all("Rejected: r2" in told and "takes the place" not in told for told in kept)
 
 
 REFUSED = {

@@ -262,7 +262,7 @@ def _retrained(turn: _Turn, arrival: Arrival, arrived: list[AdTable], window: in
     held = held_against(champion, _challenger(study, grown), unseen, shared, grown.table.frame, settings)
     progress("Drawing the figures")
     figures = lifecycle.drawn(study)
-    why = f"{watched.sentence} {held.sentence}"
+    why = f"{watched.sentence} {_decided(study, held)}"
     made = lifecycle.publish(
         study,
         figures,
@@ -326,13 +326,18 @@ def _verifying(store: Store, settings: Settings, progress: Progress) -> Callable
     return lambda uri: (asked if "@" in uri else whole)(uri)
 
 
+def _decided(study: Study, held: Contest) -> str:
+    """What decides whether the challenger becomes champion: a version that the gate rejects never does."""
+    return study.gate.sentence if held.promotes and study.gate.status != "VALIDATED" else held.sentence
+
+
 def _retrained_sentence(made: Published, study: Study, grown: Grown, held: Contest) -> str:
     said = "promoted" if made.champion else "not promoted"
-    reason = study.gate.sentence if held.promotes and not made.champion else held.sentence
     waiting = len(grown.waiting)
     wait = (
         f" {words.count(waiting, 'row')} of markets that opened late {'waits' if waiting == 1 else 'wait'} for a later version."
         if waiting
         else ""
     )
-    return f"Version {made.version.version} was fitted on {words.count(len(grown.train), 'row')} and {said}. {reason}{wait}"
+    fitted = words.count(len(grown.train), "row")
+    return f"Version {made.version.version} was fitted on {fitted} and {said}. {_decided(study, held)}{wait}"
