@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -22,6 +23,9 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
+
+# the libraries alone are half a million objects that stay; to go through them again and again took a tenth of all tests
+gc.set_threshold(50_000, 20, 100)
 
 LONGEST = (  # groups that take from five minutes down to one; the others fill up the end
     "test_deploy_image",
