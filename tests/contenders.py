@@ -1,17 +1,14 @@
-"""Processes that contend for a model, stop while they hold it, and die while they promote; see ``child``."""
+"""Processes that contend for a model, stop while they hold it, and die while they promote; to be ``forked``."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import traceback
 from collections.abc import Callable
 from functools import cache, partial
-from importlib import import_module
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import Any
 
 from adresponse import journal, mutex, promotion, store
@@ -35,12 +32,10 @@ def hurry() -> None:
     utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
 
 
-def child(*arguments: str) -> subprocess.Popen[str]:
-    """This file as a process of its own, to be spoken to."""
-    package = str(Path(store.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([package, str(Path(__file__).parent)])}
-    command = [sys.executable, __file__, *arguments]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+def _opened(uri: str) -> store.Store:
+    if not uri.startswith("http"):  # a server opens its database itself
+        hurry()
+    return store.prepare(uri).open()
 
 
 def _forked(acts: list[Callable[[], object]]) -> list[int]:
@@ -58,11 +53,11 @@ def _forked(acts: list[Callable[[], object]]) -> list[int]:
     return [os.waitpid(pid, 0)[1] for pid in children]
 
 
-def _count(uri: str, name: str, processes: int, times: int) -> None:
+def count(uri: str, name: str, processes: int, times: int) -> None:
     """Processes that add one to a number which only the lock guards."""
 
     def add() -> None:
-        opened = store.prepare(uri).open()
+        opened = _opened(uri)
         for _ in range(times):
             with mutex.held(opened, name) as lease:
                 tags = opened.call("get_registered_model", name).tags
@@ -72,11 +67,11 @@ def _count(uri: str, name: str, processes: int, times: int) -> None:
     assert _forked([add] * processes) == [0] * processes
 
 
-def _append(uri: str, name: str, processes: int, times: int) -> None:
+def append(uri: str, name: str, processes: int, times: int) -> None:
     """Processes that write into one history."""
 
     def write() -> None:
-        opened = store.prepare(uri).open()
+        opened = _opened(uri)
         for _ in range(times):
             with mutex.held(opened, name) as lease:
                 journal.append(lease, "kept")
@@ -84,38 +79,42 @@ def _append(uri: str, name: str, processes: int, times: int) -> None:
     assert _forked([write] * processes) == [0] * processes
 
 
-def _promote(uri: str, name: str, count: int) -> None:
+def promote(uri: str, name: str, count: int) -> None:
     """A process for each version, which makes it champion."""
 
     def promote(number: str) -> None:
-        opened = store.prepare(uri).open()
+        opened = _opened(uri)
         with mutex.held(opened, name) as lease:
             promotion.promote(lease, number, verify=lambda _: None, why="at once")
 
     assert _forked([partial(promote, str(i + 1)) for i in range(count)]) == [0] * count
 
 
-def _hold(uri: str, name: str, lease_seconds: float) -> None:
+def hold(uri: str, name: str, lease_seconds: float, line: Connection) -> None:
     """Hold the lock, say so, and at a word from outside say whether it is still held."""
-    opened = store.prepare(uri).open()
+    opened = _opened(uri)
     with mutex.held(opened, name, lease=lease_seconds, command="adresponse refresh") as lease:
-        print("held", lease.number, flush=True)
-        for _ in sys.stdin:
+        line.send("held")
+        while True:
+            try:
+                line.recv()
+            except EOFError:
+                return
             try:
                 lease.check()
-                print("still held", flush=True)
+                line.send("still held")
             except mutex.LeaseLostError as error:
-                print(error, flush=True)
+                line.send(str(error))
 
 
-def _die(uri: str, steps: list[str]) -> None:
+def die(uri: str, steps: tuple[str, ...], line: Connection) -> None:
     """For each step a process that is killed there while it promotes version 2 of the model ``killed-STEP``."""
     statuses = _forked([partial(_promote_until, uri, step) for step in steps])
-    print("killed", *statuses, flush=True)
+    line.send(statuses)
 
 
 def _promote_until(uri: str, step: str) -> None:
-    opened = store.prepare(uri).open()
+    opened = _opened(uri)
     point, _, when = step.rpartition(" ")
     methods = {"alias": "set_registered_model_alias", "close": "set_terminated"}
     if point in methods:
@@ -140,22 +139,3 @@ def _die_at(opened: store.Store, method: str, when: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(opened.client, method, killed)
-
-
-if __name__ == "__main__":
-    mode, uri, *more = sys.argv[1:]
-    import_module("mlflow")  # before the forks
-    if not uri.startswith("http"):  # a server opens its database itself
-        for store_kind in ("tracking", "model_registry"):
-            import_module(f"mlflow.store.{store_kind}.sqlalchemy_store")
-        hurry()
-    if mode == "count":
-        _count(uri, more[0], *map(int, more[1:]))
-    elif mode == "append":
-        _append(uri, more[0], *map(int, more[1:]))
-    elif mode == "promote":
-        _promote(uri, more[0], int(more[1]))
-    elif mode == "hold":
-        _hold(uri, more[0], float(more[1]))
-    else:
-        _die(uri, more)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import contenders
+import forked
 from adresponse import journal, mutex, store
 from adresponse.journal import Event, Kind, State
-from contenders import child
 from versions_example import STORES, store_of
 
 
@@ -99,7 +100,7 @@ def test_an_event_that_somebody_deleted_before_it_was_ended_is_ended_all_the_sam
 
 
 def test_events_of_processes_at_once_have_each_their_number(opened: store.Store, name: str) -> None:
-    assert child("append", opened.uri, name, "4", "3").wait() == 0
+    assert forked.exit_code(contenders.append, opened.uri, name, 4, 3) == 0
     assert [e.sequence for e in journal.read(opened, name)] == list(range(1, 13))
 
 

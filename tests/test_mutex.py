@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import contenders
+import forked
 from adresponse import mutex, registry, store
 from adresponse.errors import StoreError
-from contenders import child
 from versions_example import STORES, store_of
 
 
@@ -30,8 +31,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def test_eight_processes_lose_no_update(opened: store.Store, name: str) -> None:
     opened.call("create_registered_model", name, {"count": "0"})
     rounds = 2 if opened.uri.startswith("http") else 5  # each waiter's looks cost a server more than a file
-    process = child("count", opened.uri, name, "8", str(rounds))
-    assert process.wait() == 0
+    assert forked.exit_code(contenders.count, opened.uri, name, 8, rounds) == 0
     assert opened.call("get_registered_model", name).tags["count"] == str(8 * rounds)
     assert mutex.queue(opened, name) == ()
 
@@ -64,32 +64,31 @@ def test_the_lock_is_let_go_after_a_failure(opened: store.Store, name: str) -> N
 
 
 def test_a_killed_holder_is_taken_over_at_once_on_the_same_machine(opened: store.Store, name: str) -> None:
-    holder = child("hold", opened.uri, name, "3600")
-    assert holder.stdout is not None
-    assert holder.stdout.readline().startswith("held")
+    holder, line = forked.spoken_to(contenders.hold, opened.uri, name, 3600.0)
+    assert line.recv() == "held"
     holder.kill()
-    holder.wait()
+    holder.join()
     with mutex.held(opened, name, patience=5) as lease:  # a lease of an hour did not run out in 5 s
         lease.check()
 
 
 def test_a_holder_that_stops_loses_the_lock_and_is_told_when_it_wakes(opened: store.Store, name: str) -> None:
-    holder = child("hold", opened.uri, name, "0.6")
-    assert holder.stdin is not None
-    assert holder.stdout is not None
-    assert holder.stdout.readline().startswith("held")
-    holder.stdin.write("?\n")
-    assert holder.stdout.readline() == "still held\n"
+    holder, line = forked.spoken_to(contenders.hold, opened.uri, name, 0.6)
+    assert holder.pid is not None
+    assert line.recv() == "held"
+    line.send("?")
+    assert line.recv() == "still held"
     os.kill(holder.pid, signal.SIGSTOP)
     try:
         with mutex.held(opened, name, patience=20) as lease:
             os.kill(holder.pid, signal.SIGCONT)
-            holder.stdin.write("?\n")
-            assert "was taken by another process" in holder.stdout.readline()
+            line.send("?")
+            assert "was taken by another process" in line.recv()
             lease.check()
     finally:
         os.kill(holder.pid, signal.SIGCONT)
-        holder.communicate()
+        line.close()
+        holder.join()
 
 
 def test_a_holder_that_lives_keeps_the_lock_longer_than_its_lease(opened: store.Store, name: str) -> None:

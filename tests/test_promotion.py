@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import contenders
+import forked
 from adresponse import journal, mutex, promotion, registry, store
 from adresponse.errors import ConfigError, DifferenceError, StoreError
 from adresponse.mutex import Lease
 from adresponse.promotion import Promoted
-from contenders import STEPS, child
+from contenders import STEPS
 from versions_example import STORES, champion, lose_files, moves, store_of, version, whole
 
 
@@ -225,9 +228,8 @@ def test_a_process_killed_at_any_step_leaves_what_the_next_one_settles(opened: s
         with mutex.held(opened, f"killed-{step}") as lease:
             many(lease, 1)
             version(opened, lease.name)
-    process = child("die", opened.uri, *STEPS)
-    said, _ = process.communicate()
-    assert said.splitlines()[-1].split() == ["killed", *["9"] * len(STEPS)]
+    _, line = forked.spoken_to(contenders.die, opened.uri, STEPS)
+    assert line.recv() == [signal.SIGKILL] * len(STEPS)
     found = {}
     for step in STEPS:
         with mutex.held(opened, f"killed-{step}", patience=5) as lease:
@@ -269,7 +271,7 @@ def test_processes_that_promote_at_once_make_one_chain(opened: store.Store, requ
     name = f"model of {request.node.name}"
     for _ in range(6):
         version(opened, name)
-    assert child("promote", opened.uri, name, "6").wait() == 0
+    assert forked.exit_code(contenders.promote, opened.uri, name, 6) == 0
     found = moves(opened, name)
     assert sorted(target for _, _, target, _ in found) == list("123456")
     assert [source for _, source, _, _ in found] == ["", *(target for _, _, target, _ in found[:-1])]

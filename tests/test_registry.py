@@ -18,11 +18,12 @@ import mlflow
 import numpy as np
 import pytest
 
+import forked
 from adresponse import registry, store, track
 from adresponse.errors import StoreError
 from adresponse.stored import open_stored
 from parts import free_port, start_postgres
-from tracked_example import child_environment, copied_store, log, outcomes, rejected, study
+from tracked_example import at_once, child_environment, copied_store, log, outcomes, rejected, study
 
 
 @pytest.fixture
@@ -212,9 +213,7 @@ def test_of_a_shared_store_s_hundred_models_a_refusal_names_the_first_and_the_ne
 
 def test_ten_processes_at_once_on_a_fresh_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    command = [sys.executable, str(Path(__file__).with_name("tracked_example.py")), "10"]
-    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert forked.exit_code(at_once, 10) == 0
     opened = store.prepare(store.resolve(None, tmp_path)).open()
     found = registry.versions(opened, "sales-response")
     assert sorted(int(v.version) for v in found) == list(range(1, 11))

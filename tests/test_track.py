@@ -7,8 +7,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +21,12 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+import forked
 from adresponse import record, registry, store, track
 from adresponse.errors import ModelError, StoreError
 from adresponse.study import Study
 from study_example import three_channels, without_line, without_mape, without_test
-from tracked_example import FIGURES, child_environment, copied_store, log, outcomes, study
+from tracked_example import FIGURES, copied_store, hang, log, outcomes, study
 
 
 @dataclass(frozen=True)
@@ -286,13 +285,11 @@ def test_a_model_whose_files_could_not_be_written_is_failed(opened: store.Store,
 
 @pytest.mark.skipif(not hasattr(signal, "pause"), reason="missing part: POSIX signals")
 def test_sigterm_ends_the_run_as_failed(opened: store.Store) -> None:
-    example = Path(__file__).with_name("tracked_example.py")
-    child = subprocess.Popen([sys.executable, str(example), "hang"], env=child_environment(), stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "started\n"
+    child, line = forked.spoken_to(hang)
+    assert line.recv() == "started"
     child.terminate()
-    assert child.wait(30) == 128 + signal.SIGTERM
-    child.stdout.close()
+    child.join(30)
+    assert child.exitcode == 128 + signal.SIGTERM
     assert outcomes(opened, "hanging") == [("FAILED", "")]
     assert registry.versions(opened, "hanging") == []
 

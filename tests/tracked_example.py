@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +91,14 @@ def child_environment(**more: str) -> dict[str, str]:
     return {**os.environ, **CALM, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 
-def _at_once(count: int) -> int:
-    """That many processes, forked after the imports, each preparing, tracking and registering; how many failed."""
-    for name in ("mlflow.sklearn", "mlflow.store.tracking.sqlalchemy_store", "skops.io"):
-        import_module(name)
-
+def at_once(count: int) -> None:
+    """That many processes, each preparing, tracking and registering; exits with how many failed. To be ``forked``."""
     children = []
     for _ in range(count):
         if not (child := os.fork()):
             os._exit(_quiet_failure(lambda: log(open_in(Path.cwd()), study())))
         children.append(child)
-    return sum(os.waitpid(child, 0)[1] != 0 for child in children)
+    sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 
 
 def _quiet_failure(act: Callable[[], object]) -> int:
@@ -113,17 +110,12 @@ def _quiet_failure(act: Callable[[], object]) -> int:
     return 0
 
 
-def _hang() -> None:
-    """A run that waits until it is ended."""
+def hang(line: Connection) -> None:
+    """A run that says that it began, and waits until it is ended. To be ``forked``."""
     opened = open_in(Path.cwd())
     with track.start(opened, "hanging", "to be ended"):
-        sys.stdout.write("started\n")
-        sys.stdout.flush()
+        line.send("started")
         signal.pause()
-
-
-if __name__ == "__main__":
-    sys.exit(_hang() if sys.argv[1] == "hang" else _at_once(int(sys.argv[1])))
 
 
 def outcomes(store: store.Store, experiment: str) -> list[tuple[str, str]]:
