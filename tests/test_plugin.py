@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from importlib import metadata
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from mlflow.deployments import get_deploy_client
 from mlflow.deployments.cli import commands
 from mlflow.exceptions import MlflowException
 
+import forked
 import parts
 import stored_example
 import tracked_example
@@ -92,9 +95,7 @@ def test_deleting_what_is_not_there_is_no_error(client: LocalClient) -> None:
 
 
 def test_a_deployment_outlives_the_process_that_made_it(client: LocalClient, model: Path) -> None:
-    code = "import sys; from adresponse import plugin; plugin.run_local(sys.argv[1], 'sales', sys.argv[2])"
-    arguments = [client.target_uri, str(model)]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, env=tracked_example.child_environment(), timeout=60)
+    assert forked.exit_code(plugin.run_local, client.target_uri, "sales", str(model)) == 0
     found = client.get_deployment("sales")
     assert found["status"] == "alive"
     assert os.getsid(found["pid"]) == found["pid"]  # a closed terminal does not take it along
@@ -222,25 +223,18 @@ def test_an_update_to_a_model_that_cannot_answer_leaves_the_old_one_at_work(
     assert {p.name for p in (client.state / "sales").iterdir()} == {"deployment.json", "log"}
 
 
-KILLED = """
-import os, signal, sys
-from adresponse.plugin import LocalClient
-from adresponse.targets import local
+def killed_on_the_way(target: str, act: str, model: str, waits: int, line: Connection) -> None:
+    """Deploy, and be killed at that many-th wait for a server, of which the number is told."""
+    wait, left = local._wait_ready, itertools.count(waits - 1, -1)
 
-folder, act, model, waits = sys.argv[1:]
-wait, left = local._wait_ready, int(waits)
+    def killed(process: subprocess.Popen[bytes], *rest: Any) -> None:
+        if not next(left):
+            line.send(process.pid)
+            os.kill(os.getpid(), signal.SIGKILL)
+        wait(process, *rest)
 
-def killed(process, *rest):
-    global left
-    left -= 1
-    if not left:
-        print(process.pid, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-    wait(process, *rest)
-
-local._wait_ready = killed
-getattr(LocalClient(folder), f"{act}_deployment")("sales", model)
-"""
+    local._wait_ready = killed
+    getattr(LocalClient(target), f"{act}_deployment")("sales", model)
 
 
 @pytest.mark.parametrize(
@@ -259,15 +253,10 @@ def test_what_a_killed_command_started_is_ended_by_the_next(
 ) -> None:
     if act == "update":
         client.create_deployment("sales", str(model))
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, client.target_uri, act, str(model), str(waits)],
-        env=tracked_example.child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    started = int(done.stdout)
+    process, line = forked.spoken_to(killed_on_the_way, client.target_uri, act, str(model), waits)
+    started = int(line.recv())
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     try:
         assert not gone(started)
         assert client.get_deployment("sales")["status"] == "alive"
