@@ -28,6 +28,8 @@ from adresponse.verification import EvaluationRows
 
 ABOUT = {"version": "3", "name": "sales-response"}
 MEGABYTE = 1e6
+# most of the libraries is never imported, and to compile all takes a minute; no is how pip wants it to be written
+UNCOMPILED = {"no-compile": "no"}
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +276,7 @@ def test_it_answers_as_sagemaker_starts_it(built: str, model: Stored) -> None:
 def test_a_model_without_closed_formula_answers_from_its_image(boosted: Stored, tmp_path: Path) -> None:
     context = image.write(boosted, tmp_path / "image", version="1", name="boosted").folder
     tag = f"adresponse-test-boosted-{os.getpid()}"
-    container_parts.build(context, tag)
+    container_parts.build(context, tag, **UNCOMPILED)
     try:
         with container_parts.start(tag, parts.free_port()) as container:
             wait_ready(container)
@@ -288,10 +290,9 @@ def test_mlflows_own_image_answers_the_same(model: Stored, tmp_path: Path) -> No
     command = [sys.executable, "-m", "mlflow", "models", "generate-dockerfile", "-m", str(model.folder), "-d", "image"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
     tag = f"adresponse-test-mlflow-{os.getpid()}"
-    # most of MLflow is never imported, and to compile all of it takes a minute; no is how pip wants it to be written
-    container_parts.build(tmp_path / "image", tag, **{"no-compile": "no"})
-    try:
-        with container_parts.start(tag, parts.free_port()) as container:
+    container_parts.build(tmp_path / "image", tag, **UNCOMPILED)
+    try:  # one worker, since each imports all of MLflow
+        with container_parts.start(tag, parts.free_port(), options=["-e", "MLFLOW_MODELS_WORKERS=1"]) as container:
             wait_ready(container, "/ping", 120)  # what is imported is compiled first
             rows = EvaluationRows.read(model.folder)
             answer = ask(container.url, rows)
