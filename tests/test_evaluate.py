@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from adresponse.folding import Folding
 from adresponse.intervals import calibrate
 from adresponse.models import linear
 from adresponse.recommend import caveats
+from adresponse.study import Study
 from examples import shipped, table
 
 TV = table(shipped("tvmarketing"))
@@ -36,8 +38,20 @@ def study_of(made, test_size: float = 0.2):
     return found, model, train, test
 
 
+@cache
+def built_in(test_size: float = 0.2):
+    """That of the built-in table, which many look at."""
+    return study_of(TV, test_size)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Study:
+    """The whole study of the built-in table, with all of its repeats."""
+    return lifecycle.fit()
+
+
 def test_scores_equal_scikit_learn_on_the_held_out_rows() -> None:
-    found, model, _, test = study_of(TV)
+    found, model, _, test = built_in()
     observed, predicted = TV.y.iloc[test], model.predict(TV.X.iloc[test])
     assert found.basis == "held-out"
     assert found.rows == 40
@@ -51,7 +65,7 @@ def test_scores_equal_scikit_learn_on_the_held_out_rows() -> None:
 
 
 def test_bootstrap_intervals_are_those_of_scipy() -> None:
-    found, model, _, test = study_of(TV)
+    found, model, _, test = built_in()
     observed, predicted = TV.y.to_numpy()[test], model.predict(TV.X.iloc[test])
     for name, metric in (("mae", metrics.mean_absolute_error), ("r2", metrics.r2_score)):
         oracle = stats.bootstrap(
@@ -122,7 +136,7 @@ def test_mape_is_refused_where_nothing_was_sold_and_wape_stands() -> None:
 
 
 def test_nothing_held_out_means_cross_validation_and_it_is_said() -> None:
-    found, *_ = study_of(TV, test_size=0)
+    found, *_ = built_in(test_size=0)
     assert found.basis == "cross-validation"
     assert found.rows == 200
     assert "No rows were held out" in found.basis_sentence
@@ -131,7 +145,7 @@ def test_nothing_held_out_means_cross_validation_and_it_is_said() -> None:
 
 
 def test_coverage_is_counted_on_unseen_rows_and_near_its_level() -> None:
-    found, *_ = study_of(TV)
+    found, *_ = built_in()
     counted = {c.level: c for c in found.coverage if c.basis == "cross-validation"}
     for level, c in counted.items():
         # 160 rows: three standard errors of a share
@@ -153,7 +167,7 @@ def test_intervals_that_held_too_few_rows_are_named_where_the_held_out_ones_alon
 
 
 def test_diagnostics_equal_statsmodels() -> None:
-    found, _, train, _ = study_of(TV)
+    found, _, train, _ = built_in()
     X, y = TV.X.iloc[train], TV.y.iloc[train]
     oracle = sm.OLS(y.to_numpy(), sm.add_constant(X.to_numpy())).fit()
     by_name = {d.name: d for d in found.diagnostics}
@@ -171,7 +185,7 @@ def test_diagnostics_equal_statsmodels() -> None:
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e6, 1e12])
 def test_a_bend_is_found_whatever_the_unit_of_spend(unit: float) -> None:
     # budgets in dong or rupiah have twelve digits
-    _, model, train, _ = study_of(TV)
+    _, model, train, _ = built_in()
     X, y = TV.X.iloc[train] * unit, TV.y.iloc[train]
     bent = next(d for d in diagnose(linear().fit(X, y), X, y, in_time=False) if d.name == "residuals")
     same = next(d for d in diagnose(model, TV.X.iloc[train], y, in_time=False) if d.name == "residuals")
@@ -258,9 +272,9 @@ def test_a_perfect_line_is_evaluated_without_a_division_by_zero() -> None:
     assert found.score("rmse") == pytest.approx(0, abs=1e-9)
 
 
-def test_the_reference_study_is_reproduced() -> None:
+def test_the_reference_study_is_reproduced(reference: Study) -> None:
     """The published study of this file, each figure to the digits it prints (design, section 5)."""
-    study = lifecycle.fit()
+    study = reference
     assert round(study.evaluation.score("mae"), 2) == 2.44
     assert round(study.evaluation.score("rmse"), 2) == 3.19
     assert round(study.evaluation.score("mape"), 3) == 0.187
@@ -275,9 +289,9 @@ def test_the_reference_study_is_reproduced() -> None:
 
 
 @pytest.mark.parametrize(("factor", "warned"), [(0.9, True), (1.1, False)])
-def test_a_study_warns_where_the_mean_alone_predicts_as_well(factor: float, warned: bool) -> None:
+def test_a_study_warns_where_the_mean_alone_predicts_as_well(reference: Study, factor: float, warned: bool) -> None:
     """Over the same folds, by the rows learnt from: R² asks for each test fold's own mean, which nobody knows ahead."""
-    study = lifecycle.fit()
+    study = reference
     chosen = next(row for row in study.leaderboard.rows if row.chosen)
     rows = [replace(row, rmse=factor * chosen.rmse) if row.name == "baseline" else row for row in study.leaderboard.rows]
     worse = [replace(score, value=-1.0) if score.name == "r2" else score for score in study.evaluation.repeated]

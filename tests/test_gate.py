@@ -7,15 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from adresponse import lifecycle
 from adresponse.errors import ConfigError
+from adresponse.evaluate import Evaluation
 from adresponse.gate import decide, validate_rules
+from stored_example import one_channel
 
-EVALUATION = lifecycle.fit().evaluation
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    """That of the built-in table."""
+    return one_channel().evaluation
 
 
-def with_score(name: str, value: float | None):
-    return replace(EVALUATION, scores=tuple(replace(s, value=value) if s.name == name else s for s in EVALUATION.scores))
+def with_score(given: Evaluation, name: str, value: float | None) -> Evaluation:
+    return replace(given, scores=tuple(replace(s, value=value) if s.name == name else s for s in given.scores))
 
 
 @pytest.mark.parametrize(
@@ -31,25 +36,25 @@ def with_score(name: str, value: float | None):
         ("beats baseline", "VALIDATED"),
     ],
 )
-def test_rules(rule: str, status: str) -> None:
-    decision = decide(EVALUATION, [rule])
+def test_rules(evaluation: Evaluation, rule: str, status: str) -> None:
+    decision = decide(evaluation, [rule])
     assert decision.status == status
     assert rule in decision.sentence or status == "VALIDATED"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("rule", ["all finite", "r2 >= 0.5", "r2 <= 0.5"])
-def test_a_score_that_is_not_finite_passes_nothing(rule: str, value: float) -> None:
-    assert decide(with_score("r2", value), [rule]).status == "REJECTED"
+def test_a_score_that_is_not_finite_passes_nothing(evaluation: Evaluation, rule: str, value: float) -> None:
+    assert decide(with_score(evaluation, "r2", value), [rule]).status == "REJECTED"
 
 
-def test_a_score_that_cannot_be_given_passes_no_rule_about_it() -> None:
-    assert decide(with_score("mape", None), ["mape <= 1"]).status == "REJECTED"
-    assert decide(with_score("mape", None), ["all finite"]).status == "VALIDATED"
+def test_a_score_that_cannot_be_given_passes_no_rule_about_it(evaluation: Evaluation) -> None:
+    assert decide(with_score(evaluation, "mape", None), ["mape <= 1"]).status == "REJECTED"
+    assert decide(with_score(evaluation, "mape", None), ["all finite"]).status == "VALIDATED"
 
 
-def test_no_better_than_the_mean_is_rejected_with_the_figures() -> None:
-    decision = decide(replace(EVALUATION, baseline_rmse=3.0), ["beats baseline"])
+def test_no_better_than_the_mean_is_rejected_with_the_figures(evaluation: Evaluation) -> None:
+    decision = decide(replace(evaluation, baseline_rmse=3.0), ["beats baseline"])
     assert decision.sentence == "Rejected: beats baseline (RMSE 3.194 against 3 of the mean)."
 
 
@@ -62,8 +67,8 @@ def test_a_rule_that_cannot_be_read_is_refused(rule: str, said: str) -> None:
         validate_rules([rule])
 
 
-def test_finite_is_always_asked_for() -> None:
-    assert decide(with_score("r2", math.nan), []).status == "REJECTED"
+def test_finite_is_always_asked_for(evaluation: Evaluation) -> None:
+    assert decide(with_score(evaluation, "r2", math.nan), []).status == "REJECTED"
 
 
 def test_a_bound_that_is_no_number_is_refused() -> None:

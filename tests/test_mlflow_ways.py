@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, made_store: Path) -> Path:
     shutil.copy(made_store, folder / "mlflow.db")
     patch = pytest.MonkeyPatch()
     patch.chdir(folder)
-    adresponse.run(verify=False)
+    adresponse.run(verify=False, repeats=1)
     patch.undo()
     return folder
 

@@ -101,9 +101,11 @@ def test_several_channels_odd_names_and_weeks(workplace: Path) -> None:
     })  # fmt: skip
     frame["Net revenue"] = 900 + 0.4 * frame["Spend: TV (€)"] + 2 * frame["print & radio"] + random.normal(0, 90, weeks)
     frame.to_csv("weekly data.csv", sep=";", decimal=",", index=False)
+    Path("once.yaml").write_text("repeats: 1\n")
     code, out, err = command(
-        "run", "weekly data.csv", "--target", "Net revenue", "--channels", "Spend: TV (€),print & radio",
-        "--controls", "Price", "--date", "Woche vom", "--json", "--name", "weekly model", "--out", "the report",
+        "run", "weekly data.csv", "--config", "once.yaml", "--target", "Net revenue",
+        "--channels", "Spend: TV (€),print & radio", "--controls", "Price", "--date", "Woche vom", "--json",
+        "--name", "weekly model", "--out", "the report",
     )  # fmt: skip
     assert (code, err) == (0, "")
     made = json.loads(out)
@@ -128,7 +130,8 @@ def test_in_time_the_last_rows_are_held_out_and_a_period_stays_in_one_piece(work
 
 
 def test_nothing_held_out_says_that_metrics_come_from_cross_validation(workplace: Path) -> None:
-    code, out, _ = command("run", "--test-size", "0", "--json")
+    Path("once.yaml").write_text("repeats: 1\n")
+    code, out, _ = command("run", "--config", "once.yaml", "--test-size", "0", "--json")
     made = json.loads(out)
     assert code == 0
     assert made["metrics_basis"] == "cross-validation"
