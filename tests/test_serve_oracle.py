@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from functools import cache
 from typing import Any
 
 import httpx
@@ -57,20 +58,26 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return app(made, log="errors"), theirs, made
 
 
+@cache
+def runner() -> asyncio.Runner:
+    """One loop for all: with each new one a thread starts, in which MLflow works."""
+    return asyncio.Runner()
+
+
 def theirs_said(server: Any, bodies: list[tuple[bytes, str]]) -> list[httpx.Response]:
     async def all_of() -> list[httpx.Response]:
         transport = httpx.ASGITransport(app=server)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return [await client.post("/invocations", content=b, headers={"content-type": k}) for b, k in bodies]
 
-    return asyncio.run(all_of())
+    return runner().run(all_of())
 
 
 def ours_said(server: Any, bodies: list[tuple[bytes, str]]) -> list[Any]:
     async def all_of() -> list[Any]:
         return [await ask(server, b, k) for b, k in bodies]
 
-    return asyncio.run(all_of())
+    return runner().run(all_of())
 
 
 spend = st.one_of(
@@ -172,4 +179,4 @@ def test_probes_say_what_mlflow_s_say(both: tuple[Any, Any, Formula]) -> None:
                 assert (found.status, found.body) == (200, expected.content)
                 assert found.headers["content-type"] == expected.headers["content-type"]
 
-    asyncio.run(compare())
+    runner().run(compare())
