@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from adresponse.mixing.shapes import ShapeScore
 from adresponse.planning.split import best_plan
 from adresponse.planning.wishes import Wish
 from adresponse.report import Tracked
+from adresponse.study import Study
 from adresponse.words import number
 
 CHANNELS = ("tv ads, north", "search (paid)", "print")
@@ -39,6 +41,19 @@ def weekly(weeks: int = 120) -> pd.DataFrame:
     week = pd.date_range("2022-01-03", periods=weeks, freq="W-MON")
     sales = 400 + 20 * np.sin(2 * np.pi * np.arange(weeks) / 52.18) + brought + rng.normal(0, 8, weeks)
     return pd.DataFrame({"week of": week.strftime("%Y-%m-%d"), **spend, "revenue €": np.round(sales, 2)})
+
+
+@cache
+def logarithmic() -> Study:
+    """Its study with the curves that it was made with; several look at it."""
+    return adresponse.fit(weekly(), target="revenue €", channels=CHANNELS, date="week of", shape="log", carry_over="none")
+
+
+@cache
+def undated() -> Study:
+    """A study of curves over rows without a date."""
+    frame = adresponse.read_builtin("advertising").frame
+    return adresponse.fit(frame, target="Sales", channels=["TV", "Radio", "Newspaper"], shape="log")
 
 
 @dataclass(frozen=True)
@@ -199,8 +214,7 @@ def test_new_weeks_are_watched_with_their_dates(made: Made) -> None:
 
 
 def test_curves_need_no_dates() -> None:
-    frame = adresponse.read_builtin("advertising").frame
-    study = adresponse.fit(frame, target="Sales", channels=["TV", "Radio", "Newspaper"], shape="log")
+    study = undated()
     assert study.mix is not None
     assert study.mix.r2 > 0.89  # the straight line of ISLR has 0.897
     assert any(f.code == "M008" and "TV and Radio" in f.message for f in study.findings)
@@ -209,8 +223,7 @@ def test_curves_need_no_dates() -> None:
 
 
 def test_the_ring_on_a_curve_is_the_plans_today(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = adresponse.read_builtin("advertising").frame
-    study = adresponse.fit(frame, target="Sales", channels=["TV", "Radio", "Newspaper"], shape="log")
+    study = undated()
     assert study.plan is not None
     rings = []
 
@@ -262,7 +275,7 @@ def test_a_curve_that_all_rows_do_not_support_is_shown_with_less_error_than_the_
         ShapeScore("log", 72.0, (72 / 80) ** 2 - 1, 0.16, behind=8.2),
         ShapeScore("hill", 80.0, 0.0, 0.0, chosen=True),
     )
-    study = adresponse.fit(weekly(), target="revenue €", channels=CHANNELS, date="week of", shape="log", carry_over="none")
+    study = logarithmic()
     assert study.mix is not None
     shown = replace(study, mix=replace(study.mix, scores=scores))
     page = report.page(shown, {}, Tracked("r", "1", "e", "m", "s", "2026-01-01T00:00:00Z", ()))
@@ -295,7 +308,7 @@ def test_one_channel_is_not_told_of_a_split() -> None:
 
 
 def test_a_best_split_that_is_todays_is_not_called_a_gain() -> None:
-    study = adresponse.fit(weekly(), target="revenue €", channels=CHANNELS, date="week of", shape="log", carry_over="none")
+    study = logarithmic()
     prospect = study.prospect()
     assert study.mix is not None
     assert prospect is not None
