@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import forked
 from adresponse import deployment, journal, lifecycle, mutex, promotion, registry, upkeep
+from adresponse.cli import main
 from adresponse.errors import StoreError
 from adresponse.standing import TAKEN_IN, standing_of
-from tracked_example import child_environment
 from upkeep_example import NOW, QUICK, arrived, happened, spend, table
 from versions_example import tracking_server
 
@@ -34,24 +35,30 @@ def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     return found
 
 
-def refresh(name: str, file: str, *more: str) -> subprocess.Popen[str]:
-    """``adresponse refresh`` as a scheduler starts it."""
-    command = [sys.executable, "-m", "adresponse", "refresh", file, "--model", f"models:/{name}@champion", "--json", *more]
-    return subprocess.Popen(
-        command, env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+Refreshing = tuple[ForkServerProcess, Path]
 
 
-def ended(process: subprocess.Popen[str]) -> dict[str, object]:
-    said, complaint = process.communicate(timeout=300)
-    assert said, complaint
-    return dict(json.loads(said))
+def refresh(name: str, file: str, *more: str) -> Refreshing:
+    """``adresponse refresh`` as a scheduler starts it, and where it says what came of it."""
+    said = Path(f"{file}.json")
+    return forked.start(refreshing, [file, "--model", f"models:/{name}@champion", "--json", *more], said), said
+
+
+def refreshing(words: list[str], said: Path) -> None:
+    with said.open("w", encoding="utf-8") as out, contextlib.redirect_stdout(out):
+        main(["refresh", *words])
+
+
+def ended(begun: Refreshing) -> dict[str, object]:
+    process, said = begun
+    process.join(300)
+    return dict(json.loads(said.read_text("utf-8")))
 
 
 def test_two_refreshes_at_once_are_both_taken_in(name: str) -> None:
     one, two = spend(40, 1), spend(40, 2)
     both = [refresh(name, arrived(frame, f"{i}.csv")) for i, frame in enumerate((one, two))]
-    assert [ended(process)["action"] for process in both] == ["kept", "kept"]
+    assert [ended(begun)["action"] for begun in both] == ["kept", "kept"]
     assert happened(model=name) == [("promotion", "", "1", "done"), ("kept", "1", "1", "done"), ("kept", "1", "1", "done")]
     done = upkeep.retrain(arrived(spend(120, 3, NOW), "3.csv"), model=f"models:/{name}@champion", mode="off")
     assert (done.promoted, (done.rows or {})["added"]) == (True, 200)
@@ -65,14 +72,15 @@ def test_two_refreshes_at_once_are_both_taken_in(name: str) -> None:
 def test_a_killed_refresh_is_gone_on_with_and_versions_are_rolled_back_and_deleted(name: str) -> None:
     store = deployment.open_store()
     file = arrived(spend(120, 1, NOW))
-    process = refresh(name, file, "--mode", "off")
+    process, _ = refresh(name, file, "--mode", "off")
+    assert process.pid is not None
     until = time.monotonic() + PATIENCE
     while len(registry.versions(store, name)) < 2:  # it has registered its version, and is about to promote it
-        assert process.poll() is None
+        assert process.is_alive()
         assert time.monotonic() < until
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.join()
     assert deployment.load(f"models:/{name}@champion").predict(pd.DataFrame({"TV": [100.0]})) is not None
     codes = {finding.code for finding in promotion.lost(store) if name in finding.message}
     assert codes <= {"R003", "R004", "R005"}  # a run, a ticket and a promotion that were left; nothing that is lost
