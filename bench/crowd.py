@@ -95,7 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     home = Path(tempfile.mkdtemp(prefix="crowd "))
     try:
-        forks.warm()
         if given.store:
             os.environ["MLFLOW_TRACKING_URI"] = given.store
         forks.base(home / "store")

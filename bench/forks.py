@@ -6,16 +6,13 @@ import contextlib
 import importlib
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ import pandas as pd
 
 from adresponse import lifecycle
 
-__all__ = ["NAME", "QUICK", "Child", "base", "forked", "spend", "warm"]
+__all__ = ["NAME", "QUICK", "Child", "base", "forked", "spend"]
 
 NAME = "sales-response"
 QUICK: dict[str, Any] = {"folds": 2, "repeats": 1, "verify": False}  # a champion whose refresh takes two seconds
@@ -126,35 +123,21 @@ def forked(act: Callable[[Callable[[str], None]], Any], folder: Path) -> Any:
     return Child.start(act, folder).result()
 
 
-@cache
-def warm() -> None:
-    """Import, without a thread and without an open file, what a study and a refresh import; no figures are drawn then."""
-    os.environ |= CALM
-    folder = Path(tempfile.mkdtemp(prefix="warm-"))
-    try:
-        names = forked(_imported, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    for name in names:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-    lifecycle.drawn = lambda study: {}
-    assert threading.active_count() == 1, threading.enumerate()
-
-
-def _imported(report: Callable[[str], None]) -> list[str]:
-    from adresponse import upkeep
-
-    lifecycle.run(spend(100, 0), target="Sales", channels=("TV",), **{**QUICK, "verify": True})
-    upkeep.refresh(spend(60, 1, 0.6), mode="off")
-    return sorted(set(sys.modules) - {"__main__"})
-
-
 def base(folder: Path, rows: int = 150, **settings: Any) -> None:
-    """A store in the folder, in which version 1 is champion."""
+    """A store in the folder, in which version 1 is champion, without figures.
+
+    What that imported is imported here too, without a thread and without an open file, for all that are forked from now on.
+    """
+    os.environ |= CALM
+    lifecycle.drawn = lambda study: {}
     folder.mkdir(parents=True, exist_ok=True)
 
-    def run(report: Callable[[str], None]) -> str:
-        return lifecycle.run(spend(rows, 0), target="Sales", channels=("TV",), **{**QUICK, **settings}).version
+    def run(report: Callable[[str], None]) -> list[str]:
+        lifecycle.run(spend(rows, 0), target="Sales", channels=("TV",), **{**QUICK, **settings})
+        importlib.import_module("adresponse.upkeep.refreshed")
+        return sorted(set(sys.modules) - {"__main__"})
 
-    forked(run, folder)
+    for name in forked(run, folder):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    assert threading.active_count() == 1, threading.enumerate()

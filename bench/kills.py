@@ -228,7 +228,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["TMPDIR"] = tempfile.tempdir = str(home / "tmp")
     (home / "tmp").mkdir()
     try:
-        forks.warm()
         forks.base(home / "base")
         ways = (False, True) if given.kills >= EACH else (False,)
         profiles = {verify: measured(_store(home, f"measured {verify}"), verify) for verify in ways}
