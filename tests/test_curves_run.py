@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -64,8 +65,9 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def made(tmp_path_factory: pytest.TempPathFactory, made_store: Path) -> Any:
     folder = tmp_path_factory.mktemp("a weekly table")
+    shutil.copy(made_store, folder / "mlflow.db")
     weekly().to_csv(folder / "spend by week.csv", index=False)
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patched:

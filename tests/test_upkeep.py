@@ -364,12 +364,11 @@ def test_periods_grow_and_are_revised_under_odd_names(tmp_path: Path, monkeypatc
     assert any("Radio" in key for key in run.data.metrics)
 
 
-def test_markets_that_are_numbers_are_known_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_markets_that_are_numbers_are_known_again(workplace: Path) -> None:
     def numbered(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(région=np.resize([7, 8], len(frame)))
 
-    monkeypatch.chdir(tmp_path)
-    lifecycle.run(numbered(table("weekly")), out=tmp_path, **{**QUICK, **TABLES["weekly"][1]})
+    lifecycle.run(numbered(table("weekly")), out=workplace, **{**QUICK, **TABLES["weekly"][1]})
     new = numbered(pd.concat([table("weekly").iloc[-6:], weekly("2024-07-15", 16, 1)]))
     found = upkeep.watch(arrived(new))
     assert (found.verdict, found.watch.sizes.repeated, found.watch.sizes.new) == ("keep", 6, 32)
@@ -444,16 +443,15 @@ def test_a_challenger_needs_unseen_rows_of_a_market_that_the_champion_knows(
     assert happened() == [("promotion", "", "1", "done")]
 
 
-def test_a_champion_is_scored_with_the_spend_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_champion_is_scored_with_the_spend_of_all_rows(workplace: Path) -> None:
     rng = np.random.default_rng(5)
     on = np.arange(120) // 6 % 2 == 0  # campaigns of six weeks, so that a mean stands badly for spend that is not known
     tv = np.where(on, rng.uniform(80, 120, 120), 0.0).round(1)
     carried = 0.2 * np.convolve(tv, 0.8 ** np.arange(20))[:120]
     whole = pd.DataFrame({"week": pd.date_range("2022-01-03", periods=120, freq="W-MON"), "tv": tv})
     whole["sales"] = (100 + 0.5 * carried + rng.normal(0, 1, 120)).round(2)
-    monkeypatch.chdir(tmp_path)
     model = {"target": "sales", "channels": ("tv",), "date": "week", "shape": "linear", "season": 0, "trend": False}
-    lifecycle.run(whole.iloc[:50], out=tmp_path, **{**QUICK, **model})
+    lifecycle.run(whole.iloc[:50], out=workplace, **{**QUICK, **model})
     done = upkeep.retrain(arrived(whole.iloc[50:]), mode="off")
     held, new = done.contest or fail(), whole.iloc[50:]
     assert (held.rows, done.rows["fitted"]) == (24, 96)  # between those of the champion and those scored lie 46 weeks
@@ -465,10 +463,9 @@ def test_a_champion_is_scored_with_the_spend_of_all_rows(tmp_path: Path, monkeyp
     assert back.challenger_error == pytest.approx(alone, rel=1e-12)
 
 
-def test_versions_of_which_one_alone_reads_a_date_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_of_which_one_alone_reads_a_date_are_not_compared(workplace: Path) -> None:
     whole = spend(40, 0).assign(week=pd.date_range("2022-01-03", periods=40, freq="W-MON"))
-    model = {"target": "Sales", "channels": ("TV",), "out": tmp_path, **QUICK}
-    monkeypatch.chdir(tmp_path)
+    model = {"target": "Sales", "channels": ("TV",), "out": workplace, **QUICK}
     lifecycle.run(whole, date="week", shape="linear", season=0, **model)
     lifecycle.run(whole.drop(columns="week"), **model)
     for pair in (("1", "2"), ("2", "1")):
