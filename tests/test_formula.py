@@ -114,6 +114,8 @@ def test_infinities_are_refused_where_they_enter() -> None:
 def test_a_level_beyond_the_rows_is_refused_with_the_highest() -> None:
     with pytest.raises(RowsError, match=r"higher than the 19 rows fitted can tell; ask for at most 0\.95"):
         FORMULA.answer([np.array([1.0]), np.array([1.0])], 0.96)
+    with pytest.raises(RowsError, match=r"^interval=0\.9999999 is higher"):
+        FORMULA.answer([np.array([1.0]), np.array([1.0])], 0.9999999)
 
 
 def test_a_prediction_beyond_every_double_is_refused_by_row() -> None:

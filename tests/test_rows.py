@@ -84,6 +84,11 @@ def test_a_missing_column_names_the_nearest() -> None:
         check(CONTRACT, {"tv": [1], "Radio": [1], "Price": [1]})
 
 
+def test_of_many_names_the_first_are_listed_and_the_others_counted() -> None:
+    with pytest.raises(RowsError, match=r"The rows have: c0, c1, .*, c11 and 3 more\.$"):
+        check(CONTRACT, {f"c{i}": [1] for i in range(15)})
+
+
 def test_negative_zero_and_negative_controls_are_fine() -> None:
     assert check(CONTRACT, {"TV": [-0.0], "Radio": [0], "Price": [-3]})[2].tolist() == [-3.0]
 

@@ -103,7 +103,7 @@ class Spread:
         found = self.quantile(share)
         if math.isinf(found):
             raise RowsError(
-                f"interval={share:g} is higher than the {len(self.scores)} rows fitted can tell; "
+                f"interval={share} is higher than the {len(self.scores)} rows fitted can tell; "
                 f"ask for at most {math.floor(self.highest_level * 1000) / 1000:g}."
             )
         return found

@@ -340,8 +340,13 @@ def _first_bad(values: Vector | Sequence[float], least: float) -> int | None:
 def missing_column(name: str, present: Iterable[object]) -> RowsError:
     """A column of the model is not there."""
     names = [str(n) for n in present]
-    listed = ", ".join(_cut(n) for n in names[:LISTED]) + (", ..." if len(names) > LISTED else "")
-    return RowsError(f"Column {name!r} is missing.{did_you_mean(name, names[:100])} The rows have: {listed or 'no column'}.")
+    found = _listed(names) or "no column"
+    return RowsError(f"Column {name!r} is missing.{did_you_mean(name, names[:100])} The rows have: {found}.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - LISTED
+    return ", ".join(map(_cut, names[:LISTED])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def unknown_column(name: str, reads: Reads | Contract) -> RowsError:
@@ -366,8 +371,9 @@ def no_market(name: str, row: int, value: object, markets: Iterable[str]) -> Row
     """A value is none of the markets fitted."""
     known = list(markets)
     near = did_you_mean(value[:80], known) if isinstance(value, str) else ""
-    listed = ", ".join(_cut(m) for m in known[:LISTED]) + (", ..." if len(known) > LISTED else "")
-    return RowsError(f"Column {name!r}, row {row}: {show(value)} is not a market of the model.{near} It knows: {listed}.")
+    return RowsError(
+        f"Column {name!r}, row {row}: {show(value)} is not a market of the model.{near} It knows: {_listed(known)}."
+    )
 
 
 def refuse_bad_value(name: str, row: int, value: float, kind: Kind = "number") -> RowsError:

@@ -360,7 +360,10 @@ def _unknown_markets(reads: Reads, typed: pd.DataFrame) -> tuple[Mask, list[Find
         f"{words.listing(listed, LISTED)}. They were left out."
     )
     near = next(filter(None, (did_you_mean(str(name), reads.markets) for name in counts.index)), "")
-    advice = "A refresh that fits anew takes them in, and retrain does so at once; correct the name of a known market."
+    advice = (
+        "A retrain, or a refresh that fits anew, takes a market in once it has rows beside those held out; correct the name of "
+        "a known one."
+    )
     return unknown, [Finding(CODES["unknown market"], "review", f"{message}{near}", advice)]
 
 

@@ -473,7 +473,8 @@ def _slope_sentence(s: SlopeChange, relation: Relation, p: float) -> str:
     """What a slope's test found; where another term explains it better, that one."""
     others = [t.name or "the level" for t in (relation.level, *relation.slopes) if t.named]
     if s.found and not s.named and others:
-        return f"{s.name} alone would explain what moved ({words.p_value(p)}), but {words.listing(others)} explains it better."
+        explain = "explains" if len(others) == 1 else "explain"
+        return f"{s.name} alone would explain what moved ({words.p_value(p)}), but {words.listing(others)} {explain} it better."
     return s.sentence
 
 
