@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 
@@ -97,6 +98,10 @@ def test_markets_that_move_as_one_tell_no_more_than_one_of_them() -> None:
         assert (copies.value, copies.low, copies.high) == pytest.approx((alone.value, alone.low, alone.high), rel=1e-9)
         # as if the copies were rows of their own: half as wide
         assert (rows.high - rows.low) / (copies.high - copies.low) == pytest.approx(0.5, abs=0.1)
+    alone, copies, rows = (found.coverage[0] for found in (one, four, free))
+    assert alone.error == pytest.approx(math.sqrt(alone.measured * (1 - alone.measured) / 40))  # that of a share
+    assert (copies.measured, copies.error, copies.rows) == pytest.approx((alone.measured, alone.error, 160))
+    assert rows.error == pytest.approx(alone.error / 2)
 
 
 def test_no_row_is_scored_by_a_model_that_saw_it() -> None:

@@ -98,7 +98,8 @@ class Score:
 class Coverage:
     """Share of unseen rows inside the prediction interval of a level, and the interval's mean width.
 
-    ``basis`` says which rows: those held out, or those of the test folds of a repeated cross-validation.
+    ``basis`` says which rows: those held out, or those of the test folds of a repeated cross-validation. ``error`` is the
+    standard error of the share, rows of one period taken together (Liang and Zeger 1986).
     """
 
     level: float
@@ -106,6 +107,7 @@ class Coverage:
     rows: int
     width: float
     basis: Literal["held-out", "cross-validation"] = "held-out"
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -432,16 +434,14 @@ def _repeated(name: str, each: Sequence[Unseen], share: float, features: int, un
 
 
 def _coverage(unseen: Unseen, basis: Literal["held-out", "cross-validation"]) -> tuple[Coverage, ...]:
-    return tuple(
-        Coverage(
-            level,
-            float(((low <= unseen.observed) & (unseen.observed <= high)).mean()),
-            len(np.unique(unseen.rows)),
-            float((high - low).mean()),
-            basis,
-        )
-        for level, low, high in zip(LEVELS, unseen.low, unseen.high, strict=True)
-    )
+    rows, period = len(np.unique(unseen.rows)), np.unique(unseen.periods, return_inverse=True)[1]
+    found = []
+    for level, low, high in zip(LEVELS, unseen.low, unseen.high, strict=True):
+        inside = (low <= unseen.observed) & (unseen.observed <= high)
+        share = float(inside.mean())
+        error = float(np.linalg.norm(np.bincount(period, inside - share))) / len(inside)
+        found.append(Coverage(level, share, rows, float((high - low).mean()), basis, error))
+    return tuple(found)
 
 
 def _rows(unseen: Unseen, numbers: pd.Index[int]) -> tuple[PredictedRow, ...]:
@@ -616,7 +616,7 @@ def _findings(
 
 def _off(c: Coverage) -> bool:
     """Is the measured share further from the level than three standard errors of a share?"""
-    return abs(c.measured - c.level) > 3 * math.sqrt(c.level * (1 - c.level) / c.rows)
+    return abs(c.measured - c.level) > 3 * max(c.error, math.sqrt(c.level * (1 - c.level) / c.rows))
 
 
 def _missed(c: Coverage) -> Finding:
