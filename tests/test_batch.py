@@ -127,6 +127,20 @@ def test_a_file_name_may_be_in_an_old_encoding(folder: Path, ending: str) -> Non
     assert table.source == str(folder / rf"M\xe4rz{ending}")
 
 
+def test_what_folders_say_is_a_column_as_text(folder: Path) -> None:
+    given = frame(8).assign(shop=["007", "10", "Süd & West", None] * 2)
+    given.to_parquet(folder / "spend", partition_cols=["shop"])
+    done = predict(MODEL, folder / "spend", folder / "out.parquet")
+    found = read_back(folder / "out.parquet").sort_values("TV")
+    told = given.sort_values("TV")
+    assert (done.rows, done.engine) == (8, "blocks")
+    assert found["shop"].fillna("-").tolist() == told["shop"].fillna("-").tolist()
+    assert found["prediction"].tolist() == expected(told)["prediction"].tolist()
+    given.drop(columns="shop").to_parquet(folder / "spend" / "more.parquet")  # in no such folder: what is its shop?
+    predict(MODEL, folder / "spend", folder / "out.parquet", overwrite=True)
+    assert "shop" not in read_back(folder / "out.parquet")
+
+
 def test_the_answers_do_not_depend_on_the_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(frame(5000), folder / "a.parquet")
     fast = predict(MODEL, source, folder / "fast.parquet", level=LEVEL)

@@ -225,6 +225,10 @@ def test_what_folders_say_is_a_column_and_kept_as_text(on: SparkSession, three: 
     told = rows.sort_values("Radio").reset_index(drop=True)
     assert found["shop"].tolist() == told["shop"].tolist()
     np.testing.assert_array_equal(found["prediction"], expected(three, told)["prediction"])
+    batch.predict(three, tmp_path / "spend", tmp_path / "here.parquet")
+    here = pd.read_parquet(tmp_path / "here.parquet").sort_values("Radio").reset_index(drop=True)
+    assert here["shop"].tolist() == told["shop"].tolist()
+    np.testing.assert_array_equal(here["prediction"], found["prediction"])
 
 
 def test_a_table_without_rows_is_refused_and_the_old_answers_stay(on: SparkSession, three: Stored, tmp_path: Path) -> None:

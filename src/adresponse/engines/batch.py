@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adresponse import words
 from adresponse.engines import duck
-from adresponse.engines.places import Table, output_of, parquet_files, refuse_output, refuse_same, rejects_of
+from adresponse.engines.places import Table, output_of, parquet_files, refuse_output, refuse_same, rejects_of, said_by_folders
 from adresponse.engines.scored import Beyond, Scored
 from adresponse.errors import ConfigError, RowsError
 from adresponse.formula import Formula
@@ -99,8 +99,8 @@ def predict(
     refuse_output(target, overwrite)
     about = {"adresponse.model_id": stored.model_id, "adresponse.model_version": version}
     if isinstance(target, Path) and query is sql_table is sheet is None and (files := parquet_files(source)):
-        done = None if contributions else duck.score(stored.formula, files, target, level, about, progress)
-        if done is not None:
+        plain = not contributions and not said_by_folders(source, files)
+        if plain and (done := duck.score(stored.formula, files, target, level, about, progress)) is not None:
             rejects_of(target).unlink(missing_ok=True)
             return done
     from adresponse.engines.inputs import open_input

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, islice
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adresponse.engines.places import parquet_files
+from adresponse.engines.places import parquet_files, said_by_folders
 from adresponse.errors import TableError
 from adresponse.findings import Finding
 from adresponse.reading import cells, textfile
@@ -85,7 +85,7 @@ def open_input(
         return _open_rows(rows)
     if files := parquet_files(source):
         only_for("sheet", sheet, "an Excel file")
-        return _open_parquet(files, str(source))
+        return _open_parquet(files, said_by_folders(source, files), str(source))
     return _open_text(path_of(source), sheet)
 
 
@@ -102,18 +102,19 @@ def _open_rows(opened: AbstractContextManager[Rows]) -> Iterator[Input]:
 
 
 @contextmanager
-def _open_parquet(files: Sequence[Path], label: str) -> Iterator[Input]:
+def _open_parquet(files: Sequence[Path], said: Mapping[str, Sequence[str | None]], label: str) -> Iterator[Input]:
     with ExitStack() as stack:
         opened = [stack.enter_context(_parquet(path)) for path in files]
         schema = opened[0].schema_arrow
         for path, file in zip(files, opened, strict=True):
             if not file.schema_arrow.equals(schema):
                 raise TableError(f"{path} has other columns or types than {files[0]}; score them one by one.")
+        more = {name: values for name, values in said.items() if name not in schema.names}
         heights = [file.metadata.num_rows for file in opened]
         yield Input(
             label,
-            _named(check_names(schema.names, label)),
-            _parquet_blocks(opened),
+            _named(check_names([*schema.names, *more], label)),
+            _parquet_blocks(opened, list(more.values())),
             _place_among(files, heights),
             total=sum(heights),
             typed=True,
@@ -127,11 +128,12 @@ def _parquet(path: Path) -> Any:
         raise TableError(f"{path} is not a readable Parquet file; write it anew.") from error
 
 
-def _parquet_blocks(opened: Sequence[Any]) -> Iterator[Block]:
-    for file in opened:
+def _parquet_blocks(opened: Sequence[Any], more: Sequence[Sequence[str | None]]) -> Iterator[Block]:
+    for i, file in enumerate(opened):
+        said = [pa.scalar(values[i], pa.string()) for values in more]
         try:
             for batch in file.iter_batches(BLOCK_ROWS):
-                yield batch.columns
+                yield [*batch.columns, *(pa.repeat(value, batch.num_rows) for value in said)]
         except (pa.ArrowException, OSError) as error:
             raise TableError(
                 f"A Parquet file cannot be read to its end ({str(error).splitlines()[0]}); write it anew."

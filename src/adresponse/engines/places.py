@@ -25,8 +25,10 @@ __all__ = [
     "refuse_output",
     "refuse_same",
     "rejects_of",
+    "said_by_folders",
 ]
 
+NOTHING = "__HIVE_DEFAULT_PARTITION__"  # what Spark calls the folder of rows without a value
 FILES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx")
 
 
@@ -69,6 +71,23 @@ def parquet_files(source: str | Path) -> list[Path]:
             raise TableError(f"{other} is no Parquet file; a pattern names Parquet files only.")
         return found
     return [path] if path.is_file() and _is_parquet(path) else []
+
+
+def said_by_folders(source: str | Path, files: Sequence[Path]) -> dict[str, list[str | None]]:
+    """The columns that folders below a source name, as ``region=North`` does: for each its value in each file, as text.
+
+    Empty where not all files lie in folders of the same names, as in Spark; and for a pattern, of whose folders nobody can
+    tell which are meant.
+    """
+    from urllib.parse import unquote
+
+    folder = path_of(source)
+    if not folder.is_dir():
+        return {}
+    each = [dict(part.split("=", 1) for part in f.relative_to(folder).parent.parts if part.find("=") > 0) for f in files]
+    if any(said.keys() != each[0].keys() for said in each):
+        return {}
+    return {unquote(k): [None if said[k] == NOTHING else unquote(said[k]) for said in each] for k in each[0]}
 
 
 def _files_in(folder: Path) -> list[Path]:
