@@ -560,7 +560,7 @@ def test_the_truth_of_another_packages_example_is_found() -> None:
         fit.responses, (0.4, 0.2), (3000.0, 2000.0), known.truth, fit.answers, strict=True
     ):
         assert found.weights[1] / found.weights[0] == pytest.approx(decay, abs=0.06)  # two standard errors over six seeds
-        assert found.coefficient == pytest.approx(most, rel=0.1)  # the same
+        assert found.coefficient == pytest.approx(most, rel=0.1)  # of six seeds the first scatters by 2 %, the second by 14
         assert answer.low <= truth <= answer.high
 
 

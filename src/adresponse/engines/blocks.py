@@ -81,7 +81,8 @@ class Ranges:
     def add(self, features: Sequence[Vector]) -> None:
         """Take in the answered rows of one block."""
         measured = self._formula.measured(features)
-        for (name, (low, high)), x, own in zip(self._formula.limits.items(), features, measured, strict=False):
+        given = features[: len(measured)]
+        for (name, (low, high)), x, own in zip(self._formula.limits.items(), given, measured, strict=True):
             if len(x):
                 self._note(name, float(x.min()), float(x.max()), (own < low) | (own > high))
         dates, date = self._formula.dates(features), self._formula.reads.date
