@@ -19,7 +19,7 @@ from statsmodels.stats.outliers_influence import OLSInfluence
 
 from adresponse import lifecycle
 from adresponse.checks import cooks_distance
-from adresponse.evaluate import Kind, breusch_pagan, diagnose, evaluate
+from adresponse.evaluate import Kind, breusch_pagan, diagnose, durbin_watson, evaluate
 from adresponse.folding import Folding
 from adresponse.intervals import calibrate
 from adresponse.models import linear
@@ -215,6 +215,43 @@ def test_errors_that_follow_each_other_in_time_are_found() -> None:
         sm.stats.stattools.durbin_watson(y - linear().fit(X, y).predict(X)), rel=1e-9
     )
     assert "Neighbouring periods err alike" in found["order"].sentence
+
+
+def test_residuals_of_curves_over_markets_are_looked_at_within_them_and_for_their_size() -> None:
+    """By statsmodels on what each market spends and sells for its size, with a level for each."""
+    random = np.random.default_rng(9)
+    markets, heads = np.repeat(["a", "b", "c"], 80), np.repeat([1.0, 4.0, 20.0], 80)
+    spend = random.uniform(0, 10, 240)
+    sold = np.repeat([50.0, 100.0, 70.0], 80) + 3 * spend + random.normal(0, 2, 240)
+    oracle = sm.OLS(sold, np.column_stack([np.ones(240), markets == "b", markets == "c", spend])).fit()
+
+    class Known(RegressorMixin, BaseEstimator):
+        def predict(self, X: pd.DataFrame) -> np.ndarray:
+            return oracle.fittedvalues * heads
+
+    X, y = pd.DataFrame({"TV": spend * heads}), pd.Series(sold * heads)
+    about = {"in_time": True, "numbers": spend[:, None], "kind": "curves", "markets": markets}
+    found = {d.name: d for d in diagnose(Known(), X, y, size=heads, **about)}
+    reset = linear_reset(oracle, power=2, test_type="fitted", use_f=True)
+    assert (found["residuals"].statistic, found["residuals"].p) == pytest.approx((reset.fvalue, reset.pvalue), rel=1e-6)
+    lm, p, *_ = het_breuschpagan(oracle.resid, oracle.model.exog)
+    assert (found["scale_location"].statistic, found["scale_location"].p) == pytest.approx((lm, p), rel=1e-8)
+    assert (found["qq"].statistic, found["qq"].p) == pytest.approx(stats.shapiro(oracle.resid))
+    assert min(p, found["qq"].p) > 0.05
+    # as they are, the noise of the large market alone would make them uneven and not normal
+    pooled = {d.name: d for d in diagnose(Known(), X, y, **about)}
+    assert max(pooled["scale_location"].p, pooled["qq"].p) < 1e-6
+
+
+def test_neighbours_in_time_are_those_of_one_market() -> None:
+    random = np.random.default_rng(5)
+    each = np.cumsum(random.normal(0, 1, (3, 60)), axis=1) + np.array([[0], [50], [-90]])
+    by_week, markets = each.T.ravel(), np.tile(["a", "b", "c"], 60)  # as a table in order of time has them
+    parts = [(e - e.mean(), sm.stats.stattools.durbin_watson(e - e.mean())) for e in each]
+    mean = np.average([d for _, d in parts], weights=[(e**2).sum() for e, _ in parts])
+    assert durbin_watson(by_week, markets) == pytest.approx(mean)
+    assert math.isnan(durbin_watson(by_week[:3], markets[:3]))
+    assert math.isnan(durbin_watson(np.ones(6), np.tile(["a", "b"], 3)))
 
 
 @pytest.mark.parametrize(

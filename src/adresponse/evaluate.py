@@ -245,6 +245,7 @@ def evaluate(
     kind: Kind = "line",
     markets: NDArray[Any] | None = None,
     dates: NDArray[Any] | None = None,
+    size: Vector | None = None,
 ) -> Evaluation:
     """Scores on held-out rows (or, without any, by cross-validation), repeated cross-validation, coverage, residuals.
 
@@ -271,6 +272,8 @@ def evaluate(
     dates : ndarray of shape (n_rows,), optional
         The period of each row: rows of one period are drawn together by the bootstrap, since what moved all markets in it is
         one accident and not many.
+    size : ndarray of shape (n_rows,), optional
+        How large the market of each row is to curves that grow with it: their residuals are looked at per unit of it.
     """
     places, periods = np.zeros(len(X)) if markets is None else markets, np.arange(len(X)) if dates is None else dates
     rows = _AllRows(X, y, places, periods)
@@ -281,9 +284,18 @@ def evaluate(
     unseen = rows.predicted(fitted, spread, train, test) if len(test) else once
     share = share_tested(splits)
     features, unit = len(contract.features), contract[contract.target].unit
-    in_time = folding.in_time and contract.market is None
-    numbers = X[list(contract.features)].to_numpy(dtype=float)[train]
-    diagnostics = diagnose(fitted, X.iloc[train], y.iloc[train], in_time=in_time, numbers=numbers, kind=kind)
+    heads = np.ones(len(X)) if size is None else size
+    numbers = np.column_stack([X[c] / (heads if c in contract.channels else 1.0) for c in contract.features])
+    diagnostics = diagnose(
+        fitted,
+        X.iloc[train],
+        y.iloc[train],
+        in_time=folding.in_time,
+        numbers=numbers[train],
+        kind=kind,
+        markets=None if markets is None else markets[train],
+        size=heads[train],
+    )
     coverage = (*_coverage(unseen, "held-out"),) if len(test) else ()
     coverage += _coverage(_joined(each), "cross-validation") if calibrated else ()
     scores = tuple(_score(name, unseen, features, unit, folding.seed) for name in SCORES)
@@ -459,22 +471,34 @@ def diagnose(
     in_time: bool,
     numbers: Vector | None = None,
     kind: Kind = "line",
+    markets: NDArray[Any] | None = None,
+    size: Vector | None = None,
 ) -> tuple[Diagnostic, ...]:
     """What the residuals of the rows fitted say: curvature, growing spread, normality, influence, and order in time.
 
     ``numbers``, shape (n_rows, n_features), are the columns that a straight line would take; ``X`` itself where not given.
-    Influence is told of a line alone: Cook's distance is that of a line.
+    Influence is told of a line alone: Cook's distance is that of a line. Curves give each of the ``markets`` a level of its
+    own, and so do the lines here that are drawn through what they leave; sales are divided by the ``size`` of the market,
+    since else the noise of a large one would be taken for a pattern. Rows ``in_time`` are in order, at least in each market.
     """
     predicted = np.asarray(fitted.predict(X), dtype=float)
     residual = y.to_numpy() - predicted
     if np.allclose(residual, 0, atol=1e-12 * max(float(np.abs(y).max()), 1.0)):
         return (Diagnostic("residuals", "Residuals", 0.0, None, "The model reproduces every row fitted exactly."),)
-    design = np.column_stack([np.ones(len(X)), X.to_numpy() if numbers is None else numbers])
-    found = [_curvature(design, residual, predicted, kind), _growing(design, residual, kind), _normal(residual)]
+    if size is not None:
+        predicted, residual = predicted / size, residual / size
+    own = markets if kind == "curves" else None
+    levels = np.ones((len(X), 1)) if own is None else np.equal.outer(own, np.unique(own)).astype(float)
+    design = np.column_stack([levels, X.to_numpy() if numbers is None else numbers])
+    found = [
+        _curvature(design, residual, predicted, kind),
+        _growing(design, residual, kind, own is not None),
+        _normal(residual),
+    ]
     if kind == "line":
         found.append(_influence(design, y))
-    if in_time:
-        found.append(_in_order(residual, kind))
+    if in_time and math.isfinite(statistic := durbin_watson(residual, markets)):
+        found.append(_in_order(statistic, kind, markets is not None))
     return tuple(found)
 
 
@@ -508,10 +532,12 @@ def partial_f(design: Vector, extra: Vector, target: Vector) -> tuple[float, flo
     return f, float(stats.f.sf(f, 1, df))
 
 
-def _growing(design: Vector, residual: Vector, kind: Kind) -> Diagnostic:
+def _growing(design: Vector, residual: Vector, kind: Kind, within: bool) -> Diagnostic:
     statistic, p = breusch_pagan(design, residual)
     which = "intervals" if kind == "line" else "prediction intervals"
     changes = f"The spread changes with the columns, so the {which} follow it instead of having one width"
+    if within:
+        changes = f"The spread changes with the columns or from market to market, and the {which} follow it with the prediction"
     return Diagnostic(
         "scale_location",
         "Spread of the residuals",
@@ -556,9 +582,20 @@ def _influence(design: Vector, y: pd.Series[float]) -> Diagnostic:
     )
 
 
-def _in_order(residual: Vector, kind: Kind) -> Diagnostic:
-    """Durbin and Watson (1950): near 2 where a residual does not depend on the one before."""
-    statistic = float((np.diff(residual) ** 2).sum() / (residual**2).sum())
+def durbin_watson(residual: Vector, markets: NDArray[Any] | None = None) -> float:
+    """Durbin and Watson's (1950) statistic: near 2 where a residual does not depend on the one before; NaN where none has one.
+
+    Of markets, over what is left within each (Bhargava, Franzini and Narendranathan 1982).
+    """
+    if markets is None:
+        step, left = np.diff(residual), residual
+    else:
+        own = pd.Series(residual).groupby(markets)
+        step, left = own.diff().dropna().to_numpy(), residual - own.transform("mean").to_numpy()
+    return float((step**2).sum() / (left**2).sum()) if len(step) and left.any() else math.nan
+
+
+def _in_order(statistic: float, kind: Kind, within: bool) -> Diagnostic:
     if abs(statistic - 2) <= TIED:
         text = "The errors of neighbouring periods are hardly related"
     elif statistic < 2:
@@ -570,7 +607,7 @@ def _in_order(residual: Vector, kind: Kind) -> Diagnostic:
         "Order in time",
         statistic,
         None,
-        f"{text} (Durbin-Watson {statistic:.2f}).",
+        f"{text} (Durbin-Watson{' within the markets' if within else ''} {statistic:.2f}).",
     )
 
 

@@ -269,6 +269,7 @@ def study_of(
     estimator = clone(chosen).fit(X.iloc[train], y.iloc[train]) if mix is None else mix.model
     spread = calibrate(chosen, X.iloc[train], y.iloc[train], folding)
     linear = linear_fit(estimator, X.iloc[train], y.iloc[train], table.contract)
+    size = None if mix is None else mix.model.size(X)
     evaluation = evaluate(
         estimator,
         spread,
@@ -282,13 +283,13 @@ def study_of(
         kind="curves" if mix is not None else "line" if linear is not None else "other",
         markets=_markets(table),
         dates=None if table.contract.date is None else table.frame[table.contract.date].to_numpy(),
+        size=size,
     )
     if mix is not None:
         mix.model.remember(X)
     decision = decide(evaluation, settings.gate)
     markets = None if table.contract.market is None else table.frame[table.contract.market].to_numpy(dtype=str)[train]
-    size = None if mix is None else mix.model.size(X.iloc[train])
-    pairs = together(table.contract, X.iloc[train], y.iloc[train], markets, size)
+    pairs = together(table.contract, X.iloc[train], y.iloc[train], markets, None if size is None else size[train])
     told: list[Finding] = [*found, *evaluation.findings, *pairs]
     plan = None
     if mix is None:

@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
@@ -306,13 +307,15 @@ def _residuals_of(study: Study) -> _Residuals:
     """Predicted, residuals, leverages and (internally) studentised residuals of the rows fitted.
 
     Leverages are the diagonal of the hat matrix, by QR of the features (scaling changes none of them). A model
-    that is not linear has none, and its residuals are divided by their standard deviation alone.
+    that is not linear has none, and its residuals are divided by their standard deviation alone; where curves grow with their
+    market, first by its size.
     """
     X = study.inputs.iloc[study.train]
     predicted = np.asarray(study.estimator.predict(X), dtype=float).ravel()
     residual = study.table.y.to_numpy()[study.train] - predicted
     if study.linear is None:
-        return _Residuals(predicted, residual, None, residual / (residual.std() or 1.0), 0)
+        alike = residual if study.mix is None else residual / study.mix.model.size(X)
+        return _Residuals(predicted, residual, None, alike / (alike.std() or 1.0), 0)
     centred = X.to_numpy() - X.to_numpy().mean(axis=0)
     design = np.column_stack([np.ones(len(X)), centred / np.maximum(np.abs(centred).max(axis=0), 1e-300)])
     leverage = np.minimum((np.linalg.qr(design)[0] ** 2).sum(axis=1), 1 - 1e-12)
@@ -380,13 +383,18 @@ def _influence(study: Study, r: _Residuals, leverage: Array) -> Figure:
 
 
 def _order(study: Study, r: _Residuals, date: str) -> Figure:
-    """Do neighbouring periods err alike?"""
+    """Do neighbouring periods err alike? Of markets, what all of them err together."""
     ax = canvas(SMALL)
-    at = np.argsort(study.train, kind="stable")[shown_rows(len(r.residual))]
+    order = np.argsort(study.train, kind="stable")
+    errors, row, what = pd.Series(r.residual[order], index=study.train[order] + 1), "Row", "Observed minus predicted"
+    if study.table.contract.market is not None:
+        each = errors.groupby(study.table.frame[date].to_numpy()[study.train[order]]).sum()
+        errors, row, what = each.set_axis(np.arange(len(each)) + 1), "Period", f"{what}, all markets"
+    drawn = errors.iloc[shown_rows(len(errors))]
     ax.axhline(0, color=INK, lw=0.9)
-    ax.plot(study.train[at] + 1, r.residual[at], color=BLUE, lw=0.8, alpha=0.5)
-    ax.plot(study.train[at] + 1, r.residual[at], **SEEN)
-    return framed(ax, f"Row, in the order of {date}", in_unit(study, "Observed minus predicted"))
+    ax.plot(drawn.index, drawn, color=BLUE, lw=0.8, alpha=0.5)
+    ax.plot(drawn.index, drawn, **SEEN)
+    return framed(ax, f"{row}, in the order of {date}", in_unit(study, what))
 
 
 # ---- all of them
