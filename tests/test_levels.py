@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +12,9 @@ import statsmodels.formula.api as smf
 
 import adresponse
 from adresponse import words
+from adresponse.console import print_run
 from adresponse.models import MarketMean
+from adresponse.report.tables import study_tables
 from adresponse.study import Study
 
 WEEKS = 40
@@ -95,7 +100,7 @@ def test_nothing_is_said_where_nothing_can_be_told_within_markets(tv: list[float
 
 # a model that knows no markets, and one that does
 @pytest.mark.parametrize("roles", [{}, {"shape": "linear", "carry_over": "none", "trend": False, "season": 0}])
-def test_a_model_is_held_against_the_mean_of_each_market(roles: dict[str, object]) -> None:
+def test_a_model_is_held_against_the_mean_of_each_market(roles: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
     frame = panel(levels=600, slope=0.0).assign(radio=lambda f: f["radio"].sample(frac=1, random_state=1).to_numpy())
     study = fitted(frame, **roles)
     frame = study.table.frame
@@ -103,6 +108,19 @@ def test_a_model_is_held_against_the_mean_of_each_market(roles: dict[str, object
     own = frame["region"].map(frame[~late].groupby("region")["sales"].mean())
     by_hand = float(np.sqrt(((frame["sales"] - own)[late] ** 2).mean()))
     assert study.evaluation.baseline_rmse == pytest.approx(by_hand, rel=1e-12)
+    assert study.evaluation.r2_within == pytest.approx(1 - (study.evaluation.score("rmse") / by_hand) ** 2, rel=1e-9)
+    if roles:  # it knows the levels, and nothing else is there to know
+        assert study.evaluation.score("r2") > 0.9 > 0.1 > study.evaluation.r2_within
+    version = {"model_name": "m", "version": "1", "status": "VALIDATED", "champion": False, "verification": None}
+    where = {"report": "page.html", "store": "s", "experiment_id": "1"}
+    made: Any = SimpleNamespace(study=study, findings=(), **version, **where)
+    print_run(made)
+    assert (
+        f"  within{words.number(study.evaluation.r2_within, 3):>8}  (R² off the mean of each market)" in capsys.readouterr().out
+    )
+    scores = study_tables(study)["scores"]
+    assert scores is not None
+    assert "R² within the markets" in str(scores)
     baseline = next(r for r in study.leaderboard.rows if r.name == "baseline")
     assert "mean sales of each market" in baseline.title
     # nothing that is spent tells sales here, and the mean knows the levels, 600 apart, as well as a model does

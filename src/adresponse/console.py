@@ -100,6 +100,8 @@ def print_doctor(found: dict[str, Any]) -> None:
 
 
 def print_run(made: Run) -> None:
+    from adresponse.words import number
+
     console, study = _console(), made.study
     evaluation = study.evaluation
     console.print(f"\n[bold]{_safe(study.table.source)}[/]: {len(study.table.frame):,} rows, {_roles(study.table.contract)}")
@@ -108,6 +110,8 @@ def print_run(made: Run) -> None:
     console.print(f"\n[bold]How good[/] ({evaluation.basis}, {evaluation.rows:,} rows; 95 % interval)")
     for name in ("mae", "rmse", "mape", "r2"):
         console.print(_score_line(next(s for s in evaluation.scores if s.name == name)))
+    if evaluation.r2_within is not None:
+        console.print(f"  within{number(evaluation.r2_within, 3):>8}  (R² off the mean of each market)")
     console.print(f"\n[bold]Comparison[/]\n  {_safe(study.leaderboard.sentence)}\n  {_safe(study.leaderboard.tuning_sentence)}")
     said = [f for f in made.findings if f.severity != "note" or f.code in SAID_ALOUD]
     _print_findings(console, said or made.findings)

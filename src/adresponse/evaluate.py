@@ -138,7 +138,9 @@ class Evaluation:
 
     ``basis`` says whether ``scores`` come from held-out rows or, where none were held out, from cross-validation.
     ``repeated`` holds the same scores by repeated cross-validation. ``predicted`` are the unseen rows. ``baseline_rmse`` is
-    that of what ``mean`` says in words: the mean of the rows fitted, or of those of the same market.
+    that of what ``mean`` says in words: the mean of the rows fitted, or of those of the same market. ``r2_within`` is the share
+    of the squared errors of each market's mean that the model saves (the skill score of Murphy 1988): where markets differ in
+    size R² is near 1 whatever is known of spend. None without markets.
     """
 
     basis: Literal["held-out", "cross-validation"]
@@ -152,6 +154,7 @@ class Evaluation:
     predicted: tuple[PredictedRow, ...]
     findings: tuple[Finding, ...]
     mean: str = "the mean"
+    r2_within: float | None = None
 
     def score(self, name: str) -> float | None:
         """The value of a score by name (``mae``, ``rmse``, ``mape``, ``wape``, ``r2``, ``adjusted_r2``, ``bias``)."""
@@ -299,18 +302,22 @@ def evaluate(
     coverage = (*_coverage(unseen, "held-out"),) if len(test) else ()
     coverage += _coverage(_joined(each), "cross-validation") if calibrated else ()
     scores = tuple(_score(name, unseen, features, unit, folding.seed) for name in SCORES)
+    baseline = float(rmse(unseen.observed, unseen.baseline))
     return Evaluation(
         basis="held-out" if len(test) else "cross-validation",
         basis_sentence=_basis(len(train), len(test), folding),
         rows=len(unseen.rows),
         scores=scores,
         repeated=tuple(_repeated(name, each, share, features, unit) for name in SCORES),
-        baseline_rmse=float(rmse(unseen.observed, unseen.baseline)),
+        baseline_rmse=baseline,
         coverage=coverage,
         diagnostics=diagnostics,
         predicted=_rows(unseen, X.index),
         findings=tuple(_findings(diagnostics, coverage, scores, spread, unseen, kind=kind)),
         mean="the mean" if markets is None else "each market's mean",
+        r2_within=None
+        if markets is None or not baseline
+        else 1 - (float(rmse(unseen.observed, unseen.predicted)) / baseline) ** 2,
     )
 
 

@@ -81,7 +81,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def metrics(study: Study) -> dict[str, float]:
     """Every figure of the evaluation and every coefficient under MLflow's names; what is not known is left out."""
     evaluation = study.evaluation
-    found: dict[str, float | None] = {"baseline_rmse": evaluation.baseline_rmse}
+    found: dict[str, float | None] = {"baseline_rmse": evaluation.baseline_rmse, "r2_within": evaluation.r2_within}
     found |= dict(_scores(evaluation.scores, "")) | dict(_scores(evaluation.repeated, "cv_"))
     for coverage in evaluation.coverage:
         prefix = "" if coverage.basis == "held-out" else "cv_"

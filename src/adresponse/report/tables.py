@@ -220,6 +220,11 @@ def _scores(study: Study) -> Table:
                 *score(s), *(score(again) if again else ("–", "–")),
                 s.sentence if s.value is not None else f"Not given: {s.reason}",
             )  # fmt: skip
+        if (within := study.evaluation.r2_within) is not None:
+            said = "It predicts worse than each market's mean would."
+            if within >= 0:
+                said = f"Of what sales lie off each market's mean, it explains {percent(within)} of the spread."
+            yield "R² within the markets", number(within, 3), "–", "–", "–", said
 
     return table(
         "Scores",
