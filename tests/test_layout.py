@@ -23,7 +23,10 @@ FLOORS = [
         *("store", "saving", "track", "registry", "mutex", "journal", "promotion", "scoring"),
         *("report", "serving", "engines", "targets"),
     },
-    {"settings", "asking", "deployment", "lifecycle", "standing", "upkeep", "console", "cli", "plugin"},
+    {
+        *("settings", "asking", "deployment", "studying", "publishing", "lifecycle", "standing", "upkeep"),
+        *("console", "cli", "plugin"),
+    },
 ]
 DOORS = [  # one door may have several rooms; no door opens into another
     {"store", "saving", "track", "registry", "mutex", "journal", "promotion", "scoring"},
@@ -49,7 +52,7 @@ BEHIND = {  # which rooms may name a library
     "azure": {"targets"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
-    "sklearn": {"folding", "models", "mixing", "intervals", "tune", "evaluate", "lifecycle"},
+    "sklearn": {"folding", "models", "mixing", "intervals", "tune", "evaluate", "studying"},
     "pyarrow": {"table", "reading", "engines", "serving"},
     "openpyxl": {"table", "reading", "engines", "report"},
     "sqlalchemy": {"table", "reading", "engines", "store"},

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from adresponse import deployment, lifecycle, mutex, registry, standing, track, tune, upkeep
+from adresponse import deployment, lifecycle, mutex, publishing, registry, standing, track, tune, upkeep
 from adresponse.cli import main
 from adresponse.errors import ConfigError, DifferenceError, ModelError, StoreError, TableError
 from adresponse.growing import Kept
@@ -615,7 +615,7 @@ def test_a_model_renamed_with_its_experiment_goes_on(opened: Store, monkeypatch:
 def test_a_study_is_not_registered_under_the_lock_of_another_model(opened: Store) -> None:
     study = lifecycle.fit(spend(60, 1), target="Sales", **QUICK)
     with mutex.held(opened, "other") as lease, pytest.raises(ConfigError, match="held on 'other', and the study is called"):
-        lifecycle.publish(study, {}, Settings(**QUICK), opened, contextlib.nullcontext(lease), lambda step: None)
+        publishing.publish(study, {}, Settings(**QUICK), opened, contextlib.nullcontext(lease), lambda step: None)
     assert [v.version for v in registry.versions(opened, "sales-response")] == ["1"]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adresponse import deployment, lifecycle
+from adresponse import deployment
 from adresponse import settings as config_file
 from adresponse.errors import ConfigError, StoreError, TableError
 from adresponse.settings import Settings
@@ -29,13 +29,16 @@ if TYPE_CHECKING:
     from adresponse.store import Store
     from adresponse.table import AdTable
 
-__all__ = ["CHALLENGED_TAG", "FILE_TAG", "NEW_ROWS", "TAKEN_IN", "Arrival", "Standing", "arrive", "arrived_before"]
-__all__ += ["WAITING", "WAITING_TAG", "as_file", "asked_of", "standing_of"]
+__all__ = ["CHALLENGED_TAG", "FILE_TAG", "HISTORY_TAG", "NEW_ROWS", "SINCE_TAG", "TAKEN_IN", "UP_TO_TAG", "WAITING"]
+__all__ += ["WAITING_TAG", "Arrival", "Standing", "arrive", "arrived_before", "as_file", "asked_of", "standing_of"]
 
 NEW_ROWS = "new-rows.parquet"  # of a watch's run: the rows that arrived
 WAITING = "waiting-rows.parquet"  # of a version's run: rows of markets too young to be fitted
 WAITING_TAG = "adresponse.waiting"  # of a version: how many these are
 FILE_TAG = "adresponse.file"  # SHA-256 of the content of the file that a version or a watch took in
+UP_TO_TAG = "adresponse.rows_up_to"  # of a version: the last event of the history whose rows it stands on
+SINCE_TAG = "adresponse.rows_since"  # of a version: the last event before its study began anew
+HISTORY_TAG = "adresponse.history"  # of a version: the experiment whose events these two count
 CHALLENGED_TAG = "adresponse.challenged"  # of a version: the champion that it was fitted to replace
 TAKEN_IN = ("kept", "refresh")  # events after which a file's rows are known
 READING = ("decimal", "query", "sql_table", "sheet")  # how a file is read; says nothing of the next one
@@ -127,7 +130,7 @@ class Standing:
 
         With the digest of a file that was taken in, only those before it.
         """
-        up_to, own = self._count(lifecycle.UP_TO_TAG), self.tags.get(FILE_TAG)
+        up_to, own = self._count(UP_TO_TAG), self.tags.get(FILE_TAG)
         found = []
         for event in self.events:
             if event.kind not in TAKEN_IN or event.sequence <= up_to or event.digests.get("file") == own:
@@ -145,7 +148,7 @@ class Standing:
         """
         if self.tags.get(FILE_TAG) == digest:
             return f"version {self.version} stands on it"
-        since = self._count(lifecycle.SINCE_TAG)
+        since = self._count(SINCE_TAG)
         found = (e for e in self.events if e.kind in TAKEN_IN and e.sequence > since and e.digests.get("file") == digest)
         return next((f"event {e.sequence} took it in at {e.when}" for e in found), "")
 
@@ -183,11 +186,11 @@ def standing_of(store: Store, model: str | None) -> Iterator[Standing]:
 
 def _counted(store: Store, name: str, tags: Mapping[str, str]) -> dict[str, str]:
     """A version's tags, without what it counts where MLflow copied it from a model with another history."""
-    own = tags.get(lifecycle.HISTORY_TAG)
+    own = tags.get(HISTORY_TAG)
     history = store.call("get_experiment_by_name", name)
     if own is None or (history is not None and own == history.experiment_id):
         return dict(tags)
-    return {k: v for k, v in tags.items() if k not in (lifecycle.UP_TO_TAG, lifecycle.SINCE_TAG)}
+    return {k: v for k, v in tags.items() if k not in (UP_TO_TAG, SINCE_TAG)}
 
 
 def _recipe(settings: bytes, model: Model) -> Settings:

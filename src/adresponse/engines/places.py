@@ -24,8 +24,10 @@ __all__ = [
     "part_beside",
     "refuse_output",
     "refuse_same",
+    "refuse_unwritable",
     "rejects_of",
     "said_by_folders",
+    "write_page",
 ]
 
 NOTHING = "__HIVE_DEFAULT_PARTITION__"  # what Spark calls the folder of rows without a value
@@ -162,6 +164,26 @@ def part_beside(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Refuse an output folder that cannot be written, before any work is done."""
+    nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise ConfigError(f"out={str(folder)!r}: {str(nearest)!r} is a file, not a folder; name another with --out.")
+    if not os.access(nearest, os.W_OK):
+        raise ConfigError(f"out={str(folder)!r} cannot be written; name another folder with --out.")
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Write a page so that nobody ever sees half of it; its folder is made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}; name another folder with --out.") from None
+    with part_beside(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path.absolute()
 
 
 def is_alive(part: Path) -> bool:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adresponse import deployment, lifecycle, words
 from adresponse.deployment import Progress, silent
+from adresponse.engines.places import refuse_unwritable
 from adresponse.errors import ConfigError, TableError
 from adresponse.settings import Settings
 from adresponse.standing import (
     CHALLENGED_TAG,
     FILE_TAG,
+    SINCE_TAG,
     WAITING,
     WAITING_TAG,
     Arrival,
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from adresponse.contest import Contest
     from adresponse.growing import Grown
     from adresponse.journal import Event
-    from adresponse.lifecycle import Published
     from adresponse.mutex import Lease
+    from adresponse.publishing import Published
     from adresponse.registry import Located
     from adresponse.store import Store
     from adresponse.study import Study
@@ -202,7 +204,7 @@ def _turn(asked: _Asked, command: str, progress: Progress) -> Iterator[_Turn]:
             if asked.mode is not None:
                 settings = settings.model_copy(update={"promotion": {**settings.promotion, "mode": asked.mode}})
             lifecycle.refuse_unknown_rules(settings)
-            lifecycle.writable(settings.out)
+            refuse_unwritable(settings.out)
             yield _Turn(lease, champion, settings, progress)
 
 
@@ -242,6 +244,8 @@ def _retrained(turn: _Turn, arrival: Arrival, arrived: list[AdTable], window: in
     """A challenger on old and new rows, held against the champion and published; promoted where it passes."""
     from adresponse.checks import check, refuse_unfit
     from adresponse.growing import grow
+    from adresponse.publishing import Terms, publish
+    from adresponse.studying import study_of
 
     champion, settings, progress = turn.champion, turn.settings, turn.progress
     market = None if settings.shape is None else champion.contract.market  # a straight line has no level for each
@@ -257,13 +261,13 @@ def _retrained(turn: _Turn, arrival: Arrival, arrived: list[AdTable], window: in
     progress("Checking old and new rows")
     findings = check(grown.table)
     refuse_unfit(findings)
-    study = lifecycle.study_of(grown.table, findings, settings, progress, (grown.train, grown.test))
+    study = study_of(grown.table, findings, settings, progress, (grown.train, grown.test))
     progress("Holding it against the champion")
     held = held_against(champion, _challenger(study, grown), unseen, shared, grown.table.frame, settings)
     progress("Drawing the figures")
     figures = lifecycle.drawn(study)
     why = f"{watched.sentence} {_decided(study, held)}"
-    made = lifecycle.publish(
+    made = publish(
         study,
         figures,
         settings,
@@ -276,9 +280,9 @@ def _retrained(turn: _Turn, arrival: Arrival, arrived: list[AdTable], window: in
             FILE_TAG: arrival.digest,
             WAITING_TAG: str(len(grown.waiting)),
             CHALLENGED_TAG: champion.version,
-            lifecycle.SINCE_TAG: champion.tags.get(lifecycle.SINCE_TAG, "0"),
+            SINCE_TAG: champion.tags.get(SINCE_TAG, "0"),
         },
-        terms=lifecycle.Terms(
+        terms=Terms(
             why=why,
             digests={"file": arrival.digest},
             expected=champion.version,

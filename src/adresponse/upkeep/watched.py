@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adresponse import deployment, lifecycle
 from adresponse.deployment import Progress, silent
+from adresponse.engines.places import refuse_unwritable, write_page
 from adresponse.settings import Settings
 from adresponse.standing import FILE_TAG, Arrival, Standing, arrive, arrived_before, asked_of, standing_of
 
@@ -85,7 +86,7 @@ def watch(
     with standing_of(store, model) as standing:
         settings = asked_of(standing.settings, config, {"out": out})
         lifecycle.refuse_unknown_rules(settings)
-        lifecycle.writable(settings.out)
+        refuse_unwritable(settings.out)
         progress("Reading the new rows")
         return look(standing, arrive(source, standing.contract, settings, reading), settings, progress)
 
@@ -121,7 +122,7 @@ def look(standing: Standing, arrival: Arrival, settings: Settings, progress: Pro
         looks = _looks(earlier if before is None else earlier[: earlier.index(before)], keys)
         found = held_against(champion, whole, rules, looks)
     page = report.watch_page(found, _told(arrival, standing))
-    path = lifecycle.write(settings.out / f"{standing.name}-watch.html", page)
+    path = write_page(settings.out / f"{standing.name}-watch.html", page)
     if before is None:
         progress("Tracking the watch")
     return Watched(
