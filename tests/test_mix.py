@@ -435,7 +435,7 @@ def test_what_a_fit_takes_out_of_the_residuals_is_given_back() -> None:
         lags = rng.gamma(1.0, size=(1, 80, 1))
         made = projection.Problem(lags, 1 + 0.1 * rng.normal(size=80), base, "linear", "none", (0,), t - 1)
         found = projection.search(made)
-        left = made.left - made.rest(projection.responses(made, found.theta)[0]) @ found.shares
+        left = made.left - made.span.rest(projection.responses(made, found.theta)[0]) @ found.shares
         raw.append(left[1:] @ left[:-1] / (left @ left))
         memories.append(found.memory)
     assert np.mean(raw) < -0.2

@@ -29,6 +29,7 @@ from scipy import special, stats
 from scipy.optimize import minimize, nnls
 
 from adresponse.curves import CarryOverKind, Shape
+from adresponse.mixing.span import Span
 
 __all__ = [
     "MEDIA",
@@ -97,8 +98,8 @@ class Problem:
         Spend divided by the channel's mean.
     sales : ndarray of shape (n_rows,)
         Divided by their mean.
-    base : ndarray of shape (n_rows, n_base)
-        Columns beside the channels, the intercept among them; they may depend on each other.
+    base : ndarray of shape (n_rows, n_columns)
+        Columns beside the channels, the intercept first; they may depend on each other.
     shape, kind
         Curve and carry-over.
     signs : tuple of {-1, 0, 1}
@@ -110,6 +111,8 @@ class Problem:
     counts : ndarray of shape (n_rows,), optional
         By how much a row counts in a mean, 1 on the average: where spend and sales are those of a market of size 1, a row of a
         larger one stands for more. Without it, rows count alike. The noise of all rows is alike in either case.
+    market : ndarray of int of shape (n_rows,), optional
+        Number of each row's market, from 0; each but the first adds a column to the base, its own level.
     """
 
     lags: Vector
@@ -121,6 +124,7 @@ class Problem:
     previous: NDArray[np.int64] | None = None
     known: tuple[tuple[float, float] | None, ...] = ()
     counts: Vector | None = None
+    market: NDArray[np.int64] | None = None
 
     @property
     def channels(self) -> int:
@@ -152,32 +156,23 @@ class Problem:
         return np.array([c for c, _ in pairs]), np.array([p for _, p in pairs])
 
     @cached_property
-    def frame(self) -> tuple[Vector, Vector]:
-        """Orthonormal columns ``q`` that span the base, (n_rows, rank), and ``back``, (n_base, rank): ``base @ back = q``."""
-        size = np.linalg.norm(self.base, axis=0)
-        size = np.where(size > 0, size, 1.0)
-        q, values, turn = np.linalg.svd(self.base / size, full_matrices=False)
-        kept = values > values[0] * len(q) * np.finfo(float).eps
-        return q[:, kept], (turn[kept] / values[kept, None] / size).T
+    def span(self) -> Span:
+        """What the base explains."""
+        return Span.of(self.base, self.market)
 
     @property
     def spare(self) -> int:
         """Rows less what the base takes."""
-        return int(len(self.sales) - self.frame[0].shape[1])
+        return len(self.sales) - self.span.rank
 
     @cached_property
     def left(self) -> Vector:
         """Sales that the base does not explain."""
-        return self.rest(self.sales)
+        return self.span.rest(self.sales)
 
     def mean(self, rows: Vector) -> Any:
         """Mean over the last axis, the rows."""
         return rows.mean(axis=-1) if self.counts is None else (rows * self.counts).mean(axis=-1)
-
-    def rest(self, columns: Vector) -> Vector:
-        """What the base leaves of columns."""
-        q = self.frame[0]
-        return np.asarray(columns - q @ (q.T @ columns))
 
     def natural(self, theta: Vector) -> dict[str, Vector]:
         """Parameters by name as curves and carry-over take them, each of shape (..., n_channels); ``half`` in mean spends."""
@@ -290,7 +285,7 @@ def objective(theta: Vector, problem: Problem, variance: float) -> tuple[float, 
     distribution times the chance that each sign holds, as if the shares were independent.
     """
     z, slopes = responses(problem, theta)
-    z = problem.rest(z)
+    z = problem.span.rest(z)
     centre, precision = problem.share
     normal = z.T @ z / variance + np.diag(precision)
     wanted = z.T @ problem.left / variance + precision * centre
@@ -335,7 +330,7 @@ def search(problem: Problem, starts: int = 3, seed: int = 42, rounds: int = 5) -
         theta = min(found, key=lambda f: f[1])[0]
         candidates = [theta]
         curvature = _curvature(problem, theta, variance)
-        z = problem.rest(responses(problem, theta)[0])
+        z = problem.span.rest(responses(problem, theta)[0])
         normal, shares = _shares(problem, z, variance)
         decided = size - float(np.trace(np.linalg.inv(curvature)))
         memory, dilution = diluted(problem, theta, shares, variance)
@@ -346,7 +341,7 @@ def search(problem: Problem, starts: int = 3, seed: int = 42, rounds: int = 5) -
         if settled:
             break
     modes = _modes(problem, [theta, *(o[0] for o in optima), *_swapped(problem, theta)], variance)
-    z = problem.rest(responses(problem, modes[0].theta)[0])
+    z = problem.span.rest(responses(problem, modes[0].theta)[0])
     return Found(modes[0].theta, _shares(problem, z, variance)[1], variance, modes, memory, dilution, degrees)
 
 
@@ -440,8 +435,7 @@ def _around(modes: tuple[Mode, ...], pool: int, rng: np.random.Generator) -> tup
 
 def base_of(problem: Problem, z: Vector, shares: Vector) -> Vector:
     """Coefficients of the base for given responses and shares, shape (n_base,)."""
-    q, back = problem.frame
-    return np.asarray(back @ (q.T @ (problem.sales - z @ shares)))
+    return np.asarray(problem.span.back @ problem.span.along(problem.sales - z @ shares))
 
 
 def _natural(parameter: Parameter, shape: Shape, raw: Vector) -> Vector:
@@ -547,12 +541,11 @@ def diluted(problem: Problem, theta: Vector, shares: Vector, variance: float) ->
     if len(after) < 2:
         return 0.0, 1.0
     z, slopes = responses(problem, theta)
-    tangent = problem.rest(np.hstack([z, *(s * shares for s in slopes)]))
+    tangent = problem.span.rest(np.hstack([z, *(s * shares for s in slopes)]))
     residual = problem.left - tangent[:, : problem.channels] @ shares
     prior = np.concatenate([problem.share[1], np.ones(len(theta))])
     inner = np.linalg.pinv(tangent.T @ tangent / variance + np.diag(prior), hermitian=True) / variance
-    q = problem.frame[0]
-    taken = float((q[after] * q[before]).sum() + ((tangent[after] @ inner) * tangent[before]).sum())
+    taken = problem.span.paired(after, before) + float(((tangent[after] @ inner) * tangent[before]).sum())
     spare = problem.spare - float(np.sum(inner * (tangent.T @ tangent)))
     memory = float(np.clip(_correlation(residual[before], residual[after]) + taken / max(spare, 1.0), 0.0, LONGEST_MEMORY))
     columns = tangent[:, : problem.channels].T
@@ -567,7 +560,7 @@ def _correlation(a: Vector, b: Vector) -> float:
 
 def _first_variance(problem: Problem) -> float:
     """The variance that typical parameters leave."""
-    z = problem.rest(responses(problem, np.zeros(problem.channels * len(problem.parameters)))[0])
+    z = problem.span.rest(responses(problem, np.zeros(problem.channels * len(problem.parameters)))[0])
     shares = np.linalg.lstsq(z, problem.left, rcond=None)[0]
     degrees = max(problem.spare - problem.channels, 1)
     return float(max(((problem.left - z @ shares) ** 2).sum() / degrees, LEAST_VARIANCE))
@@ -584,7 +577,7 @@ def _variance(problem: Problem, z: Vector, shares: Vector, degrees: float) -> fl
 
 
 def _straight(problem: Problem, variance: float) -> Found:
-    z = problem.rest(responses(problem, np.zeros(0))[0])
+    z = problem.span.rest(responses(problem, np.zeros(0))[0])
     normal, shares = _shares(problem, z, variance)
     memory, dilution = diluted(problem, np.zeros(0), shares, variance)
     degrees = _degrees(problem, normal, 0.0)
@@ -631,12 +624,11 @@ def _blocks(problem: Problem, n: int) -> list[slice]:
 
 def _moments(problem: Problem, theta: Vector) -> tuple[Vector, Vector]:
     """``z'z`` and ``z'y`` of what the base leaves, for many ``theta``."""
-    q = problem.frame[0]
     gram = np.empty((len(theta), problem.channels, problem.channels))
     cross = np.empty((len(theta), problem.channels))
     for block in _blocks(problem, len(theta)):
         z = _many_responses(problem, theta[block])
-        along = q.T @ z
+        along = problem.span.along(z)
         turned = z.transpose(0, 2, 1)
         gram[block] = turned @ z - along.transpose(0, 2, 1) @ along
         cross[block] = turned @ problem.left
@@ -680,11 +672,11 @@ def _signed_normal(mean: Vector, precision: Vector, signs: NDArray[np.int_], rng
 
 
 def _base_given(problem: Problem, theta: Vector, shares: Vector, variance: Vector, rng: np.random.Generator) -> Vector:
-    q, back = problem.frame
-    found = np.empty((len(theta), q.shape[1]))
+    span = problem.span
+    found = np.empty((len(theta), span.rank))
     for block in _blocks(problem, len(theta)):
         z = _many_responses(problem, theta[block])
         unexplained = problem.sales - (z @ shares[block][:, :, None])[:, :, 0]
-        found[block] = unexplained @ q
+        found[block] = span.along(unexplained.T).T
     found += rng.standard_normal(found.shape) * np.sqrt(variance)[:, None]
-    return np.asarray(found @ back.T)
+    return np.asarray(found @ span.back.T)

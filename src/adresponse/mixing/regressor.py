@@ -185,7 +185,9 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.spend_means_ = carry.means_
         self.sales_mean_ = float((np.abs(sales) * counts).mean()) or 1.0
         self.unit_ = self.sales_mean_ * float(np.exp(np.log(size).mean()))
-        columns = np.column_stack([np.ones(len(X)), base.fit(X).transform(X)])
+        others = base.fit(X).transform(X)
+        markets = base.markets_[1:]  # the last columns are theirs
+        columns = np.column_stack([np.ones(len(X)), others[:, : others.shape[1] - len(markets)]])
         lags = np.ascontiguousarray((carry.lags(X) / carry.means_).transpose(2, 1, 0))
         signs = tuple(0 if c in self.free else 1 for c in self.channels_)
         self.problem_ = Problem(
@@ -198,9 +200,10 @@ class MixRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             carry.previous(X),
             self._shares_known((X[list(self.channels_)].to_numpy(dtype=float) * counts[:, None]).mean(axis=0)),
             counts if self.sizes_ else None,
+            np.searchsorted(base.markets_, X[self.market].to_numpy().astype(str)) if markets else None,
         )
         self.found_ = projection.search(self.problem_, self.starts, self.seed)
-        self._close(pipeline, X, sales, columns.shape[1] - 1)
+        self._close(pipeline, X, sales, others.shape[1])
         self.pipeline_ = pipeline
         self.feature_names_in_ = np.array(list(X.columns), dtype=object)
         self.n_features_in_ = X.shape[1]
