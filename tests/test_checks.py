@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from adresponse.checks import check, refuse_unfit
+from adresponse.checks import check, modified_z, refuse_unfit
 from adresponse.errors import UnfitTableError
 from adresponse.profile import explore
 from examples import shipped, table
@@ -97,6 +98,16 @@ def test_a_channel_that_rests_at_times_is_held_against_what_it_spends_when_it_ru
     assert found == "Values lie far from the rest of their column: 1 in 'TV' (row 100: 4,000)."
 
 
+def test_large_and_small_weeks_of_a_channel_are_usual_and_a_slipped_digit_is_not() -> None:
+    spend = 40 * stats.gamma.ppf((np.arange(156) + 0.5) / 156, 1.2)
+    assert (np.abs(modified_z(spend)) > 3.5).sum() >= 4  # by the score of the amounts alone
+    frame = plain(156, TV=spend)
+    assert "D011" not in codes(frame)
+    frame.loc[40, "TV"] = 10 * spend.max()
+    (found,) = (f.message for f in check(table(frame)) if f.code == "D011")
+    assert found.startswith("Values lie far from the rest of their column: 1 in 'TV' (row 41: ")
+
+
 def test_a_value_is_held_against_its_own_market_where_markets_have_rows_enough() -> None:
     small, large = plain(50), plain(50) * 40
     frame = pd.concat([small.assign(region="A"), large.assign(region="B")], ignore_index=True)
@@ -105,6 +116,7 @@ def test_a_value_is_held_against_its_own_market_where_markets_have_rows_enough()
     (found,) = (f.message for f in check(table(frame, market="region")) if f.code == "D011")
     assert found == "Values lie far from the rest of their column in their market: 1 in 'TV' (row 8: 3,000)."
     few = frame.assign(region=[f"place {i // 5}" for i in range(len(frame))])
+    few.loc[7, "TV"] = 3e6  # far from all
     assert "in their market" not in next(f.message for f in check(table(few, market="region")) if f.code == "D011")
 
 

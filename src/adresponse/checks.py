@@ -319,7 +319,10 @@ def _outliers(table: AdTable) -> Iterator[Finding]:
         for group in groups:
             # a channel that rests for half of the time is not far off wherever it runs
             rows = group[values[group] > 0] if spend else group
-            score[rows] = np.abs(modified_z(values[rows])) if len(rows) else 0.0
+            if len(rows):
+                score[rows] = np.abs(modified_z(values[rows]))
+                if spend:  # large and small weeks are usual, and nearly normal as cube roots (Wilson and Hilferty 1931)
+                    score[rows] = np.minimum(score[rows], np.abs(modified_z(np.cbrt(values[rows]))))
         far = np.flatnonzero(score > OUTLIER_SCORE)
         if len(far):
             furthest = far[np.argmax(score[far])]
