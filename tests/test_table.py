@@ -247,6 +247,11 @@ def test_shortest_floats_survive_exactly(tmp_path: Path, rows: list[tuple[float,
         (" 5.25 ", 5.25),  # blanks around
         ("1e3", 1000),  # an exponent
         (".5", 0.5),  # no leading zero
+        ("USD 1,234.50", 1234.5),  # the code of a currency
+        ("1.234,50 EUR", 1234.5),
+        ("(1,234.50)", -1234.5),  # below 0, as accountants write it
+        ("($ 500)", -500),
+        ("(5,25 €)", -5.25),
     ],
 )
 def test_a_number_is_read_as_it_is_meant(tmp_path: Path, cell: str, value: float) -> None:
@@ -558,7 +563,7 @@ def test_a_wrong_argument_is_refused(tmp_path: Path, how: dict[str, Any], words:
         ("0x1F", "'0x1F' is not a number"),
         ("true", "'true' is not a number"),
         ("2024-01-01", "'2024-01-01' is not a number"),
-        ("(5)", "'(5)' is not a number"),
+        ("(5)", "'(5)' is negative, and spend is 0 or more"),
         ("1+2j", "'1+2j' is not a number"),
         ("inf", "'inf' is not finite"),
         ("-Infinity", "'-Infinity' is not finite"),
@@ -713,10 +718,20 @@ def test_rows_beyond_all_dropping_are_refused(tmp_path: Path) -> None:
         (["2024-W05-3", "2020W53"], ["2024-01-31", "2020-12-28"]),
         (["2024-01", "2024-02"], ["2024-01-01", "2024-02-01"]),
         (["20241231", "20240102"], ["2024-12-31", "2024-01-02"]),
+        (["2024-Q1", "2024 Q2"], ["2024-01-01", "2024-04-01"]),
+        (["Q3 2024", "q4/2024"], ["2024-07-01", "2024-10-01"]),
+        (["week 5 2024", "Week 06, 2024"], ["2024-01-29", "2024-02-05"]),
+        (["KW 5/2024", "2024 KW06"], ["2024-01-29", "2024-02-05"]),  # as German sheets write it
+        (["Jan-24", "Sept-24"], ["2024-01-01", "2024-09-01"]),  # as Excel shows a month
+        (["January 2024", "Feb. 2024"], ["2024-01-01", "2024-02-01"]),
+        (["31 Dec 2024", "2-Jan-24"], ["2024-12-31", "2024-01-02"]),
+        (["Dec 31, 2024", "March 2 2024"], ["2024-12-31", "2024-03-02"]),  # as Google Ads writes a day
+        (["31. Dezember 2024", "Mrz 2024"], ["2024-12-31", "2024-03-01"]),
+        (["31.12.24", "1.2.24"], ["2024-12-31", "2024-02-01"]),
     ],
 )
 def test_dates_are_read_as_they_are_meant(tmp_path: Path, texts: list[str], expected: list[str]) -> None:
-    path = write(tmp_path, "week,TV,Sales\n" + "".join(f"{t},{i},{i}\n" for i, t in enumerate(texts)))
+    path = write(tmp_path, "week,TV,Sales\n" + "".join(f'"{t}",{i},{i}\n' for i, t in enumerate(texts)))
     table = read(path, **ROLES, date="week")
     by_row = table.frame.sort_values("TV")["week"].to_list()
     assert by_row == [pd.Timestamp(e) for e in expected]
@@ -735,7 +750,19 @@ def test_ambiguous_dates_are_said_aloud(tmp_path: Path, separator: str, expected
     assert "'01/02/2024'" in said(table, "D016")
 
 
-@pytest.mark.parametrize("text", ["soon", "2024-13-01", "30.02.2024", "2024-W54", "2024-01-01 25:00", "13/13/2024", "7"])
+def test_a_year_of_two_digits_between_slashes_is_said_aloud(tmp_path: Path) -> None:
+    table = read(write(tmp_path, "week,TV,Sales\n1/22/24,1,2\n1/29/24,2,3\n"), **ROLES, date="week")
+    assert table.frame["week"].to_list() == [pd.Timestamp("2024-01-22"), pd.Timestamp("2024-01-29")]
+    assert "'1/22/24'" in said(table, "D016")  # 24/01/22 would be read as well, and mean another day
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("soon", "2024-13-01", "30.02.2024", "2024-W54", "2024-01-01 25:00", "13/13/2024", "7"),
+        *("24-01-22", "Jan 24", "Ja-24", "Jui-24", "31 Foo 2024", "2024-Q5", "week 54 2024", "May"),
+    ],
+)
 def test_what_is_no_date_is_refused(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, f"week,TV,Sales\n2024-01-01,1,2\n{text},3,4\n")
     message = refusal(path, **ROLES, date="week")
@@ -959,7 +986,7 @@ def test_the_door_is_light() -> None:
 
 
 @settings(deadline=None)
-@given(text=st.text(alphabet="0123456789.,' -+e€$x\u202f", max_size=12))
+@given(text=st.text(alphabet="0123456789.,' -+e€$x()\u202f", max_size=12))
 def test_one_cell_is_read_the_same_by_every_way(text: str) -> None:
     """The quick cast and the reading of marks agree, so that a value does not hang on its neighbours."""
     alone, bad = numerals.to_floats(pa.array([text]), ".")

@@ -22,7 +22,7 @@ MISSING = ("", "-", "na", "n/a", "#n/a", "nan", "null", "none")
 
 _SPACE = "[ \u00a0\u2009\u202f]"
 _SIGN = "[+\u2212-]"
-_CURRENCY = "[$€£]"
+_CURRENCY = "(?:[$€£¥₹]|AUD|BRL|CAD|CHF|CNY|DKK|EUR|GBP|INR|JPY|NOK|NZD|PLN|SEK|SGD|USD|ZAR)"
 _APOSTROPHE = "['\u2019]"
 _INFINITE = r"(?i)^[+-]?inf(inity)?$"
 
@@ -35,7 +35,9 @@ def _pattern(decimal: Decimal) -> str:
     whole = "|".join([r"\d+", *grouped])
     body = rf"(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?"
     before = rf"(?:{_SIGN}?{_SPACE}?{_CURRENCY}?|{_CURRENCY}{_SPACE}?{_SIGN}?)"
-    return rf"^{before}{_SPACE}?{body}{_SPACE}?{_CURRENCY}?$"
+    after = rf"{_SPACE}?{_CURRENCY}?"
+    in_red = rf"\({_CURRENCY}?{_SPACE}?(?:{body}){after}\)"  # what accountants write below 0
+    return rf"^(?:{before}{_SPACE}?{body}{after}|{in_red}{after})$"
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def _marked(text: Any, decimal: Decimal) -> tuple[NDArray[np.float64], int | Non
     plain = pc.if_else(good, text, pa.scalar(None, text.type))
     other = "," if decimal == "." else "."
     noise = f"{_SPACE}|{_CURRENCY}|{_APOSTROPHE}|{re.escape(other)}"
+    plain = pc.replace_substring_regex(plain, r"^\((.*)\)", r"-\1")
     plain = pc.replace_substring_regex(plain, noise, "")
     plain = pc.replace_substring(pc.replace_substring(plain, ",", "."), "\u2212", "-")
     return _as_numpy(pc.cast(plain, pa.float64())), bad if bad >= 0 else None
