@@ -50,8 +50,8 @@ def test_the_name_of_a_spend_column_may_speak_of_dates(tmp_path: Path) -> None:
 
 
 def test_the_contracts_date_is_read_as_dates_whatever_it_is_called(tmp_path: Path) -> None:
-    text = "when,Sales\n31/12/2024,1\n07/01/2025,2\n"
-    assert raw(tmp_path, text).kinds["when"] == "text"
+    text = "when,Sales\n20241231,1\n20250107,2\n"
+    assert raw(tmp_path, text).kinds["when"] == "number"
     found = raw(tmp_path, text, date="when")
     assert found.frame["when"].tolist() == list(pd.to_datetime(["2024-12-31", "2025-01-07"]))
 

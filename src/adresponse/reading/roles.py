@@ -15,15 +15,19 @@ from adresponse.errors import TableError
 from adresponse.findings import Finding
 from adresponse.reading import cells, dates, numerals
 from adresponse.schema import Contract
+from adresponse.words import listing
 
 __all__ = ["Look", "Roles", "assign", "findings", "holds_numbers", "look", "writes_dates_with_points"]
 
 _SALES = (
     *("sales", "revenue", "turnover", "orders", "units", "conversions", "purchases", "transactions", "sold", "signups"),
-    *("umsatz", "absatz", "erlös", "ventas", "ingresos", "ventes", "vendite", "target", "kpi"),
+    *("umsatz", "absatz", "erlös", "ventas", "ingresos", "ventes", "vendite", "target", "kpi", "conversion", "conv"),
 )
-_MONEY = {"spend", "cost", "costs", "budget", "budgets", "adspend"}
-_EXPOSURE = {"impressions", "impression", "clicks", "grp", "grps", "views", "reach"}
+_MONEY = {"spend", "spent", "cost", "costs", "budget", "budgets", "adspend", "kosten", "ausgaben"}
+_EXPOSURE = {"impressions", "impression", "impr", "clicks", "grp", "grps", "views", "reach"}
+_OF_SALES = {"roas", "acos", "ctr"}
+_PRICES = {"cpc", "cpm", "cpa", "cpv"}  # of one click, thousand views, ...; alone such a name may be a channel's
+_AVERAGE = {"avg", "average"}
 _SPEND = {*_MONEY, *_EXPOSURE, "ad", "ads"}
 _NO_SPEND = {
     *("price", "prices", "discount", "promo", "promotion", "holiday", "holidays", "preis"),
@@ -37,11 +41,14 @@ _DATES = (
 _CALENDAR = {*_DATES, "year", "quarter", "weekday", "hour", "jahr", "quartal", "dayofyear", "dayofweek", "weekofyear"}
 _SUFFIXES = {"id", "name", "code", "no", "nr", "num", "number", "key", "of", "iso", "index"}
 _INDEX = re.compile(r"(unnamed: ?\d+|id|index|row|__index_level_\d+__)?", re.IGNORECASE)
+_SHORTENED = r"^[^\w.,]*\d[\d.,' ]*\s?(%|[^\W\d]{1,3})\.?$"  # 12k, 3 %, 1.5 Mio
+_MONTHS_OF_A_YEAR = 12
+_SHOWN = 1_000  # of the first block's values, where the name does not ask to look at all
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the first block of a column shows."""
+    """What the first block of a column shows: ``sample`` is its first value, ``shortened`` that most are like 12k or 3 %."""
 
     name: str
     kind: Literal["number", "text", "date", "flag", "empty"]
@@ -50,6 +57,8 @@ class Look:
     distinct: int = 0
     writes_dates: bool = False
     switch: bool = False
+    sample: str = ""
+    shortened: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,13 +85,18 @@ def look(name: str, array: Any, decimal: numerals.Decimal) -> Look:
     kind = _kind(array)
     written = cells.texts(array) if names_a_date(name) else None
     writes_dates = kind == "date" or (written is not None and _mostly_dates(written))
+    sample = next((str(v) for v in array.drop_null().slice(0, 1).to_pylist()), "")
+    if kind == "text" and cells.is_text(array):
+        text = numerals.missing_as_null(array.unique()).drop_null()
+        shortened = pc.mean(pc.match_substring_regex(text, _SHORTENED)).as_py() >= 0.5
+        writes_dates = writes_dates or _mostly_dates(text.slice(0, _SHOWN), at_least=1.0)
+        return Look(name, kind, distinct=len(text), writes_dates=writes_dates, sample=text[0].as_py(), shortened=shortened)
     if kind != "number":
-        distinct = len(array.unique()) if cells.is_text(array) else 0
-        return Look(name, kind, distinct=distinct, writes_dates=writes_dates)
+        return Look(name, kind, writes_dates=writes_dates, sample=sample)
     values, _ = cells.to_numbers(array, decimal)
     known = np.unique(values)
     switch = np.array_equal(known[np.isfinite(known)], (0, 1))
-    return Look(name, kind, bool((values < 0).any()), _counts_up(values), len(known), writes_dates, switch)
+    return Look(name, kind, bool((values < 0).any()), _counts_up(values), len(known), writes_dates, switch, sample)
 
 
 def _kind(array: Any) -> Literal["number", "text", "date", "flag", "empty"]:
@@ -109,10 +123,10 @@ def _kind_of_text(text: Any) -> Literal["number", "text", "empty"]:
     return "number" if 2 * pc.sum(numerals.like_numbers(text)).as_py() >= given else "text"
 
 
-def _mostly_dates(text: Any) -> bool:
+def _mostly_dates(text: Any, at_least: float = 0.5) -> bool:
     known = numerals.missing_as_null(text).unique().drop_null().to_pylist()
     good = sum(any(dates.parse(t, first) for first in (False, True)) for t in known)
-    return bool(known) and 2 * good >= len(known)
+    return bool(known) and good >= at_least * len(known)
 
 
 def _counts_up(values: Any) -> bool:
@@ -158,8 +172,15 @@ def _is_no_spend(name: str) -> bool:
 
 def _is_price(name: str) -> bool:
     """Whether a name is of one thing per another, ``cost_per_click``; ``spend per week`` is no price."""
-    _, per, other = " ".join(_words(name)).partition(" per ")
-    return bool(per) and not set(other.split()) & {*_CALENDAR, *_MARKETS}
+    _, other = _per(name)
+    return bool(other)
+
+
+def _per(name: str) -> tuple[set[str], set[str]]:
+    """The words before and after ``per``, none after it where these are of time and place."""
+    of, _, other = " ".join(_words(name)).partition(" per ")
+    after = set(other.split())
+    return set(of.split()), set() if after & {*_CALENDAR, *_MARKETS} else after
 
 
 def _is_calendar(name: str) -> bool:
@@ -176,7 +197,8 @@ def assign(asked: Roles, looks: Sequence[Look], source: str) -> Roles:
     _check(asked, names)
     roles = asked
     if roles.date is None:
-        roles = replace(roles, date=_first(one.name for one in _free(roles, looks) if one.writes_dates))
+        dated = [one.name for one in _free(roles, looks) if one.writes_dates]
+        roles = replace(roles, date=_first([*filter(names_a_date, dated), *dated]))
     if roles.market is None:
         roles = replace(roles, market=_market_of(_free(roles, looks)))
     if roles.target is None:
@@ -251,7 +273,8 @@ def _target_of(measures: Sequence[Look], source: str) -> str:
 
 
 def _with_channels(roles: Roles, looks: Sequence[Look], source: str) -> Roles:
-    measures = _numeric(looks, at_least=1)
+    results = {one.name: why for one in looks if (why := _result(one.name))}
+    measures = _numeric([one for one in looks if one.name not in results], at_least=1)
     spend = [one for one in measures if not one.negative and not _is_no_spend(one.name)]
     amounts = [one.name for one in spend if not one.switch] or [one.name for one in spend]
     exposures = _beside_money(amounts)
@@ -262,8 +285,26 @@ def _with_channels(roles: Roles, looks: Sequence[Look], source: str) -> Roles:
             f"No channel column is left in {source} beside the target {roles.target!r}: a channel is a numeric column "
             f"without negative values; name the spend columns with --channels."
         )
-    left_out = {one.name: _why_left_out(one, exposures) for one in looks if one.name not in (*channels, *controls)}
+    left_out = {one.name: _why_left_out(one, exposures, results) for one in looks if one.name not in (*channels, *controls)}
     return replace(roles, channels=channels, controls=(*roles.controls, *controls), left_out=left_out)
+
+
+def _result(name: str) -> str:
+    """Why a column is no cause of the target but made with it, if its name says so: other sales, what a click cost."""
+    if _is_ratio(name):
+        return "a ratio"
+    return "sales, as the target" if _sales_rank(name) is not None else ""
+
+
+def _is_ratio(name: str) -> bool:
+    """Whether a name is of what ads brought for their price, or cost: ``ROAS``, ``Cost / conv.``, ``CPM (cost per 1,000)``."""
+    words = set(_words(name))
+    return bool(words & _OF_SALES or (words & _AVERAGE and words & _PRICES)) or any(map(_is_price_of_ads, name.split("(")))
+
+
+def _is_price_of_ads(name: str) -> bool:
+    of, other = _per(name.replace("/", " per "))
+    return bool(of and other) and of <= _MONEY | _EXPOSURE | _AVERAGE
 
 
 def _beside_money(names: Sequence[str]) -> list[str]:
@@ -274,7 +315,9 @@ def _beside_money(names: Sequence[str]) -> list[str]:
     return [name for name, w in words.items() if w & _EXPOSURE and not w & _MONEY]
 
 
-def _why_left_out(one: Look, exposures: Sequence[str]) -> str:
+def _why_left_out(one: Look, exposures: Sequence[str], results: Mapping[str, str]) -> str:
+    if one.kind == "number" and one.name in results:
+        return results[one.name]
     if one.name in exposures:
         return "no money, where other columns are"
     if one.kind != "number":
@@ -282,15 +325,54 @@ def _why_left_out(one: Look, exposures: Sequence[str]) -> str:
     return "a calendar number" if _is_calendar(one.name) and not _is_index(one.name) else "a row number"
 
 
-def findings(roles: Roles) -> list[Finding]:
-    """What was inferred (D013) and what was left out by it (D015)."""
+def findings(roles: Roles, looks: Sequence[Look]) -> list[Finding]:
+    """What was inferred (D013), what was left out by it (D015), and which column may hold dates that are not read (D022)."""
     found = []
     if roles.inferred:
-        found.append(Finding("D013", "note", f"Roles were inferred: {_taken(roles)}.", _NAME_THEM))
-    if roles.left_out:
-        listed = ", ".join(f"{name!r} ({why})" for name, why in roles.left_out.items())
+        found.append(Finding("D013", "note", f"Roles were inferred: {_taken(roles)}.{_below_zero(roles, looks)}", _NAME_THEM))
+    unread = [one for one in looks if one.shortened and one.name in roles.left_out and not _is_ratio(one.name)]
+    found += map(_no_plain_numbers, unread)
+    others = {name: why for name, why in roles.left_out.items() if name not in {one.name for one in unread}}
+    if others:
+        listed = ", ".join(f"{name!r} ({why})" for name, why in others.items())
         found.append(Finding("D015", "note", f"Columns left out: {listed}.", _NAME_THEM))
+    undated = [one for one in looks if _may_be_dates(one) and one.name not in roles.named]
+    if roles.date is None and undated:
+        found.append(_no_dates(undated[0]))
     return found
+
+
+def _below_zero(roles: Roles, looks: Sequence[Look]) -> str:
+    """That a column is no channel, since it goes below 0, where its name does not say as much."""
+    doubtful = [one.name for one in looks if one.negative and one.name in roles.inferred and one.name in roles.controls]
+    names = listing([repr(name) for name in doubtful if not _is_no_spend(name)])
+    return f" Below 0 in some rows, as no spend is, and so no channel: {names}." if names else ""
+
+
+def _no_plain_numbers(one: Look) -> Finding:
+    return Finding(
+        "D015",
+        "review",
+        f"Column {one.name!r} was left out, since cells such as {one.sample!r} are no plain numbers.",
+        "Write them as 1234.5, all in one unit, if the column was spent or explains sales.",
+    )
+
+
+def _may_be_dates(one: Look) -> bool:
+    """Whether a column that is not read as dates may say when its rows were: more different values than months of a year."""
+    text = one.kind == "text" and set(_words(one.name)) & _CALENDAR and any(map(str.isdigit, one.sample))
+    number = one.kind == "number" and _is_calendar(one.name) and not _is_index(one.name)
+    return bool(text or number) and one.distinct > _MONTHS_OF_A_YEAR
+
+
+def _no_dates(one: Look) -> Finding:
+    return Finding(
+        "D022",
+        "review",
+        f"No column was read as dates: what {one.name!r} holds, such as {one.sample!r}, is no way to write one that is known. "
+        "So rows count as being in no order: there is no carry-over, trend or season, and any of them may be held out.",
+        "Write dates as 2024-12-31, 2024-W52, 2024-12 or 2024-Q4.",
+    )
 
 
 _NAME_THEM = "Name target, channels, controls, date and market where this is not what you mean."

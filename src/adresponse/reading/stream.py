@@ -73,7 +73,7 @@ def read_source(source: Source, asked: roles.Roles, settings: Settings) -> Readi
         intake.refuse_missing()
     findings = (
         *source.findings,
-        *roles.findings(taken),
+        *roles.findings(taken, looks),
         *marks.findings(),
         *intake.findings(),
         *sample.findings(source.label),
