@@ -79,7 +79,12 @@ def test_the_template_names_every_setting_that_a_file_may_hold(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("target", "name"),
-    [("Sales", "sales-response"), ("Net Sales (€)", "net-sales-response"), ("Umsätze", "umsätze-response")],
+    [
+        ("Sales", "sales-response"),
+        ("Net Sales (€)", "net-sales-response"),
+        ("Umsätze", "umsätze-response"),
+        ("Umsa\u0308tze", "umsätze-response"),
+    ],
 )
 def test_the_model_is_named_after_the_target(target: str, name: str) -> None:
     assert Settings().model_name(target) == name

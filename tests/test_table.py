@@ -981,6 +981,11 @@ def test_a_date_by_name_goes_before_one_by_its_cells(tmp_path: Path) -> None:
     assert table.contract.date == "week"
 
 
+def test_a_name_of_the_same_letters_in_another_form_is_told_apart(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, "Fru\u0308hstu\u0308ck,sales\n1,2\n3,4\n"), channels=["Frühstück"])
+    assert "Did you mean 'Fru\u0308hstu\u0308ck', which looks the same and is written with other characters" in message
+
+
 def test_one_channel_may_be_given_as_a_word(tmp_path: Path) -> None:
     assert read(write(tmp_path, WIDE), channels="TV", controls="price").contract.features == ("TV", "price")
 

@@ -23,6 +23,7 @@ This file goes with every stored model (see ``stored.py``), so it imports nothin
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 __all__ = [
@@ -86,6 +87,14 @@ class DifferenceError(DeploymentError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'TV'?`` for the nearest known name, or an empty string where none is near."""
-    folded = {k.casefold(): k for k in known}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    return f" Did you mean {folded[near[0]]!r}?" if near else ""
+    folded = {_composed(k).casefold(): k for k in known}
+    near = difflib.get_close_matches(_composed(name).casefold(), folded, n=1, cutoff=0.6)
+    if not near:
+        return ""
+    known_as = folded[near[0]]
+    alike = ", which looks the same and is written with other characters (Unicode NFC or NFD); copy it from the table"
+    return f" Did you mean {known_as!r}{alike if _composed(name) == _composed(known_as) else ''}?"
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -177,7 +178,8 @@ class Settings(BaseModel):
 
     def model_name(self, target: str) -> str:
         """``name``, or ``<target>-response`` in lower case with everything but letters, digits and ``._-`` as ``-``."""
-        plain = re.sub(r"[^\w.-]+", "-", target.strip().lower()).strip("-.") or "sales"
+        composed = unicodedata.normalize("NFC", target.strip().lower())  # an accent by itself is no letter
+        plain = re.sub(r"[^\w.-]+", "-", composed).strip("-.") or "sales"
         return self.name or plain.encode()[: LONGEST_NAME - 9].decode(errors="ignore") + "-response"
 
 
