@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -538,7 +539,7 @@ def test_a_target_cannot_be_met_by_what_earlier_spend_brings_after_the_horizon()
         ({"level": 90}, "level=90 is no share between 0 and 1"),
         ({"total": 9, "target_sales": 9}, "total and target_sales cannot be asked for at once"),
         ({"total": 9, "cap": 9}, "total and cap cannot be asked for at once"),
-        ({"target_sales": 1e6}, "target_sales=1e+06 cannot be reached within these bounds: the most is"),
+        ({"target_sales": 1e6}, "target_sales=1000000 cannot be reached within these bounds: the most is"),
         ({"target_sales": 9000, "cap": 20}, "cannot be reached within a total of 20: the most is"),
         (
             {"bounds": {"Tv": (0, 1)}},
@@ -577,6 +578,18 @@ def test_a_wish_that_cannot_be_met_is_refused_with_the_reason(wish: dict[str, ob
     with pytest.raises(ConfigError) as refusal:
         best_plan(outlook(), Wish(**wish))  # type: ignore[arg-type]
     assert said in str(refusal.value)
+
+
+def test_the_limits_that_a_refusal_names_can_be_asked_for() -> None:
+    """Rounded away from the inside, they were refused in turn; in millions they were written with an exponent."""
+    with pytest.raises(ConfigError) as refusal:
+        best_plan(outlook((TV,), periods=13, seen={"TV": (0.0, 1_000_000 / 7)}), Wish(total=2e7))
+    assert "total=20000000 lies outside what the bounds allow, 0 to 1857142 (" in str(refusal.value)
+    with pytest.raises(ConfigError) as refusal:
+        best_plan(outlook(), Wish(target_sales=1e6))
+    most = re.search(r"the most is ([\d.]+),", str(refusal.value))
+    assert most is not None
+    assert best_plan(outlook(), Wish(target_sales=float(most[1]))).sales == pytest.approx(float(most[1]))
 
 
 def test_the_highest_roi_is_told_where_more_is_asked_for() -> None:

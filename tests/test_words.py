@@ -8,7 +8,7 @@ import math
 import pytest
 
 from adresponse.findings import Finding
-from adresponse.words import count, fixed, listing, number, p_value, percent, plain
+from adresponse.words import count, fixed, listing, number, p_value, percent, plain, typed, typed_range
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,27 @@ def test_number(value: float | None, text: str) -> None:
 
 def test_fixed_decimals_have_a_minus_and_no_signed_nought() -> None:
     assert [fixed(v, 2) for v in (-0.044, -0.004, 0.0, 1234.5)] == ["−0.04", "0.00", "0.00", "1,234.50"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (36832.16, "36832.2"),  # six digits
+        (15_000_000.4, "15000000"),  # all before the point, and no exponent
+        (0.000123456789, "0.000123457"),
+        (0.0, "0"),
+        (-1.0, "-1"),
+        (math.inf, "inf"),
+        (1e75, "1e+75"),  # nobody types 75 digits
+    ],
+)
+def test_numbers_to_be_typed_in_again(value: float, text: str) -> None:
+    assert typed(value) == text
+
+
+def test_a_range_to_be_typed_in_again_lies_within_the_range() -> None:
+    assert typed_range(2056.341, 36832.16) == "2056.35 to 36832.1"
+    assert typed_range(1.23456789, 1.23456789) == "1.23456789 to 1.23456789"
 
 
 def test_small_words() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-__all__ = ["count", "fixed", "listing", "number", "p_value", "percent", "plain", "span"]
+__all__ = ["count", "fixed", "listing", "number", "p_value", "percent", "plain", "span", "typed", "typed_range"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -26,6 +27,21 @@ def number(value: float | None, digits: int = 4) -> str:
     decimals = max(digits - 1 - magnitude, 0)
     text = f"{value:,.{decimals}f}"
     return sign + (text.rstrip("0").rstrip(".") if "." in text else text)
+
+
+def typed(value: float, rounding: str = ROUND_HALF_EVEN) -> str:
+    """``value`` as it can be typed in again, with six digits or more: ``15000000``, without thousands marks and exponent."""
+    if not 1e-4 <= abs(value) < 1e15:
+        return f"{value:g}"
+    exact = Decimal(repr(float(value)))
+    text = f"{exact.quantize(Decimal(1).scaleb(-max(5 - exact.adjusted(), 0)), rounding):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def typed_range(low: float, high: float) -> str:
+    """``low to high``, each rounded to the inside, so that it is allowed as the range is; in full where that is too narrow."""
+    least, most = typed(low, ROUND_CEILING), typed(high, ROUND_FLOOR)
+    return f"{least} to {most}" if float(least) <= float(most) else f"{float(low)} to {float(high)}"
 
 
 def fixed(value: float, decimals: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from adresponse.planning.optimum import Split, best_split
 from adresponse.planning.planned import Plan, described, today_of
 from adresponse.planning.roots import crossing
 from adresponse.planning.wishes import Limits, Wish, limits_of, total_of
+from adresponse.words import typed
 
 __all__ = ["Plan", "best_plan", "score"]
 
@@ -78,7 +80,7 @@ def _given(outlook: Outlook, channel: str, amount: float | Sequence[float]) -> f
     """An amount, or one for each period, as plain numbers."""
     each = [float(x) for x in np.atleast_1d(np.asarray(amount, dtype=float))]
     if odd := [x for x in each if not (math.isfinite(x) and x >= 0)]:
-        raise ConfigError(f"{channel}={odd[0]:g} must be a finite number of at least 0.")
+        raise ConfigError(f"{channel}={typed(odd[0])} must be a finite number of at least 0.")
     if len(each) not in {1, outlook.periods}:
         raise ConfigError(
             f"The plan gives {channel} in {words.count(len(each), 'period')}, but the horizon has {outlook.periods}; give one "
@@ -105,10 +107,11 @@ def _to_sales(outlook: Outlook, wish: Wish, limits: Limits, low: float, high: fl
     base = outlook.forecast(wish.tail).base.value
     most = _split(limits, low, high)
     if most.value + base < target * (1 - ON_TARGET):
-        within = f"a total of {high:g}" if wish.cap is not None else "these bounds"
+        within = f"a total of {typed(high)}" if wish.cap is not None else "these bounds"
         raise ConfigError(
-            f"target_sales={target:g} cannot be reached within {within}: the most is {most.value + base:g}, at a spend of "
-            f"{float(most.amounts.sum()):g}; lower the target or widen the bounds."
+            f"target_sales={typed(target)} cannot be reached within {within}: the most is "
+            f"{typed(most.value + base, decimal.ROUND_FLOOR)}, at a spend of {typed(float(most.amounts.sum()))}; "
+            "lower the target or widen the bounds."
         )
     if _split(limits, low, low).value + base >= target:
         return _split(limits, low, low)
@@ -175,7 +178,7 @@ _GOALS = {
 def _split(limits: Limits, low: float, high: float, price: float = 0.0, fine: bool = True) -> Split:
     found = best_split(limits.problem, low, high, price, fine)
     if found is None:
-        raise ConfigError(f"No split between {low:g} and {high:g} keeps all bounds; move them or the groups.")
+        raise ConfigError(f"No split between {typed(low)} and {typed(high)} keeps all bounds; move them or the groups.")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from adresponse import words
 from adresponse.errors import ConfigError, did_you_mean
 from adresponse.planning.horizon import Outlook
 from adresponse.planning.optimum import Curve, Group, Problem, nested, reachable
+from adresponse.words import typed, typed_range
 
 __all__ = ["Limits", "Together", "Wish", "bounds_from", "groups_from", "limits_of", "total_of"]
 
@@ -217,14 +219,14 @@ def total_of(outlook: Outlook, wish: Wish, limits: Limits) -> tuple[float, float
         if not limits.least - slack <= total <= limits.most + slack:
             said = "total" if wish.total is not None else "Today's total"
             raise ConfigError(
-                f"{said}={total:g} lies outside what the bounds allow, {limits.least:g} to {limits.most:g}"
+                f"{said}={typed(total)} lies outside what the bounds allow, {typed_range(limits.least, limits.most)}"
                 f"{_by_the_range(wish, limits)}; choose a total between them or move the bounds."
             )
         return total, total
     if wish.cap is not None and wish.cap < limits.least - slack:
         raise ConfigError(
-            f"cap={wish.cap:g} is below the {limits.least:g} that the bounds ask for{_by_the_range(wish, limits)}; "
-            "raise it or move the bounds."
+            f"cap={typed(wish.cap)} is below the {typed(limits.least, decimal.ROUND_CEILING)} that the bounds ask "
+            f"for{_by_the_range(wish, limits)}; raise it or move the bounds."
         )
     return limits.least, limits.most if wish.cap is None else min(wish.cap, limits.most)
 
@@ -237,14 +239,14 @@ def _by_the_range(wish: Wish, limits: Limits) -> str:
 
 def _refuse_unless(name: str, value: float | None, least: float, rule: str) -> None:
     if value is not None and not (math.isfinite(value) and value >= least):
-        raise ConfigError(f"{name}={value:g} must be {rule}.")
+        raise ConfigError(f"{name}={typed(value)} must be {rule}.")
 
 
 def _refuse_range(what: str, low: float, high: float) -> None:
     if not (math.isfinite(low) and low >= 0 and high >= 0):
-        raise ConfigError(f"The {what}, {low:g} to {high:g}, must be numbers of at least 0.")
+        raise ConfigError(f"The {what}, {typed(low)} to {typed(high)}, must be numbers of at least 0.")
     if low > high:
-        raise ConfigError(f"The {what}, {low:g} to {high:g}, must begin with the lower one; exchange them.")
+        raise ConfigError(f"The {what}, {typed(low)} to {typed(high)}, must begin with the lower one; exchange them.")
 
 
 def _refuse_unknown(outlook: Outlook, wish: Wish) -> None:
@@ -268,7 +270,8 @@ def _range_of(outlook: Outlook, wish: Wish, channel: str) -> tuple[tuple[float, 
         kept = outlook.today[channel] * outlook.periods
         if not low <= kept <= high:
             raise ConfigError(
-                f"{channel} is locked at today's {kept:g}, outside its bounds, {low:g} to {high:g}; drop one of them."
+                f"{channel} is locked at today's {typed(kept)}, outside its bounds, {typed(low)} to {typed(high)}; "
+                "drop one of them."
             )
         return (kept, "lock"), (kept, "lock")
     seen_low, seen_high = (edge * outlook.periods for edge in outlook.seen[channel])
@@ -277,8 +280,8 @@ def _range_of(outlook: Outlook, wish: Wish, channel: str) -> tuple[tuple[float, 
         return (low, floor), _ceiling(outlook, wish, channel, high)
     if low > seen_high or high < seen_low:
         raise ConfigError(
-            f"The bounds of {channel}, {low:g} to {high:g}, lie outside the range seen, {seen_low:g} to {seen_high:g}, over "
-            "the horizon; give bounds inside it, or let it be left (beyond)."
+            f"The bounds of {channel}, {typed(low)} to {typed(high)}, lie outside the range seen, "
+            f"{typed_range(seen_low, seen_high)}, over the horizon; give bounds inside it, or let it be left (beyond)."
         )
     lower = (low, floor) if low >= seen_low else (seen_low, "range seen")
     upper = (high, "bound") if high <= seen_high else (seen_high, "range seen")
@@ -322,6 +325,6 @@ def _refuse_unreachable(problem: Problem, group: Group, together: Together) -> N
     slack = ROUNDING * max(abs(least), abs(most))
     if group.low > most + slack or group.high < least - slack:
         raise ConfigError(
-            f"{together.name} together must get {group.low:g} to {group.high:g}, but their own bounds allow {least:g} to "
-            f"{most:g}; move the group's bounds or the channels'."
+            f"{together.name} together must get {typed(group.low)} to {typed(group.high)}, but their own bounds allow "
+            f"{typed_range(least, most)}; move the group's bounds or the channels'."
         )
