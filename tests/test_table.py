@@ -398,6 +398,50 @@ def test_excel_reads_the_first_sheet_or_the_named_one(tmp_path: Path) -> None:
     assert "no sheet 'Actuals'. Did you mean 'Actual'?" in refusal(tmp_path / "ads.xlsx", sheet="Actuals")
 
 
+TABLE = [["week", "TV", "Sales"], ["2024-01-01", 1, 2], ["2024-01-08", 3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("above", "aloud"),
+    [
+        ([], None),
+        ([["Campaign report"], ["January 1, 2024 - January 14, 2024"]], "were found below 2 rows ('Campaign report')"),
+        ([["Media plan", "", ""]], "below 1 row ('Media plan')"),  # as Excel writes a title to CSV
+        ([["", "Spend", "Result"]], "below 1 row ('Spend')"),  # names over groups of columns
+        ([["ACME"], [], ["", "Spend", ""]], "rows ('ACME')"),
+    ],
+)
+@pytest.mark.parametrize("kind", [",", ";", "\t", "xlsx"])
+def test_a_title_above_the_column_names_is_passed_over(
+    tmp_path: Path, kind: str, above: list[list[str]], aloud: str | None
+) -> None:
+    path = tmp_path / ("ads.xlsx" if kind == "xlsx" else "ads.csv")
+    if kind == "xlsx":
+        book = openpyxl.Workbook()
+        for row in [*above, *TABLE]:
+            book.active.append([cell or None for cell in row])
+        book.save(path)
+    else:
+        with path.open("w", newline="") as file:
+            csv.writer(file, delimiter=kind).writerows([*above, *TABLE])
+    table = read(path, **ROLES)
+    assert (table.contract.date, table.frame[["TV", "Sales"]].to_numpy().tolist()) == ("week", [[1, 2], [3, 4]])
+    assert ("D017" in codes(table)) is bool(aloud)
+    assert aloud is None or aloud in said(table, "D017")
+    line = len(above) + 2
+    assert f"(row {line} of" in (message := refusal(path, **ROLES, controls=["week"])) or f"(line {line} of" in message
+
+
+def test_a_row_with_more_cells_than_column_names_is_a_row(tmp_path: Path) -> None:
+    table = read(write(tmp_path, ",TV,Sales\na,1,2\nb,3,4\n"), **ROLES)  # the names of an index have none
+    assert (table.frame.to_numpy().tolist(), codes(table)) == ([[1, 2], [3, 4]], [])
+
+
+def test_a_row_of_totals_is_said_to_be_no_date(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, "week,TV,Sales\n2024-01-01,1,2\n2024-01-08,3,4\nTotal,4,6\n"), **ROLES)
+    assert "(line 4 of ads.csv): 'Total' is not a date; write dates as 2024-12-31, and take away rows of totals" in message
+
+
 def test_an_excel_refusal_names_the_row_of_the_sheet(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     for row in ([None], ["TV", "Sales"], [1, 2], [True, 3]):
@@ -432,15 +476,23 @@ def not_a_table(folder: Path) -> dict[str, tuple[Path, str]]:
         "no Excel": (write(folder, "TV,Sales\n1,2\n", "12.xlsx"), "the name of a file for Excel but is none"),
         "cut Excel": (write(folder, b"PK\x03\x04....", "13.xlsx"), "not a readable Excel file"),
         "old Excel": (write(folder, b"\xd0\xcf\x11\xe0....", "14.xls"), "save it as .xlsx"),
+        "JSON": (write(folder, '[{"TV": 1, "Sales": 2}]', "20.json"), "not a table but JSON; save it as CSV or Parquet"),
+        "lines of JSON": (write(folder, '{"TV": 1}\n{"TV": 2}\n', "21.jsonl"), "not a table but JSON"),
+        "Feather": (write(folder, b"ARROW1\0\0rest", "22.feather"), "not a table but a Feather file"),
+        "standard input": (Path("-"), "Standard input is no table"),
+        "turned": (
+            write(folder, "what,2024-W01,2024-W02,2024-W03\nTV,1,2,3\nsales,4,5,6\n", "24.csv"),
+            "named by dates (the first is '2024-W01'); turn the table",
+        ),
         "no header": (write(folder, "1,2\n3,4\n", "15.csv"), "numbers where its column names belong"),
         "one column": (write(folder, "Sales\n1\n2\n", "16.csv"), "No channel column is left"),
-        "only text": (write(folder, "a,b\nx,y\n", "17.csv"), "holds numbers to explain"),
+        "only text": (write(folder, "a,b\nx,y\n", "17.csv"), "holds numbers, so there is nothing to explain"),
         "foreign separator": (write(folder, "sep=§\nTV§Sales\n1§2\n", "18.csv"), "names '§' as what parts its cells"),
         "no separator": (write(folder, "sep=\r\nTV,Sales\r\n1,2\r\n", "19.csv"), "names '\\r' as what parts its cells"),
     }
 
 
-@pytest.mark.parametrize("case", range(25))
+@pytest.mark.parametrize("case", range(30))
 def test_what_is_no_table_is_refused(tmp_path: Path, case: int) -> None:
     name, (path, words) = list(not_a_table(tmp_path).items())[case]
     assert words in refusal(path), name

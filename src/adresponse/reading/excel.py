@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ import openpyxl
 from adresponse.errors import TableError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.reading.paths import shown
-from adresponse.reading.source import Rows, check_names, refuse_numbers_as_names
+from adresponse.reading.source import FIRST_ROWS, Rows, check_names, header_at, refuse_numbers_as_names, titles
 
 __all__ = ["open_excel"]
 
 
 @contextmanager
 def open_excel(path: Path, sheet: str | None) -> Iterator[Rows]:
-    """Open one sheet of a workbook; its first row with values holds the column names."""
+    """Open one sheet of a workbook; its first row with values that is no title holds the column names."""
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # openpyxl lets errors of zip, XML and its own descriptors through
@@ -33,13 +34,17 @@ def _open_sheet(book: Any, path: Path, sheet: str | None) -> Rows:
     title = _sheet_name(names, path, sheet)
     rows = _rows_of(book, title, path)
     label = shown(path) if sheet is None else f"{shown(path)}, sheet {title!r}"
-    skipped, header = _header_of(rows, f"{path}, sheet {title!r},")
+    first = list(islice(rows, FIRST_ROWS))
+    skipped, header = _header_of(first, f"{path}, sheet {title!r},")
     return Rows(
         label,
         check_names(header, label),
-        _full_rows(rows, len(header), title, skipped + 1),
+        _full_rows(chain(first[skipped + 1 :], rows), len(header), title, skipped + 1),
         place=lambda row: f"row {row + skipped + 1} of sheet {title!r} in {path.name}",
-        findings=() if sheet is not None or len(names) == 1 else (_first_sheet(path, names),),
+        findings=(
+            *(() if sheet is not None or len(names) == 1 else (_first_sheet(path, names),)),
+            *titles(label, [_texts(row) for row in first[:skipped]]),
+        ),
     )
 
 
@@ -75,14 +80,19 @@ def _first_sheet(path: Path, names: Sequence[str]) -> Finding:
     )
 
 
-def _header_of(rows: Iterator[Sequence[Any]], label: str) -> tuple[int, list[Any]]:
+def _header_of(first: Sequence[Sequence[Any]], label: str) -> tuple[int, list[Any]]:
     """How many rows lie before the column names, and these."""
-    for skipped, row in enumerate(rows):
-        header = _trimmed(row)
-        if header:
-            refuse_numbers_as_names(["" if h is None else str(h) for h in header], label)
-            return skipped, header
-    raise TableError(f"{label} is empty; give a table with column names and rows.")
+    given = [i for i, row in enumerate(first) if _trimmed(row)]
+    if not given:
+        raise TableError(f"{label} is empty; give a table with column names and rows.")
+    skipped = given[header_at([_texts(first[i]) for i in given])]
+    header = _trimmed(first[skipped])
+    refuse_numbers_as_names(_texts(header), label)
+    return skipped, header
+
+
+def _texts(row: Sequence[Any]) -> list[str]:
+    return ["" if value is None else str(value) for value in row]
 
 
 def _trimmed(row: Sequence[Any]) -> list[Any]:

@@ -204,6 +204,7 @@ def assign(asked: Roles, looks: Sequence[Look], source: str) -> Roles:
     if roles.target is None:
         roles = replace(roles, target=_target_of(_numeric(_free(roles, looks), at_least=2), source))
     if roles.channels is None:
+        _refuse_periods_as_columns(names, source)
         roles = _with_channels(roles, _free(roles, looks), source)
     return replace(roles, inferred=tuple(n for n in roles.named if n not in asked.named))
 
@@ -216,6 +217,15 @@ def _check(asked: Roles, names: Sequence[str]) -> None:
         _pick(name, names, "channel")
     for name in asked.controls:
         _pick(name, names, "control")
+
+
+def _refuse_periods_as_columns(names: Sequence[str], source: str) -> None:
+    dated = [name for name in names if dates.parse(name, day_first=True) or dates.parse(name, day_first=False)]
+    if 2 * len(dated) > len(names):
+        raise TableError(
+            f"Most columns of {source} are named by dates (the first is {dated[0]!r}); turn the table, so that each period "
+            "is a row, and each channel a column."
+        )
 
 
 def _pick(name: str, names: Sequence[str], role: str) -> None:
@@ -268,7 +278,10 @@ def _target_of(measures: Sequence[Look], source: str) -> str:
     if ranked:
         return min(ranked, key=lambda pair: pair[0])[1]
     if not measures:
-        raise TableError(f"No column of {source} holds numbers to explain; name the target column with --target.")
+        raise TableError(
+            f"No column of {source} holds numbers, so there is nothing to explain; look whether it is the table (and the "
+            "sheet, --sheet) that you mean, and whether its first row holds the column names."
+        )
     return measures[-1].name
 
 

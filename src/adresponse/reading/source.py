@@ -5,24 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from adresponse import words
 from adresponse.errors import TableError, did_you_mean
 from adresponse.findings import Finding
 from adresponse.reading import cells, numerals
 from adresponse.reading.paths import refuse_unreachable
 
-__all__ = ["Block", "Rows", "Source", "check_names", "refuse_missing_file", "refuse_numbers_as_names"]
+__all__ = [
+    "FIRST_ROWS",
+    "Block",
+    "Rows",
+    "Source",
+    "check_names",
+    "header_at",
+    "refuse_missing_file",
+    "refuse_numbers_as_names",
+    "titles",
+]
 
 Block = Sequence[Any]
 """Arrow arrays of one length, one per column."""
 
 ROWS_AT_ONCE = 10_000  # of a sheet or a database, which come as Python values
+FIRST_ROWS = 50  # among which the column names are looked for
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,8 @@ class Rows:
 def refuse_missing_file(path: Path) -> None:
     """Refuse a path where nothing lies, and suggest the nearest name in its folder."""
     refuse_unreachable(path)
+    if path.name == "-" and not path.exists():
+        raise TableError("Standard input is no table, since a table is read more than once; save it to a file, and give that.")
     if path.exists():
         return
     if not path.parent.is_dir():
@@ -93,6 +107,25 @@ def check_names(names: Sequence[object], label: str) -> tuple[str, ...]:
                 f"give each column its own name."
             )
     return trimmed
+
+
+def header_at(rows: Sequence[Sequence[str]]) -> int:
+    """Which of the first rows holds the column names: a title has one cell, names over groups of columns have gaps."""
+    cells_of = [numerals.missing_as_null(pa.array(row, pa.string())).drop_null() for row in rows]
+    for i, (given, below) in enumerate(zip_longest(cells_of, cells_of[1:])):
+        group = below is not None and len(given) < len(below) and not pc.any(numerals.like_numbers(below)).as_py()
+        if len(given) > 1 and not group:
+            return i
+    return 0
+
+
+def titles(label: str, rows: Sequence[Sequence[str]]) -> tuple[Finding, ...]:
+    """That rows with something in them lie before the column names (D017)."""
+    said = [text for row in rows for cell in row if (text := cell.strip())]
+    if not said:
+        return ()
+    found = f"The column names of {label} were found below {words.count(len(rows), 'row')} ({said[0]!r})."
+    return (Finding("D017", "note", found, "Take away what stands above the column names, if others are meant."),)
 
 
 def refuse_numbers_as_names(names: Sequence[str], label: str) -> None:

@@ -29,7 +29,10 @@ _MAGIC = {
     b"PK\x03\x04": "a zip archive",
     b"\xd0\xcf\x11\xe0": "an old Excel or Word file; save it as .xlsx",
     b"SQLite format 3": "a SQLite database; give it as sqlite:///path",
+    b"ARROW1": "a Feather file; save it as Parquet",
+    b"FEA1": "a Feather file; save it as Parquet",
 }
+_JSON = re.compile(rb"\s*[\[{]\s*[\[{\"]")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -112,6 +115,8 @@ def _refuse_binary(path: Path, start: bytes) -> None:
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
             raise TableError(f"{path} is not a table but {kind}.")
+    if _JSON.match(start):
+        raise TableError(f"{path} is not a table but JSON; save it as CSV or Parquet, or give its data frame in Python.")
     kinds = {".parquet": "Parquet", ".pq": "Parquet", ".xlsx": "Excel", ".xlsm": "Excel"}
     if (kind := kinds.get(path.suffix.lower(), "")) != "":
         raise TableError(f"{path} has the name of a file for {kind} but is none; write it anew, or rename it to what it is.")

@@ -163,8 +163,7 @@ class _Intake:
             return cells.to_markets(array), None
         if role == "date":
             days, wrong = cells.to_dates(array, self.marks.day_first)
-            text = "" if wrong is None else f"{cells.show(array, wrong)} is not a date; write dates as 2024-12-31"
-            return days, None if wrong is None else _Problem(wrong, name, text)
+            return days, None if wrong is None else _Problem(wrong, name, _no_date(array, wrong))
         numbers, wrong = cells.to_numbers(array, self.marks.mark)
         if wrong is None:
             return numbers, _out_of_range(name, array, numbers, role == "channel")
@@ -227,6 +226,12 @@ def _out_of_range(name: str, array: Any, numbers: NDArray[np.float64], spend: bo
         return _Problem(index, name, f"{cells.show(array, index)} is not finite; correct the cell")
     text = "is negative, and spend is 0 or more; correct the cell, or make the column a control"
     return _Problem(index, name, f"{cells.show(array, index)} {text}")
+
+
+def _no_date(array: Any, index: int) -> str:
+    given = cells.show(array, index)
+    total = "" if any(map(str.isdigit, given)) else ", and take away rows of totals and the like"
+    return f"{given} is not a date; write dates as 2024-12-31{total}"
 
 
 def _no_number(array: Any, index: int, mark: numerals.Decimal) -> str:

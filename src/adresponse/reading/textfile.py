@@ -23,7 +23,7 @@ import pyarrow.csv as pacsv
 from adresponse.errors import TableError
 from adresponse.reading import numerals
 from adresponse.reading.paths import shown
-from adresponse.reading.source import Block, Source, check_names, refuse_numbers_as_names
+from adresponse.reading.source import FIRST_ROWS, Block, Source, check_names, header_at, refuse_numbers_as_names, titles
 
 __all__ = ["data_records", "open_text", "recognise", "refuse_numbers_as_names"]
 
@@ -36,7 +36,7 @@ _EXCEL_HINT = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Layout:
-    """How a text file is written, and where its data begin (a byte, and the number of the line before)."""
+    """How a text file is written, what stands before its column names, and where its data begin (byte, lines before)."""
 
     path: Path
     encoding: str
@@ -45,6 +45,7 @@ class Layout:
     names: tuple[str, ...]
     data_byte: int
     header_line: int
+    above: tuple[list[str], ...]
 
 
 def open_text(path: Path) -> Source:
@@ -63,6 +64,7 @@ def open_text(path: Path) -> Source:
         blocks,
         place=lambda row: f"line {_line_of(layout, row)} of {path.name}",
         separator=layout.separator,
+        findings=titles(shown(path), layout.above),
     )
 
 
@@ -86,9 +88,9 @@ def recognise(path: Path) -> Layout:
             "save it with commas, semicolons or tabs."
         )
     header_byte = len(bom) + len(sample[:before].encode(encoding))
-    names, after, lines = _header(sample[before:], separator)
+    above, names, after, lines = _header(sample[before:], separator)
     data_byte = header_byte + len(sample[before : before + after].encode(encoding))
-    layout = Layout(path, encoding, _quotes(path), separator, tuple(names), data_byte, lines + bool(hint))
+    layout = Layout(path, encoding, _quotes(path), separator, tuple(names), data_byte, lines + bool(hint), tuple(above))
     if layout.quoted and (encoding.startswith("utf-16") or _may_span_lines(path, header_byte, separator)):
         _refuse_open_quotes(layout, header_byte, bool(hint))
     refuse_numbers_as_names(names, str(path))
@@ -199,11 +201,12 @@ def _separator(sample: str) -> str:
 
 
 def _score(sample: str, separator: str) -> tuple[float, float, int] | None:
-    records = list(islice(_records(io.StringIO(sample, newline=""), separator), 200))
-    width = len(records[0][1]) if records else 0
+    records = [record for _, record in islice(_records(io.StringIO(sample, newline=""), separator), 200)]
+    records = records[header_at(records[:FIRST_ROWS]) :]
+    width = len(records[0]) if records else 0
     if width < 2:
         return None
-    body = [record for _, record in records[1:]]
+    body = records[1:]
     cells = numerals.missing_as_null(pa.array([cell for record in body for cell in record], pa.string()))
     numeric = pc.mean(numerals.like_numbers(cells)).as_py() or 0.0
     consistent = sum(len(record) == width for record in body) / max(len(body), 1)
@@ -223,11 +226,17 @@ def _records(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[s
         return
 
 
-def _header(sample: str, separator: str) -> tuple[list[str], int, int]:
-    """The first record, and how many characters and lines it takes with what is before it."""
+def _header(sample: str, separator: str) -> tuple[list[list[str]], list[str], int, int]:
+    """The records above the column names, these, and how many characters and lines all of them take."""
     used: list[str] = []
-    _, names = next(_records(_kept(io.StringIO(sample, newline=""), used), separator), (0, []))
-    return names, sum(map(len, used)), len(used)
+    first, ends = [], []
+    for _, record in islice(_records(_kept(io.StringIO(sample, newline=""), used), separator), FIRST_ROWS):
+        first.append(record)
+        ends.append(len(used))
+    if not first:
+        return [], [], 0, 0
+    at = header_at(first)
+    return first[:at], first[at], sum(map(len, used[: ends[at]])), ends[at]
 
 
 def _blocks(layout: Layout, wanted: Sequence[int]) -> Iterator[Block]:
