@@ -233,6 +233,41 @@ def test_a_period_given_twice_is_found_unless_markets_tell_the_rows_apart() -> N
     assert "D008" not in codes(frame.assign(region=["north", "south"] * 15), date="week", market="region")
 
 
+def test_one_row_that_repeats_is_said_in_the_singular() -> None:
+    frame = weekly(30).assign(week=lambda f: f["week"].where(f.index != 7, f["week"].iloc[6]))
+    assert any(f.message.startswith("1 row repeats a week seen before") for f in check(table(frame, date="week")))
+
+
+def long(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each channel of a week, with what was sold in that week beside each; ``Print`` and ``Web`` rest at times."""
+    each = frame.assign(Print=RANDOM.integers(0, 2, len(frame)) * 9.0, Web=RANDOM.integers(0, 2, len(frame)) * 9.0)
+    return each.melt(["week", "Sales"], ["TV", "Print", "Web"], "channel", "Spend")[["week", "Spend", "Sales"]]
+
+
+def test_a_table_of_a_row_for_each_channel_is_no_table_of_periods() -> None:
+    roles = {"date": "week", "channels": ["Spend"]}
+    frame = long(weekly(30))
+    assert codes(frame, **roles)["D024"] == "stop"
+    assert codes(frame[(frame["Spend"] > 0) | (frame["week"].dt.month == 1)], **roles)["D024"] == "stop"
+    stores = frame.assign(Sales=frame["Sales"] + np.arange(len(frame)))  # rows that sold something of their own
+    assert codes(stores, **roles).get("D008") == "review"
+    assert "D024" not in codes(stores, **roles)
+    assert "D024" not in codes(pd.concat([weekly(30)] * 2, ignore_index=True), date="week")  # copies
+
+
+@pytest.mark.parametrize("digits", [0, 6])
+def test_a_row_of_totals_is_no_row(digits: int) -> None:
+    frame = plain(40)
+    frame.loc[40] = frame.sum().round(digits)
+    stop = next(f for f in check(table(frame)) if f.severity == "stop")
+    assert (stop.code, stop.message) == (
+        "D023",
+        "Row 41 is the sum of all others in every channel and in 'Sales': a row of totals.",
+    )
+    frame.loc[40, "Sales"] /= 40  # what no sum is, such as a mean
+    assert "D023" not in codes(frame)
+
+
 def test_stops_come_first_and_are_refused_with_their_advice() -> None:
     findings = check(table(plain(TV=7.0)))
     assert findings[0].severity == "stop"

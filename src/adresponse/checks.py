@@ -41,12 +41,14 @@ COOK_LIMIT = 0.5  # a row that moves the fit by half a joint confidence ellipse 
 TOGETHER = 0.3  # |r| of two channels from which their shares are read with care
 FITTED_BY_ITSELF = 1 - 1e-8  # leverage at which a row alone decides a coefficient
 UNIT_GAP = 100.0  # a hole of two powers of ten inside one column
+LONG = 1 / 3  # of the rows repeat a period, from which on they may be those of its channels: two rows for every other one
+AS_A_SUM = 1e-3  # totals are rounded; no row is half of every column by chance
 LARGEST, SMALLEST = 1e75, 1e-75  # fits square the product of two columns, and a double ends at 1e308 and 1e-308
 
 
 def check(table: AdTable) -> tuple[Finding, ...]:
     """All findings about the table, what reading said included; the most serious first."""
-    found = [*table.findings, *_rows(table), *_constant(table), *out_of_reach(table)]
+    found = [*table.findings, *_rows(table), *_totals(table), *_long(table), *_constant(table), *out_of_reach(table)]
     if not any(f.severity == "stop" for f in found):
         found += [*_collinear(table), *_together(table), *_constant_within(table)]
         found += [*_duplicates(table), *_dates(table), *_units(table), *_outliers(table), *_influential(table)]
@@ -99,6 +101,42 @@ def _rows(table: AdTable) -> Iterator[Finding]:
             f"(fewer than {COMFORTABLE_ROWS} for each).",
             "Expect wide intervals; name fewer channels or add rows.",
         )
+
+
+def _totals(table: AdTable) -> Iterator[Finding]:
+    values = table.frame[[*table.contract.channels, table.contract.target]].to_numpy()
+    with np.errstate(over="ignore"):  # which D019 finds
+        half = np.isclose(2 * values, values.sum(axis=0), rtol=AS_A_SUM, atol=0).all(axis=1) & (values != 0).any(axis=1)
+    if len(values) > 2 and half.any():
+        yield Finding(
+            "D023",
+            "stop",
+            f"Row {table.frame.index[int(np.argmax(half))]} is the sum of all others in every channel and in "
+            f"{table.contract.target!r}: a row of totals.",
+            "Take it out of the table.",
+        )
+
+
+def _long(table: AdTable) -> Iterator[Finding]:
+    if table.contract.date is None:
+        return
+    keys, target = _keys(table), table.contract.target
+    again, copies = table.frame.duplicated(keys), table.frame.duplicated()
+    if again.mean() < LONG or copies.sum() == again.sum():
+        return
+    if table.frame.groupby(keys)[target].nunique().max() == 1:
+        yield Finding(
+            "D024",
+            "stop",
+            f"Each {' and '.join(keys)} has several rows with the same {target}, as where each channel has a row of its own: "
+            "what was sold once would count for each of them.",
+            "Turn the table, so that each period (of each market) is one row, with a column of spend for each channel.",
+        )
+
+
+def _keys(table: AdTable) -> list[str]:
+    """The columns that tell periods apart, and markets where there are any."""
+    return [c for c in (table.contract.date, table.contract.market) if c]
 
 
 def _constant(table: AdTable) -> Iterator[Finding]:
@@ -186,13 +224,13 @@ def _together(table: AdTable) -> Iterator[Finding]:
 
 
 def _duplicates(table: AdTable) -> Iterator[Finding]:
-    keys = [c for c in (table.contract.date, table.contract.market) if c]
+    keys = _keys(table)
     if table.contract.date and (twice := table.frame.duplicated(keys).to_numpy()).any():
         row = int(np.flatnonzero(twice)[0])
         yield Finding(
             "D008",
             "review",
-            f"{words.count(int(twice.sum()), 'row')} repeat a {' and '.join(keys)} seen before "
+            f"{words.count(int(twice.sum()), 'row')} {_verb('repeat', twice)} a {' and '.join(keys)} seen before "
             f"(first: {' and '.join(_shown(table.frame[k].iat[row]) for k in keys)}).",
             "Give one row per period and market, with a column for each channel, or name the market column with --market.",
         )
@@ -202,10 +240,14 @@ def _duplicates(table: AdTable) -> Iterator[Finding]:
         yield Finding(
             "D005",
             "review",
-            f"{words.count(int(repeated.sum()), 'row')} repeat an earlier row exactly "
+            f"{words.count(int(repeated.sum()), 'row')} {_verb('repeat', repeated)} an earlier row exactly "
             f"(first: row {table.frame.index[int(np.flatnonzero(repeated)[0])]}).",
-            "Remove them if they are copies; they make intervals too narrow.",
+            "Take out what is a copy; copies make intervals too narrow.",
         )
+
+
+def _verb(verb: str, rows: NDArray[np.bool_]) -> str:
+    return f"{verb}s" if rows.sum() == 1 else verb
 
 
 def _shown(value: object) -> str:
@@ -358,7 +400,7 @@ def _influential(table: AdTable) -> Iterator[Finding]:
             "review",
             f"{words.count(len(strong), 'row')} alone would move a straight line through {through} noticeably "
             f"(most: row {table.frame.index[int(most)]}, Cook's distance {words.number(distance[most], 3)}).",
-            "Fit once without them and compare.",
+            f"Fit once without {'it' if len(strong) == 1 else 'them'} and compare.",
         )
 
 
