@@ -271,8 +271,10 @@ def test_a_row_of_totals_is_no_row(digits: int) -> None:
 def test_stops_come_first_and_are_refused_with_their_advice() -> None:
     findings = check(table(plain(TV=7.0)))
     assert findings[0].severity == "stop"
-    with pytest.raises(UnfitTableError, match=r"'TV' is constant .* Leave the column out"):
+    with pytest.raises(UnfitTableError, match=r"'TV' is constant .* Leave the column out \(name the others with --channels"):
         refuse_unfit(findings)
+    with pytest.raises(UnfitTableError, match=r"'Sales' is constant .* name another target"):  # which cannot be left out
+        refuse_unfit(check(table(plain(Sales=7.0))))
 
 
 def test_every_code_is_in_the_reference() -> None:

@@ -303,6 +303,10 @@ def test_a_plan_by_period_is_taken_in_the_order_of_its_dates(tmp_path: Path) -> 
         ("week,tv\n2025-02-24,1\n,2\n", "column 'week', row 2 is no date"),
         ("week,tv\n", "has no rows"),
         ("week,tv\n2025-02-24,1\n2025-03-03,many\n", "column 'tv', row 2 is no amount"),
+        (
+            "channel,budget\ntv,1\nsearch,2\n",
+            "give a column for each, tv, search, and the amounts below. It has channel",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path, text: str, said: str) -> None:

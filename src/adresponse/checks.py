@@ -147,7 +147,9 @@ def _constant(table: AdTable) -> Iterator[Finding]:
                 "D002",
                 "stop",
                 f"Column {name!r} is constant ({words.number(values[0])} in every row), so it can teach nothing.",
-                "Leave the column out, or check the source.",
+                "Check the source, or name another target."
+                if name == table.contract.target
+                else "Leave the column out (name the others with --channels and --controls), or check the source.",
             )
 
 

@@ -25,7 +25,10 @@ def amounts(given: str | Path | Mapping[str, Any], prospect: Prospect) -> tuple[
     named = [name for name in channels if name in raw.frame]
     if not named:
         have = ", ".join(raw.kinds)
-        raise ConfigError(f"{raw.label} has no column of a channel; it has {have}, and the channels are {', '.join(channels)}.")
+        raise ConfigError(
+            f"{raw.label} has no column of a channel; give a column for each, {', '.join(channels)}, and the amounts below. "
+            f"It has {have}."
+        )
     if raw.frame.empty:
         raise ConfigError(f"{raw.label} has no rows; give one with the amounts of the whole plan, or one for each period.")
     columns = {name: _column(raw, name) for name in named}
