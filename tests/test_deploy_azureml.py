@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import stored_example
-from adresponse.errors import ConfigError, DeploymentError
+from adresponse.errors import ConfigError, DeploymentError, MissingDeploymentError
 from adresponse.serving import launch
 from adresponse.stored import Stored, open_stored
 from adresponse.targets import azureml
@@ -161,8 +161,9 @@ def test_what_was_told_is_what_is_sent(workspace: Workspace, model: Stored, more
     endpoint, registered, deployment, asked, moved = (entity for _, entity in workspace.calls)
     assert (endpoint.name, endpoint.auth_mode, endpoint.tags) == ("sales-east", "key", {"team": "marketing"})
     sent = told.steps[1].sends
-    assert sent == {"name": "sales-response", "path": str(model.folder), "type": "mlflow_model", "tags": registered.tags}
-    assert (registered.name, registered.type, str(registered.path)) == (sent["name"], sent["type"], sent["path"])
+    told_path = "<the model's folder>"  # of a version it is a copy, which is gone when it is read
+    assert sent == {"name": "sales-response", "path": told_path, "type": "mlflow_model", "tags": registered.tags}
+    assert (registered.name, registered.type, str(registered.path)) == (sent["name"], sent["type"], str(model.folder))
     sent = told.steps[2].sends
     for key in ("name", "endpoint_name", "instance_type", "instance_count", "tags"):
         assert getattr(deployment, key) == sent[key]
@@ -228,6 +229,25 @@ def test_deleting_ends_the_endpoint_and_its_deployments(workspace: Workspace, mo
     assert not workspace.endpoints
     with pytest.raises(DeploymentError, match="was not found: Online endpoint sales-east does not exist"):
         azureml.status(workspace.client(), "sales-east")
+    with pytest.raises(MissingDeploymentError, match=r"no endpoint 'sales-east' in the workspace\. It has: none\."):
+        azureml.delete(workspace.client(), "sales-east")
+
+
+def test_what_azure_refuses_is_said_once(workspace: Workspace) -> None:
+    from azure.core.exceptions import HttpResponseError, ODataV4Format
+
+    client = workspace.client()
+    said = ODataV4Format({"code": "ResourceGroupNotFound", "message": "Resource group 'marketing' could not be found."})
+    refused = HttpResponseError(str(said))
+    refused.error = said
+
+    def get(name: str) -> None:
+        raise refused
+
+    client.online_endpoints.get = get
+    with pytest.raises(DeploymentError) as found:
+        azureml.status(client, "sales-east")
+    assert str(found.value) == "The endpoint 'sales-east' was not found: Resource group 'marketing' could not be found."
 
 
 def test_a_row_that_the_model_refuses_is_refused_in_its_own_words(workspace: Workspace, model: Stored) -> None:

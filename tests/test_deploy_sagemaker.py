@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,13 +19,14 @@ import pandas as pd
 import pytest
 from mlflow.sagemaker import SageMakerDeploymentClient
 from moto.core.exceptions import JsonRESTError
+from moto.sagemaker.models import sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from moto.server import ThreadedMotoServer
 
 import stored_example
 from adresponse import asking
-from adresponse.errors import ConfigError, DeploymentError
+from adresponse.errors import ConfigError, DeploymentError, MissingDeploymentError
 from adresponse.serving import launch
 from adresponse.stored import Stored, open_stored
 from adresponse.targets import sagemaker
@@ -30,7 +34,8 @@ from adresponse.targets.sagemaker import Settings
 from adresponse.verification import Answered, EvaluationRows, compare
 
 REGION = "eu-west-1"
-ROLE = "arn:aws:iam::123456789012:role/deployer"
+ACCOUNT = "123456789012"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/deployer"
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/sales-response:1"
 GIVEN = {"execution_role_arn": ROLE, "image_url": IMAGE, "bucket": "models", "instance_count": "2"}
 ABOUT = {"model": "sales-response", "version": "3", "digest": "d" * 64}
@@ -253,18 +258,63 @@ def test_deleting_leaves_nothing_behind(aws: Any, model: Stored) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "says"),
+    "act",
     [
-        (lambda s, m: sagemaker.status(s, "none"), "'none' was not found"),
-        (lambda s, m: sagemaker.delete(s, "none"), "'none' was not deleted"),
-        (lambda s, m: sagemaker.update(s, "none", m, **ABOUT), "'none' was not found"),  # MLflow would make it
-        (lambda s, m: sagemaker.ask(s, "none", {"TV": [1.0]}), "'none' is not known"),
+        lambda s, m: sagemaker.status(s, "none"),
+        lambda s, m: sagemaker.delete(s, "none"),
+        lambda s, m: sagemaker.update(s, "none", m, **ABOUT),  # MLflow would make it
+        lambda s, m: sagemaker.ask(s, "none", {"TV": [1.0]}),
     ],
+    ids=["status", "delete", "update", "ask"],
 )
-def test_an_endpoint_that_is_not_there_is_refused(aws: Any, model: Stored, act: Any, says: str) -> None:
-    with pytest.raises(DeploymentError, match=says):
+def test_an_endpoint_that_is_not_there_is_refused(aws: Any, model: Stored, act: Any) -> None:
+    with pytest.raises(MissingDeploymentError, match=r"^There is no endpoint 'none' in eu-west-1; check the name, the region"):
         act(Settings.read(REGION, GIVEN), model.folder)
     assert not aws.list_endpoints()["Endpoints"]
+
+
+def test_an_endpoint_whose_creation_failed_is_to_be_deleted_first(aws: Any, model: Stored) -> None:
+    settings = Settings.read(REGION, GIVEN)
+    sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    failed = sagemaker_backends[ACCOUNT][REGION].endpoints["sales"]
+    failed.endpoint_status, failed.failure_reason = "Failed", "No capacity."
+    with pytest.raises(ConfigError, match=r"'sales' is there, and failed \(No capacity\); delete it \(--action delete\)"):
+        sagemaker.create(settings, "sales", model.folder, **ABOUT)
+
+
+def test_an_endpoint_whose_model_was_deleted_by_hand_can_still_be_seen_and_updated(
+    aws: Any, model: Stored, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.read(REGION, GIVEN | {"archive": "true"})  # MLflow would clear the missing model away, and fail
+    sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    aws.delete_model(ModelName=aws.list_models()["Models"][0]["ModelName"])
+    assert sagemaker.status(settings, "sales").version == ""
+    assert sagemaker.update(settings, "sales", model.folder, **ABOUT | {"version": "4"}).version == "4"
+
+
+def test_what_aws_refuses_is_said_without_the_layers_that_told_it(aws: Any, model: Stored) -> None:
+    settings = Settings.read(REGION, GIVEN | {"bucket": "none"})
+    with pytest.raises(DeploymentError) as refused:
+        sagemaker.create(settings, "sales", model.folder, **ABOUT)
+    said = "The endpoint 'sales' was not made: AWS refuses PutObject (NoSuchBucket): The specified bucket does not exist."
+    assert str(refused.value) == said
+
+
+def test_without_credentials_the_sentence_says_where_they_come_from(aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it keeps those that it found
+    with pytest.raises(DeploymentError, match=r"no credentials for AWS were found; run `aws configure`, or set AWS_ACCESS_KEY"):
+        sagemaker.status(Settings.read(REGION, GIVEN), "sales")
+
+
+def test_mlflow_does_not_speak_amid_what_is_told(aws: Any, model: Stored) -> None:
+    sagemaker.create(Settings.read(REGION, GIVEN), "sales", model.folder, **ABOUT)
+    command = ["deploy", "sagemaker", "--name", "sales", "--region", REGION, "--action", "delete"]
+    done = subprocess.run([sys.executable, "-m", "adresponse", *command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Deleted.\n", "")
 
 
 def test_a_name_that_is_there_is_not_deployed_twice(aws: Any, model: Stored) -> None:
@@ -283,7 +333,7 @@ def test_aws_out_of_reach_is_one_sentence(model: Stored, monkeypatch: pytest.Mon
     }.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(DeploymentError, match=r"was not found: .*Could not connect") as refused:
+    with pytest.raises(DeploymentError, match=r"'sales' was not found: Could not connect") as refused:
         sagemaker.status(Settings.read(REGION, GIVEN), "sales")
     assert "\n" not in str(refused.value)
 

@@ -21,11 +21,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 import adresponse
-from adresponse import deployment, store
+from adresponse import deployment, registry, store
 from adresponse.cli import main
-from adresponse.errors import ConfigError, DeploymentError, DifferenceError, StoreError, TamperedModelError
+from adresponse.errors import (
+    ConfigError,
+    DeploymentError,
+    DifferenceError,
+    MissingDeploymentError,
+    StoreError,
+    TamperedModelError,
+)
 from adresponse.serving.options import read_token
-from adresponse.targets import local
+from adresponse.targets import local, sagemaker
 from adresponse.verification import Answered
 from stored_example import one_channel, stored, three_channels
 
@@ -433,6 +440,28 @@ def test_a_dry_run_of_deleting_deletes_nothing(target: Any, action: Any, monkeyp
     config = {"subscription_id": "ID", "resource_group": "g", "workspace_name": "w"} if target == "azureml" else {}
     with pytest.raises(ConfigError, match=f"The action '{action}' has no dry run"):
         adresponse.deploy(target, action=action, name="sales", region="eu-west-1", config=config, dry_run=True)
+
+
+def test_a_version_whose_endpoint_is_gone_can_be_deleted(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(settings: Any, name: str) -> None:
+        raise MissingDeploymentError(f"There is no endpoint {name!r}.")
+
+    opened = deployment.open_store()
+    located = registry.locate(opened, "models:/sales-response/1")
+    registry.deployed(opened, located, "sagemaker:/eu-west-1 sales")
+    monkeypatch.setattr(sagemaker, "delete", gone)
+    with pytest.raises(MissingDeploymentError):
+        deployment.deploy("sagemaker", name="sales", region="eu-west-1", action="delete")
+    assert registry.uses(opened, "sales-response", "1") == ()
+
+
+def test_a_version_that_is_put_beside_another_leaves_its_note(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[bool] = []
+    monkeypatch.setattr(sagemaker, "create", lambda *given, **about: None)
+    monkeypatch.setattr(registry, "deployed", lambda *given, beside: noted.append(beside))
+    for mode in ("add", "replace"):
+        deployment.deploy("sagemaker", "models:/sales-response/1", name="sales", region="eu-west-1", config={"mode": mode})
+    assert noted == [True, False]
 
 
 def test_an_image_is_written_and_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -383,6 +383,8 @@ def test_a_deployment_uses_one_version_until_it_is_withdrawn(lease: Lease) -> No
     registry.deployed(opened, second, "azureml ws:sales")
     assert registry.uses(opened, name, "1") == ("image shop ___",)
     assert registry.uses(opened, name, "2") == ("azureml ws:sales",)
+    registry.deployed(opened, first, "azureml ws:sales", beside=True)
+    assert registry.uses(opened, name, "2") == ("azureml ws:sales",)
     registry.withdrawn(opened, name, "azureml ws:sales")
     assert registry.uses(opened, name, "2") == ()
 

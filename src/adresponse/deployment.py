@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from adresponse.errors import ConfigError, DifferenceError, StoreError
+from adresponse.errors import ConfigError, DifferenceError, MissingDeploymentError, StoreError
 
 if TYPE_CHECKING:
     from adresponse.asking import Ask
@@ -544,8 +544,8 @@ def _sagemaker(
     if action == "status":
         return sagemaker.status(settings, name)
     if action == "delete":
-        sagemaker.delete(settings, name)
-        _forgotten(_at_sagemaker(settings.region_name, name))
+        with _forgetting(_at_sagemaker(settings.region_name, name)):
+            sagemaker.delete(settings, name)
         return None
     with opened(model) as found:
         about: dict[str, Any] = {"model": found.name, "version": found.version, "digest": found.stored.digest}
@@ -553,7 +553,7 @@ def _sagemaker(
             return sagemaker.intent(settings, name, **about, action=_changing(action))
         act = sagemaker.create if action == "create" else sagemaker.update
         done = act(settings, name, found.stored.folder, **about)
-        _noted(found, _at_sagemaker(settings.region_name, name))
+        _noted(found, _at_sagemaker(settings.region_name, name), beside=settings.mode == "add")
         return done
 
 
@@ -570,8 +570,8 @@ def _azureml(
     if action == "status":
         return azureml.status(client or azureml.connect(settings), name)
     if action == "delete":
-        azureml.delete(client or azureml.connect(settings), name)
-        _forgotten(f"azureml {name}")
+        with _forgetting(f"azureml {name}"):
+            azureml.delete(client or azureml.connect(settings), name)
         return None
     with opened(model) as found:
         if dry_run:
@@ -585,19 +585,29 @@ def _azureml(
         return done
 
 
-def _noted(found: Model, where: str) -> None:
+def _noted(found: Model, where: str, *, beside: bool = False) -> None:
     """Write on a registered version that a deployment answers with it, so that nobody deletes it meanwhile."""
     from adresponse import registry
 
     if found.store is not None and found.located is not None and found.located.version:
-        registry.deployed(found.store, found.located, where)
+        registry.deployed(found.store, found.located, where, beside=beside)
+
+
+@contextlib.contextmanager
+def _forgetting(where: str) -> Iterator[None]:
+    """Take the note of a deployment off every version, once it is gone; or where it was, else nothing could be deleted."""
+    try:
+        yield
+    except MissingDeploymentError:
+        _forgotten(where)
+        raise
+    _forgotten(where)
 
 
 def _forgotten(where: str) -> None:
-    """Take the note of a deployment that is gone off every version; without a store there is none."""
     from adresponse import registry
 
-    with contextlib.suppress(StoreError):
+    with contextlib.suppress(StoreError):  # without a store there is no note
         store = open_store()
         for known in registry.models(store):
             registry.withdrawn(store, known.name, where)

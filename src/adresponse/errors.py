@@ -15,6 +15,7 @@ the command line and any server translate once::
     │   ├── LeaseLostError        the lock went to somebody else meanwhile                     (in mutex.py)
     │   └── MovedError            champion is another version than was expected                (in promotion.py)
     └── DeploymentError           a deployment cannot be made, reached or asked
+        ├── MissingDeploymentError  there is no such deployment (any more)
         └── DifferenceError       a deployment answers otherwise than was evaluated; exit code 1
 
 This file goes with every stored model (see ``stored.py``), so it imports nothing of the package.
@@ -31,6 +32,7 @@ __all__ = [
     "ConfigError",
     "DeploymentError",
     "DifferenceError",
+    "MissingDeploymentError",
     "ModelError",
     "RowsError",
     "StoreError",
@@ -77,6 +79,10 @@ class StoreError(AdresponseError):
 
 class DeploymentError(AdresponseError):
     """A deployment cannot be made, reached or asked."""
+
+
+class MissingDeploymentError(DeploymentError):
+    """There is no such deployment (any more)."""
 
 
 class DifferenceError(DeploymentError):

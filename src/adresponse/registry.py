@@ -358,9 +358,13 @@ def refuse_gone(store: Store, name: str, version: str) -> None:
 # --- who uses a version
 
 
-def deployed(store: Store, located: Located, where: str) -> None:
-    """Note that a deployment (``sagemaker sales``, ``azureml sales``) answers with this version, and no other."""
-    withdrawn(store, located.name, where, but=located.version)
+def deployed(store: Store, located: Located, where: str, *, beside: bool = False) -> None:
+    """Note that a deployment (``sagemaker sales``, ``azureml sales``) answers with this version, and no other.
+
+    ``beside`` leaves the notes of the versions that stay behind it.
+    """
+    if not beside:
+        withdrawn(store, located.name, where, but=located.version)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     store.call("set_model_version_tag", located.name, located.version, _deployed_tag(where), now)
 

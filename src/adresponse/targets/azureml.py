@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from adresponse.errors import ConfigError, DeploymentError
+from adresponse.errors import ConfigError, DeploymentError, MissingDeploymentError, did_you_mean
 from adresponse.stored import Stored
 from adresponse.targets.answers import read_answers
 from adresponse.targets.given import read_given
@@ -149,9 +149,10 @@ def intent(
     shown = _deployment_values(settings, name, model, version, colour) | {"environment_variables": hide(settings.env)}
     endpoint = {"name": name, "auth_mode": settings.auth_mode, "tags": settings.tags}
     made = Step("online_endpoints.begin_create_or_update", "Makes the endpoint.", _plain(endpoint))
+    uploaded = _model_values(settings, stored, model, version) | {"path": "<the model's folder>"}  # a copy, gone by then
     steps = [
         *([made] if new else []),
-        Step("models.create_or_update", "Registers the model's folder.", _model_values(settings, stored, model, version)),
+        Step("models.create_or_update", "Registers the model's folder.", uploaded),
         Step("online_deployments.begin_create_or_update", "Starts the machines, without traffic yet.", _plain(shown)),
         Step(
             "online_endpoints.invoke",
@@ -229,7 +230,18 @@ def status(client: Any, name: str) -> Status:
 
 
 def delete(client: Any, name: str) -> None:
-    """Delete the endpoint with all its deployments; the registered model in the workspace stays."""
+    """Delete the endpoint with all its deployments; the registered model in the workspace stays.
+
+    Raises
+    ------
+    MissingDeploymentError
+        If the workspace has no such endpoint (any more).
+    """
+    if name not in (there := _named(client)):
+        listed = ", ".join(sorted(there)[:12]) or "none"
+        raise MissingDeploymentError(
+            f"There is no endpoint {name!r} in the workspace.{did_you_mean(name, there)} It has: {listed}."
+        )
     with _speaking(f"The endpoint {name!r} was not deleted"):
         client.online_endpoints.begin_delete(name=name).result()
 
@@ -384,8 +396,8 @@ def _speaking(what: str) -> Iterator[None]:
     except ClientAuthenticationError as error:
         raise DeploymentError(f"{what}: {_locked_out(str(error))}.") from error
     except (AzureError, MlException, OSError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DeploymentError(f"{what}: {reason}.") from error
+        told = getattr(getattr(error, "error", None), "message", "") or str(error)  # the text says it twice, with its code
+        raise DeploymentError(f"{what}: {' '.join(told.split()).rstrip('.')}.") from error
 
 
 def _locked_out(reason: str) -> str:

@@ -7,13 +7,14 @@ refused. The model is deployed from the folder that was opened and found whole, 
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from adresponse.errors import ConfigError, DeploymentError, did_you_mean
+from adresponse.errors import ConfigError, DeploymentError, MissingDeploymentError, did_you_mean
 from adresponse.targets.answers import read_answers
 from adresponse.targets.given import read_given
 from adresponse.targets.intent import Intent, Step, hide
@@ -198,9 +199,8 @@ def create(settings: Settings, name: str, folder: Path, *, model: str, version: 
     if settings.mode != "create":
         return update(settings, name, folder, model=model, version=version, digest=digest)
     with contextlib.suppress(DeploymentError):  # AWS knows none, or does not let us look: making it tells
-        status(settings, name)
-        raise ConfigError(f"The endpoint {name!r} is there already; update it (--action update), or choose another name.")
-    with _speaking(f"The endpoint {name!r} was not made"):
+        _refuse_another(_described(settings, name), name)
+    with _speaking(settings, name, "was not made"):
         config = settings.config() | {"tags": _tags_of(settings, model, version, digest)}
         _client(settings).create_deployment(name, str(folder), config=config)
     return status(settings, name)
@@ -210,8 +210,8 @@ def update(settings: Settings, name: str, folder: Path, *, model: str, version: 
     """Put the model of a folder behind an endpoint that is there, instead of the one that answers, or beside it."""
     _refuse_name(name)
     wanted = _updating(settings)
-    status(settings, name)  # MLflow would make an endpoint where there is none
-    with _speaking(f"The endpoint {name!r} was not updated"):
+    _described(settings, name)  # MLflow would make an endpoint where there is none
+    with _speaking(settings, name, "was not updated"):
         config = wanted.config() | {"tags": _tags_of(settings, model, version, digest)}
         _client(settings).update_deployment(name, str(folder), config=config)
     return status(settings, name)
@@ -219,15 +219,24 @@ def update(settings: Settings, name: str, folder: Path, *, model: str, version: 
 
 def status(settings: Settings, name: str) -> Status:
     """What SageMaker says of the endpoint, or a refusal where there is none."""
-    with _speaking(f"The endpoint {name!r} was not found"):
-        found = _client(settings).get_deployment(name)
-    return Status(name, found["EndpointStatus"], found.get("FailureReason", ""), version(settings, name))
+    found = _described(settings, name)
+    answering = ""
+    with contextlib.suppress(DeploymentError):  # its model was deleted by hand, or the caller may not read tags
+        answering = version(settings, name)
+    return Status(name, found["EndpointStatus"], found.get("FailureReason", ""), answering)
 
 
 def delete(settings: Settings, name: str) -> None:
-    """Delete the endpoint and, unless they are to be archived, its configuration, models and their files in S3."""
+    """Delete the endpoint and, unless they are to be archived, its configuration, models and their files in S3.
+
+    Raises
+    ------
+    MissingDeploymentError
+        If there is no such endpoint (any more).
+    """
     config = {key: settings.config()[key] for key in ("region_name", "archive", "synchronous", "timeout_seconds")}
-    with _speaking(f"The endpoint {name!r} was not deleted"):
+    _described(settings, name)
+    with _speaking(settings, name, "was not deleted"):
         _client(settings).delete_deployment(name, config=config)
 
 
@@ -245,14 +254,14 @@ def ask(settings: Settings, name: str, columns: Mapping[str, Sequence[float]], l
 
     answering = version(settings, name)
     params = None if level is None else {"interval": level}
-    with _speaking(f"The endpoint {name!r} did not answer"):
+    with _speaking(settings, name, "did not answer"):
         found = _client(settings).predict(name, pd.DataFrame(dict(columns)), params=params)["predictions"]
     return read_answers(found, answering)
 
 
 def version(settings: Settings, name: str) -> str:
     """The version that answers at an endpoint, by the tags of the models that get its requests; empty if they have none."""
-    with _speaking(f"The version behind {name!r} is not known"):
+    with _speaking(settings, name, "does not tell its version"):
         aws = _aws(settings)
         endpoint = aws.describe_endpoint(EndpointName=name)
         variants = aws.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])["ProductionVariants"]
@@ -316,7 +325,21 @@ def _refuse_name(name: str) -> None:
         )
 
 
+def _refuse_another(found: Mapping[str, Any], name: str) -> None:
+    """Refuse to make an endpoint where one is; AWS does not update one whose creation failed."""
+    if found["EndpointStatus"] == "Failed":
+        reason = " ".join(str(found.get("FailureReason", "AWS does not say why")).split()).rstrip(".")
+        raise ConfigError(f"The endpoint {name!r} is there, and failed ({reason}); delete it (--action delete), then make it.")
+    raise ConfigError(f"The endpoint {name!r} is there already; update it (--action update), or choose another name.")
+
+
 # --- who is asked
+
+
+def _described(settings: Settings, name: str) -> dict[str, Any]:
+    """The endpoint as AWS describes it, or a refusal where there is none."""
+    with _speaking(settings, name, "was not found"):
+        return dict(_aws(settings).describe_endpoint(EndpointName=name))
 
 
 def _client(settings: Settings) -> Any:
@@ -338,10 +361,9 @@ def _aws(settings: Settings) -> Any:
 
 
 @contextlib.contextmanager
-def _speaking(what: str) -> Iterator[None]:
-    """What AWS, or MLflow on the way to it, refuses, as one sentence."""
-    import mlflow.exceptions
-
+def _speaking(settings: Settings, name: str, what: str) -> Iterator[None]:
+    """What AWS, or MLflow on the way to it, refuses of an endpoint, as one sentence."""
+    refusals = _mlflow_refusals()
     try:
         import botocore.exceptions as aws
     except ImportError:
@@ -349,6 +371,27 @@ def _speaking(what: str) -> Iterator[None]:
         return
     try:
         yield
-    except (mlflow.exceptions.MlflowException, aws.BotoCoreError, aws.ClientError, OSError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DeploymentError(f"{what}: {reason}.") from error
+    except (*refusals, aws.BotoCoreError, aws.ClientError, OSError) as error:
+        found = error.__context__ if isinstance(error, refusals) else error  # MLflow tells of AWS's refusal by its own
+        code = found.response["Error"]["Code"] if isinstance(found, aws.ClientError) else ""
+        if code == "ValidationException" and "Could not find endpoint" in str(found):
+            raise MissingDeploymentError(
+                f"There is no endpoint {name!r} in {settings.region_name}; check the name, the region and the account."
+            ) from error
+        if isinstance(found, aws.NoCredentialsError):
+            said = "no credentials for AWS were found; run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        elif isinstance(found, aws.ClientError):
+            said = f"AWS refuses {found.operation_name} ({code}): {found.response['Error'].get('Message', '')}"
+        else:
+            said = str(error)
+        raise DeploymentError(f"The endpoint {name!r} {what}: {' '.join(said.split()).rstrip('.')}.") from error
+
+
+def _mlflow_refusals() -> tuple[type[Exception], ...]:
+    """What MLflow raises. Its import sets the level of its log anew, which is for the caller to say."""
+    log = logging.getLogger("mlflow")
+    level = log.level
+    import mlflow.exceptions
+
+    log.setLevel(level)
+    return (mlflow.exceptions.MlflowException,)
