@@ -24,6 +24,8 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from adresponse.cli import _chatter
+from adresponse.engines import database as engines_database
 from adresponse.engines import duck
 from adresponse.engines.batch import predict
 from adresponse.engines.places import Table, output_of
@@ -548,6 +550,39 @@ def test_one_database_may_be_read_and_written(postgres: str) -> None:
     with pytest.raises(TableError, match=r"did not answer: .*lock"):
         predict(MODEL, postgres, f"{postgres}#spend", query="SELECT * FROM spend", overwrite=True)
     assert len(read_back(f"{postgres}#spend")) == len(rows)
+
+
+def test_a_database_that_goes_away_on_the_way_is_one_sentence_and_leaves_no_table(
+    postgres: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_sql(frame(12_000), postgres, "broken_off")
+    engine = sa.create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"))
+    blocks = iter(range(2))
+
+    def ended(name: str, array: Any) -> list[Any]:
+        if name == "prediction" and next(blocks) == 1:
+            with engine.begin() as other:
+                other.exec_driver_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        return array.to_pylist()
+
+    monkeypatch.setattr(engines_database._Table, "_values", lambda self, name, array: ended(name, array))
+    with (
+        _chatter(verbose=False),
+        pytest.raises(TableError, match=r"^The connection to postgresql.*:\*\*\*@.* was lost \(.*\); run it again\.$"),
+    ):
+        predict(MODEL, postgres, f"{postgres}#half", sql_table="broken_off")
+    assert not [record for record in caplog.records if record.name.startswith("psycopg")]
+    assert "half" not in sa.inspect(engine).get_table_names()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("wanted", ["o.csv", "o.parquet", "o.xlsx", "postgres"])
+def test_objects_of_a_database_are_written_as_json(folder: Path, request: pytest.FixtureRequest, wanted: str) -> None:
+    postgres = request.getfixturevalue("postgres")
+    query = """SELECT 1.0 AS "TV", 2.0 AS "Radio", j FROM (VALUES ('{"a": 1}'::jsonb), ('{"b": ["é", null]}'), (NULL)) v(j)"""
+    output = f"{postgres}#objects" if wanted == "postgres" else folder / wanted
+    predict(MODEL, postgres, output, query=query)
+    assert read_back(output)["j"].tolist()[:2] == ['{"a": 1}', '{"b": ["é", null]}']
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a" * 245], ids=["too long", "too long with .rejected.csv"])

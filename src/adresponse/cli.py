@@ -241,7 +241,7 @@ def _chatter(verbose: bool) -> Iterator[None]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in ("mlflow", "alembic", "azure", "matplotlib", "skops"):
+        for name in ("mlflow", "alembic", "azure", "matplotlib", "psycopg", "skops"):
             logging.getLogger(name).setLevel(logging.ERROR)
         yield
 

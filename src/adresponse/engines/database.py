@@ -12,7 +12,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.sql import quoted_name
 
-from adresponse.engines.outputs import Columns, Form, Typed, Writer
+from adresponse.engines.outputs import Columns, Form, Typed, Writer, as_text
 from adresponse.engines.places import Table
 from adresponse.errors import ConfigError, TableError
 from adresponse.reading import database
@@ -164,5 +164,5 @@ def _values(array: Any) -> list[Any]:
         array = array.cast(pa.timestamp("us", array.type.tz), safe=False)
     values: list[Any] = array.to_pylist()
     if type(_sql_type(array.type)) is sa.Text:
-        return [None if v is None else str(v) for v in values]
+        return [None if v is None else str(as_text(v)) for v in values]
     return values

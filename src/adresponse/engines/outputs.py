@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -18,7 +19,7 @@ import numpy as np
 from adresponse.engines.places import part_beside
 from adresponse.errors import TableError
 
-__all__ = ["Columns", "Form", "Typed", "Writer", "open_output", "refuse_long_sheet"]
+__all__ = ["Columns", "Form", "Typed", "Writer", "as_text", "open_output", "refuse_long_sheet"]
 
 EXCEL_ROWS = 1_048_576  # of a sheet, its header among them (Microsoft's specification of .xlsx)
 EXCEL_TEXT = 32_767  # characters of a cell
@@ -105,10 +106,10 @@ class _Text:
         import pyarrow.compute as pc
 
         if isinstance(column, list):
-            return [_as_text(v) for v in column]
+            return [as_text(v) for v in column]
         if not isinstance(column, np.ndarray):
             simple = pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or _plain_number(column.type)
-            return column if simple else [_as_text(v) for v in column.to_pylist()]
+            return column if simple else [as_text(v) for v in column.to_pylist()]
         array = pa.array(column)
         return array if self._form.decimal == "." else pc.replace_substring(array.cast(pa.string()), ".", ",")
 
@@ -134,8 +135,8 @@ def _needs_quotes(array: Any, separator: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(array, f'["\r\n{"|" if separator == "|" else separator}]')).as_py())
 
 
-def _as_text(value: object) -> object:
-    """A value as a text file holds it."""
+def as_text(value: object) -> object:
+    """A value as a text file holds it; what has parts, as JSON."""
     if value is None or (isinstance(value, int | str) and not isinstance(value, bool)):
         return value
     if isinstance(value, float):
@@ -146,6 +147,8 @@ def _as_text(value: object) -> object:
         return value.isoformat(" ")
     if isinstance(value, date | time):
         return value.isoformat()
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
@@ -250,17 +253,26 @@ def _is_kin(kind: Any, other: Any) -> bool:
 
 
 def as_arrow(column: Any, number: bool = False) -> Any:
-    """A column as an Arrow array; values without a common type become text, a ``number`` float64."""
+    """A column as an Arrow array; objects and values without a common type become text, a ``number`` float64."""
     import pyarrow as pa
 
     if isinstance(column, list):
         try:
-            column = pa.array(column)
+            made = pa.array(column)
+            if _holds_objects(made.type):  # each would be given the keys of all
+                raise TypeError
+            column = made
         except (pa.ArrowException, OverflowError, TypeError, ValueError):
-            column = pa.array([None if v is None else str(_as_text(v)) for v in column], pa.string())
+            column = pa.array([None if v is None else str(as_text(v)) for v in column], pa.string())
     elif isinstance(column, np.ndarray):
         column = pa.array(column)
     return column.cast(pa.float64()) if number and not pa.types.is_floating(column.type) else column
+
+
+def _holds_objects(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_struct(kind) or (pa.types.is_list(kind) and _holds_objects(kind.value_type)))
 
 
 def _kept_type(kind: Any) -> Any:
@@ -321,7 +333,7 @@ class _Excel:
         dated = (isinstance(value, datetime) and value.tzinfo is None) or type(value) is date
         if dated and value.year >= FIRST_YEAR:
             return value
-        text = ILLEGAL_CHARACTERS_RE.sub("\ufffd", str(_as_text(value)))
+        text = ILLEGAL_CHARACTERS_RE.sub("\ufffd", str(as_text(value)))
         if len(text) > EXCEL_TEXT:
             raise TableError(
                 f"Column {name!r}, row {self._rows - 1}: the text has {len(text):,} characters, and a cell of Excel holds "

@@ -40,6 +40,8 @@ def connect(url: URL) -> Iterator[tuple[sa.Engine, str]]:
     try:
         yield engine, shown
     except SQLAlchemyError as error:
+        if getattr(error, "connection_invalidated", False):
+            raise TableError(f"The connection to {shown} was lost ({_said_by(error, url)}); run it again.") from error
         raise TableError(f"{shown} did not answer: {_said_by(error, url)}; check the URL, query and table.") from error
     finally:
         engine.dispose()
