@@ -97,6 +97,19 @@ def test_with_a_token_file_nobody_else_is_answered(model: Stored) -> None:
     assert "--allow-anyone" not in command
 
 
+def test_the_lines_to_paste_hand_the_token_to_the_container_and_to_verify(model: Stored, tmp_path: Path) -> None:
+    _, run, verify = image.write(model, tmp_path / "image", **ABOUT, token_file="/run/secrets/token").commands
+    assert '-v "$PWD"/token:/run/secrets/token:ro ' in run
+    assert verify.endswith("--url http://127.0.0.1:8080 --token-file token")
+
+
+@pytest.mark.parametrize("act", [image.write, image.intent])
+def test_a_token_file_without_an_absolute_path_is_refused(model: Stored, tmp_path: Path, act: Any) -> None:
+    with pytest.raises(ConfigError, match="token_file='token' is no absolute path in the container"):
+        act(model, tmp_path / "image", **ABOUT, token_file="token")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_name_cannot_add_lines_to_the_dockerfile(model: Stored) -> None:
     text = image.dockerfile(model, version="3", name='sales"\nRUN rm -rf / $HOME')
     assert not [line for line in text.splitlines() if line.startswith("RUN rm")]

@@ -81,11 +81,12 @@ def write(
     Raises
     ------
     ConfigError
-        If ``port`` is no port, or the folder holds something else.
+        If ``port`` is no port, ``token_file`` no absolute path, or the folder holds something else.
     DeploymentError
         If a package that the server needs is not installed here, or the folder cannot be written.
     """
     _refuse_port(port)
+    _refuse_relative(token_file)
     _refuse_folder(folder, force)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,9 @@ def write(
             _put(context, folder, Path(beside, "before"))
     except OSError as error:
         raise DeploymentError(f"The build context {str(folder)!r} cannot be written: {error.strerror or error}.") from error
-    return Written(folder, folder / "Dockerfile", commands(folder, version=version, name=name, port=port))
+    return Written(
+        folder, folder / "Dockerfile", commands(folder, version=version, name=name, port=port, token_file=token_file)
+    )
 
 
 def intent(
@@ -103,6 +106,7 @@ def intent(
 ) -> Intent:
     """What ``write`` would put where, and what is left to do by hand; refused where ``write`` would be."""
     _refuse_port(port)
+    _refuse_relative(token_file)
     _refuse_folder(folder, force)
     files = sorted(str(p.relative_to(stored.folder)) for p in _files(stored.folder))
     sends = {
@@ -112,7 +116,7 @@ def intent(
         "app": f"adresponse {__version__}",
         "serve": SERVE.splitlines(),
     }
-    by_hand = commands(folder, version=version, name=name, port=port)
+    by_hand = commands(folder, version=version, name=name, port=port, token_file=token_file)
     steps = [Step("write", f"Writes the build context {str(folder)!r}.", sends)]
     steps += [Step("by hand", line) for line in by_hand]
     return Intent(
@@ -165,14 +169,16 @@ def requirements(stored: Stored) -> tuple[str, ...]:
     return tuple(f"{name}=={version}" for name, version in sorted((found | pinned).items()))
 
 
-def commands(folder: Path, *, version: str, name: str, port: int = 8080) -> tuple[str, ...]:
-    """Build, run, verify: lines to paste."""
+def commands(folder: Path, *, version: str, name: str, port: int = 8080, token_file: str = "") -> tuple[str, ...]:
+    """Build, run, verify: lines to paste, beside a file ``token`` where callers must send one."""
     tag = f"{_tag(name) or 'adresponse-model'}:{_tag(version) or 'latest'}"
     model = f"models:/{name}/{version}" if name and version.isdigit() else ""
+    mount = f'-v "$PWD"/token:{shlex.quote(token_file)}:ro ' if token_file else ""
+    shown = " --token-file token" if token_file else ""
     return (
         f"docker build -t {tag} {shlex.quote(str(folder))}",
-        f"docker run --rm -p 127.0.0.1:{port}:{port} {tag}",
-        f"adresponse verify {shlex.quote(model) + ' ' if model else ''}--url http://127.0.0.1:{port}",
+        f"docker run --rm -p 127.0.0.1:{port}:{port} {mount}{tag}",
+        f"adresponse verify {shlex.quote(model) + ' ' if model else ''}--url http://127.0.0.1:{port}{shown}",
     )
 
 
@@ -245,6 +251,11 @@ def _needed(lines: Iterable[str]) -> Iterator[str]:
 def _refuse_port(port: int) -> None:
     if not 0 < port < 65536:
         raise ConfigError(f"port={port} is no port for a container; give one between 1 and 65535.")
+
+
+def _refuse_relative(token_file: str) -> None:
+    if token_file and not token_file.startswith("/"):
+        raise ConfigError(f"token_file={token_file!r} is no absolute path in the container; write one like /run/secrets/token.")
 
 
 def _refuse_folder(folder: Path, force: bool) -> None:
