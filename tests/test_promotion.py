@@ -133,6 +133,15 @@ def test_a_version_that_is_not_there_or_not_whole_is_refused(lease: Lease, reque
     assert len(moves(opened, name)) == 1
 
 
+def test_a_champion_that_adresponse_did_not_make_is_said_to_be_so(lease: Lease) -> None:
+    opened, name = lease.store, lease.name
+    version(opened, name)
+    opened.call("delete_model_version_tag", name, "1", registry.MANIFEST_TAG)
+    opened.call("set_registered_model_alias", name, "champion", "1")
+    with pytest.raises(StoreError, match=r"has no tag adresponse\.manifest.*; take one that `adresponse run` made"):
+        promote(lease, "1")
+
+
 @pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
 @pytest.mark.parametrize(
     ("step", "history"),

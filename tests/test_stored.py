@@ -87,6 +87,12 @@ def test_a_model_that_was_tampered_with_is_refused(folder: Path, tamper: Callabl
     assert said in str(refusal.value)
 
 
+def test_a_pickle_in_a_copy_is_told_of_the_model_that_was_copied(folder: Path) -> None:
+    (folder / "model.pkl").write_text("x")
+    with pytest.raises(TamperedModelError, match=r"in the model 'models:/sales-response@champion' is a pickle"):
+        open_stored(folder, called="models:/sales-response@champion")
+
+
 def test_a_model_that_was_sealed_anew_is_not_the_registered_one(folder: Path) -> None:
     registered = open_stored(folder).digest
     _edit_coefficient(folder)

@@ -123,7 +123,7 @@ def promote(
         )
     uri = f"models:/{lease.name}/{version}"
     if source == version:
-        registry.refuse_gone(lease.store, lease.name, version)
+        _refuse_not_whole(lease.store, lease.name, _found(lease.store, lease.name, version))
         return Promoted(lease.name, source, version, uri, None, settled)
     digest = _refuse_unfit(lease.store, lease.name, version, force, why)
     event = _move(lease, "promotion", source, version, verify, why, {**(digests or {}), "manifest": digest}, by)
@@ -333,7 +333,7 @@ def _settled(lease: Lease, event: Event, loads: Try) -> Event:
 def _refuse_unloadable(store: Store, uri: str) -> None:
     located = registry.locate(store, uri)
     with tempfile.TemporaryDirectory(prefix="adresponse-") as folder:
-        open_stored(registry.fetch(store, located, Path(folder)), located.digest)
+        open_stored(registry.fetch(store, located, Path(folder)), located.digest, uri)
 
 
 # --- delete

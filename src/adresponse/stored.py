@@ -121,7 +121,7 @@ def open_stored(folder: Path, digest: str | None = None, called: str = "") -> St
     ModelError
         If the folder holds no model of adresponse, or one that needs another environment.
     """
-    _refuse_pickles(folder)
+    _refuse_pickles(folder, called or folder.name)
     found = _refuse_changes(folder, digest, called or str(folder))
     formula = Formula.from_json((folder / FORMULA).read_bytes())
     if not formula.closed:
@@ -152,14 +152,14 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_pickles(folder: Path) -> None:
+def _refuse_pickles(folder: Path, called: str) -> None:
     for name in _files(folder):
         path = folder / name
         with path.open("rb") as file:
             start = file.read(2)
         if path.suffix in PICKLES or PICKLE_START.match(start):
             raise TamperedModelError(
-                f"{name} in the model {folder.name!r} is a pickle, which runs code when it is loaded; the model is not loaded."
+                f"{name} in the model {called!r} is a pickle, which runs code when it is loaded; the model is not loaded."
             )
 
 
