@@ -30,20 +30,29 @@ PLACES = {"North": -40.0, "Süd & West": 40.0}  # how far the market's sales lie
 
 
 def hills(
-    names: tuple[str, ...] = NAMES, *, dated: bool = True, draws: int = 40, shape: Shape = "hill", seed: int = 1
+    names: tuple[str, ...] = NAMES,
+    *,
+    dated: bool = True,
+    draws: int = 40,
+    shape: Shape = "hill",
+    seed: int = 1,
+    unit: float = 1.0,
 ) -> Prospect:
-    """A prospect whose channels saturate one after another, fitted on two years of weeks that we made."""
+    """A prospect whose channels saturate one after another, fitted on two years of weeks that we made.
+
+    ``unit`` is how much of what the table counts in stands for one dollar, and for one unit sold.
+    """
     random = np.random.default_rng(seed)
-    truth = _curves(names, dated, shape, np.zeros(3 * len(names)))
-    spend = {n: random.gamma(3.0, 20.0 * (i + 1) / 3, WEEKS) for i, n in enumerate(names)}
+    truth = _curves(names, dated, shape, np.zeros(3 * len(names)), unit)
+    spend = {n: unit * random.gamma(3.0, 20.0 * (i + 1) / 3, WEEKS) for i, n in enumerate(names)}
     weeks = pd.date_range("2024-01-01", periods=WEEKS, freq="W-MON")
     frame = pd.DataFrame({"week": weeks, **spend})
     sales = truth.predict(list(spend.values()), weeks.to_numpy() if dated else None)
-    frame["Sales"] = sales + random.normal(0, 8, WEEKS)
+    frame["Sales"] = sales + unit * random.normal(0, 8, WEEKS)
     units = {n: {"unit": "thousand dollars", "means": f"{n} budget"} for n in names}
     units["Sales"] = {"unit": "thousand units", "means": "units sold"}
     contract = Contract.build(target="Sales", channels=names, date="week" if dated else None, dictionary=units)
-    others = [_curves(names, dated, shape, random.normal(0, 0.08, 3 * len(names))) for _ in range(draws)]
+    others = [_curves(names, dated, shape, random.normal(0, 0.08, 3 * len(names)), unit) for _ in range(draws)]
     return prospect_of(contract, frame if dated else frame.drop(columns="week"), truth, draws=others)
 
 
@@ -67,17 +76,18 @@ def placed() -> Prospect:
     return prospect_of(contract, pd.concat(parts), here(model.curves), draws=[here(d) for d in model.draws])
 
 
-def _curves(names: tuple[str, ...], dated: bool, shape: Shape, moved: np.ndarray) -> Curves:
+def _curves(names: tuple[str, ...], dated: bool, shape: Shape, moved: np.ndarray, unit: float = 1.0) -> Curves:
     """The truth, with each logarithm of a number moved."""
     times = np.exp(moved).reshape(-1, 3)
     weights = carry_over_weights("geometric", 0.4, length=5, normalise=True) if dated else (1.0,)
     responses = tuple(
-        Response(n, shape, 30.0 * (i + 1) * a, (1.0 + 0.4 * i) * b, 60.0 * (i + 1) * c, weights)
+        Response(n, shape, unit * 30.0 * (i + 1) * a, (1.0 + 0.4 * i) * b, unit * 60.0 * (i + 1) * c, weights)
         for i, (n, (a, b, c)) in enumerate(zip(names, times.tolist(), strict=True))
     )
     calendar = Calendar("second", 7 * 86400, "2024-01-01T00:00:00") if dated else None
-    base = Baseline(200.0, 20.0 if dated else 0.0, (10.0, 5.0) if dated else (), calendar=calendar, span=WEEKS - 1)
-    return Curves(base, responses, History(WEEKS - 1, (40.0,) * len(names), {"": ()}) if dated else None)
+    season = (unit * 10.0, unit * 5.0) if dated else ()
+    base = Baseline(unit * 200.0, unit * 20.0 if dated else 0.0, season, calendar=calendar, span=WEEKS - 1)
+    return Curves(base, responses, History(WEEKS - 1, (unit * 40.0,) * len(names), {"": ()}) if dated else None)
 
 
 def kept(prospect: Prospect | None, folder: Path, closed: bool = True) -> Path:

@@ -22,7 +22,7 @@ import served_example
 import stored_example
 from plans_example import NAMES, PLACES, hills, kept, placed
 
-WIDE, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
+WIDE, PHONE, SMALL = {"width": 1360, "height": 900}, {"width": 390, "height": 844}, {"width": 320, "height": 640}
 ODD = ('<img src=x onerror="alert(1)">', "=1+1 & 'co'", "Ünï — 电视")
 WAIT = 20_000  # milliseconds, on a busy machine
 
@@ -101,7 +101,7 @@ def got(url: str, path: str) -> bytes:
 def shown(value: float, sign: bool = False) -> str:
     """A figure as the page writes it in English."""
     digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2
-    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    text = f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "\N{MINUS SIGN}")
     return re.sub(r"\.?0+$", "", text) if "." in text else text
 
 
@@ -272,6 +272,48 @@ def test_periods_that_cannot_be_are_said_and_those_before_stay(browser: Any, hil
         assert described(field) == ""
 
 
+def test_periods_typed_on_the_way_to_what_cannot_be_are_not_kept(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        today = amounts(page)
+        page.get_by_label("Periods").press("Control+a")
+        page.keyboard.type("1000")  # by way of 1, 10 and 100
+        page.keyboard.press("Tab")
+        assert described(page.get_by_label("Periods")).endswith("not 1000; the plan stays at 13 periods.")
+        until(page, "(was) => Number(document.querySelector('#amount-0').value) === was", today["TV"])
+
+
+@pytest.mark.parametrize("text", ["-3", "1e16", ""])
+@pytest.mark.parametrize("key", ["Enter", "Tab"])
+def test_an_amount_that_is_none_is_said_and_the_one_before_stays(browser: Any, hilly: str, text: str, key: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        field = page.get_by_label("Amount for TV")
+        field.fill("300")
+        field.fill(text)
+        assert field.get_attribute("aria-invalid") == "true"
+        page.keyboard.press(key)
+        assert field.input_value() == "300"
+        assert f"not {text or 'this'}; yours stays 300." in described(field)
+        field.fill("310")
+        assert "yours stays" not in described(field)
+
+
+@pytest.mark.parametrize("text", ["-3", "1e16"])
+def test_a_bound_that_is_none_is_said_and_the_one_before_stays(browser: Any, hilly: str, text: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        page.locator("summary:has-text('Bounds')").first.click()
+        field = leave(page, "At least for TV", text)
+        assert field.input_value() == ""
+        assert described(field).endswith(f"not {text}; none is set.")
+        leave(page, "At least for TV", "100")
+        assert described(field) == ""
+        leave(page, "At least for TV", text)
+        assert field.input_value() == "100"
+        assert described(field).endswith(f"not {text}; it stays 100.")
+
+
 def test_a_total_below_what_is_locked_says_why_it_is_not_taken(browser: Any, hilly: str) -> None:
     with page_of(browser, hilly, refusals=None) as page:  # what is left may be less than the best plan needs
         settled(page)
@@ -348,6 +390,36 @@ def test_an_address_that_is_nonsense_does_no_harm(browser: Any, hilly: str) -> N
         settled(page)
 
 
+def test_an_address_of_another_model_says_what_is_left_out(browser: Any, hilly: str) -> None:
+    kept = {"c": ["TV", "Radio"], "s": [700, 20], "h": 13, "r": "Süd", "p": [["Old", 13, None, 0.9, 0, [10, 20], None]]}
+    with page_of(browser, hilly) as page:
+        page.goto(f"{hilly}/#{urllib.parse.quote(json.dumps(kept))}")
+        page.reload()
+        settled(page)
+        assert page.inner_text("#problem") == "The model has no Radio, Süd: what was set for it is left out."
+        today = {c["name"]: c["today"] for c in json.loads(got(hilly, "/curves?horizon=13"))["channels"]}
+        assert amounts(page) == pytest.approx(today)  # 700 was spent in Süd; a field shows nine digits
+        row = page.locator("#scenarios tbody tr")
+        assert "No amount is known for Search, Print." in row.inner_text()
+        assert row.get_by_role("button", name="Open").is_disabled()
+
+
+def test_the_focus_stays_on_the_scenario_that_is_opened(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly) as page:
+        settled(page)
+        for name in ("A", "B"):
+            page.get_by_label("Name of your plan").fill(name)
+            page.keyboard.press("Enter")
+        all_scored(page)
+        page.get_by_label("Amount for TV").fill("700")
+        page.get_by_role("button", name="Open B").press("Enter")
+        until(page, "() => document.querySelector('#amount-0').value !== '700'")
+        settled(page)
+        assert page.evaluate("document.activeElement.textContent") == "Open B"
+        page.get_by_role("button", name="Delete B").press("Enter")
+        assert page.get_by_role("status").filter(has_text="B is deleted.").is_visible()
+
+
 @pytest.fixture(scope="module")
 def regional(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server whose model has markets."""
@@ -360,7 +432,7 @@ def test_a_market_is_planned_for_from_its_own_spend_and_kept_in_the_address(brow
     with page_of(browser, regional) as page:
         settled(page)
         market = page.get_by_label("Market")
-        assert market.locator("option").all_inner_texts() == ["average of all", *PLACES]
+        assert market.locator("option").all_inner_texts() == ["average", *PLACES]
         page.get_by_label("At most for TV").evaluate("(field) => { field.closest('details').open = true; }")
         page.get_by_label("At most for TV").fill("900")
         market.focus()
@@ -538,6 +610,46 @@ CONTRASTS = """() => {
 }"""
 
 
+@pytest.mark.parametrize("unit", [1e8, 1.0, 1e-7])
+def test_figures_of_every_size_fit_a_small_phone(browser: Any, tmp_path: Path, unit: float) -> None:
+    folder = kept(hills(unit=unit), tmp_path / "model")
+    with served_example.serving(tmp_path / "run", folder=folder) as served, page_of(browser, served.url, SMALL) as page:
+        settled(page)
+        until(page, "() => document.querySelectorAll('.returns .figure').length === 27")
+        assert page.evaluate("document.documentElement.scrollWidth") <= SMALL["width"]
+        assert page.evaluate(OVERLAPS) == []
+
+
+OVERLAPS = """() => [...document.querySelectorAll('#result tr, .returns tr')].flatMap((tr) => {
+  const ends = [...tr.cells].map((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return range.getBoundingClientRect();
+  });
+  return ends.flatMap((box, i) => (i && ends[i - 1].right > box.left && box.width ? [tr.innerText] : []));
+})"""
+
+
+def test_what_has_the_focus_is_never_below_the_dock(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly, PHONE) as page:
+        settled(page)
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            box = "(e) => e.getBoundingClientRect()"
+            focused, dock = page.locator(":focus").evaluate(box), page.locator("#dock").evaluate(box)
+            assert focused["bottom"] <= dock["top"], page.evaluate("document.activeElement.id")
+
+
+def test_the_marks_are_told_apart_where_the_system_forces_its_colours(browser: Any, hilly: str) -> None:
+    colours = "[...document.querySelectorAll('.legend .key')].map((e) => getComputedStyle(e).background)"
+    with page_of(browser, hilly) as page:
+        settled(page)
+        own = page.evaluate(colours)
+    with page_of(browser, hilly, forced_colors="active") as page:
+        settled(page)
+        assert page.evaluate(colours) == own
+
+
 def test_every_field_has_a_label_and_every_id_is_one(browser: Any, hilly: str) -> None:
     with page_of(browser, hilly) as page:
         settled(page)
@@ -596,6 +708,52 @@ def test_the_page_goes_on_once_the_server_is_back(browser: Any, hilly: str) -> N
         assert not page.locator("#problem").is_visible()
 
 
+def test_the_best_plan_and_the_scenarios_come_once_the_server_is_back(browser: Any, hilly: str) -> None:
+    with page_of(browser, hilly, refusals=None) as page:
+        settled(page)
+        page.context.set_offline(True)
+        page.get_by_label("may leave the range seen").check()
+        page.get_by_role("button", name="Keep it").click()
+        page.wait_for_selector("#problem:has-text('The server does not answer.')")
+        assert page.inner_text("#best-problem") == ""
+        page.context.set_offline(False)
+        found = ask(hilly, {"total": sum(amounts(page).values()), "horizon": 13, "beyond": True})
+        shows(page, "Sales expected", "best", shown(found["sales"]))
+        all_scored(page)
+        assert not page.locator("#problem").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "lost"),
+    [
+        (hills, lambda: hills(("TV", "Search", "Display")), "Print"),
+        (hills, lambda: hills(dated=False), "dates"),
+        (placed, hills, "North"),
+    ],
+    ids=["channels", "dates", "markets"],
+)
+def test_a_new_champion_may_be_for_something_else(browser: Any, tmp_path: Path, first: Any, second: Any, lost: str) -> None:
+    registry = served_example.FileRegistry(tmp_path)
+    kept(first(), tmp_path / "1")
+    kept(second(), tmp_path / "2")
+    registry.move("1")
+    with served_example.serving(tmp_path) as served, page_of(browser, served.url, refusals=None) as page:
+        settled(page)
+        if first is placed:
+            page.get_by_label("Market").select_option("North")
+            address_holds(page, '"r":"North"')
+        registry.move("2")
+        served_example.until(lambda: '"version": "2"' in served.text("/ready"), "the server has the new version")
+        page.get_by_label("Amount for TV").fill("32")
+        page.wait_for_selector("#lead:has-text('version 2')")
+        settled(page)
+        assert page.inner_text("#problem") == f"The model has no {lost}: what was set for it is left out."
+        told = json.loads(got(served.url, "/curves"))
+        assert page.locator("#channels h3").all_inner_texts() == [c["name"] for c in told["channels"]]
+        spend = {n: float(page.get_by_label(f"Amount for {n}").input_value()) for n in (c["name"] for c in told["channels"])}
+        shows(page, "Sales expected", "yours", shown(ask(served.url, {"spend": spend})["sales"]))
+
+
 def test_a_page_left_open_follows_a_new_champion(browser: Any, tmp_path: Path) -> None:
     registry = served_example.FileRegistry(tmp_path)
     kept(hills(), tmp_path / "1")
@@ -624,9 +782,14 @@ def test_the_page_asks_for_the_token(browser: Any, tmp_path: Path) -> None:
     folder = kept(hills(), tmp_path / "model")
     with (
         served_example.serving(tmp_path / "run", folder=folder, token="s3cret") as served,
-        page_of(browser, served.url, refusals=1) as page,
+        page_of(browser, served.url, refusals=2) as page,
     ):
-        page.get_by_label("Token of this server").fill("s3cret")
+        page.wait_for_selector("#problem:has-text('This server asks for a token.')")
+        for token, said in {"“s3cret”": "A token is one word", "other": "This is not the server's token."}.items():
+            page.get_by_label("Token of this server").fill(token)
+            page.keyboard.press("Enter")
+            page.wait_for_selector(f'#problem:has-text("{said}")')
+        page.get_by_label("Token of this server").fill(" s3cret\t")
         page.keyboard.press("Enter")
         settled(page)
         assert "s3cret" not in page.content()

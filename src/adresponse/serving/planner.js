@@ -6,11 +6,13 @@ import { LEVELS, MOST_SCENARIOS, freeName, fresh, fromHash, toCsv, toHash } from
 const POINTS = 61;
 const PATIENCE = { best: 120, curves: 250, returns: 500, address: 300, speech: 700 }; // milliseconds without a change
 const AGAIN = 2000; // milliseconds until a server that was away is asked again
+const MOST = 1e15; // as the server has it
 const at = (id) => document.getElementById(id);
 const KINDS = { today: "Today", mine: "Yours", best: "Best" };
 const headers = {};
 let curves; // what /curves said
 let servedBy; // the version that said it
+let foreign = ""; // what a plan had for another model
 let state;
 let cards = new Map();
 let plans = { today: null, mine: null, best: null };
@@ -18,22 +20,26 @@ let bestProblem = "";
 
 // --- words
 
-const FORMATS = [0, 1, 2].map((n) => new Intl.NumberFormat(undefined, { maximumFractionDigits: n }));
-const SMALL = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
-const SIGNED = [0, 1, 2].map((n) => new Intl.NumberFormat(undefined, { maximumFractionDigits: n, signDisplay: "exceptZero" }));
-const SMALL_SIGNED = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3, signDisplay: "exceptZero" });
-const COMPACT = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4, notation: "compact" });
-const PERCENT = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
+const format = (more) => {
+  const [plain, signed] = ["auto", "exceptZero"].map((signDisplay) => new Intl.NumberFormat(undefined, { ...more, signDisplay }));
+  return (x, sign) => (sign ? signed : plain).format(x).replaceAll("-", "\u2212"); // as the sentences have it; no line ends after it
+};
+const FORMATS = [0, 1, 2].map((n) => format({ maximumFractionDigits: n }));
+const SMALL = format({ maximumSignificantDigits: 4 });
+const TINY = format({ maximumSignificantDigits: 4, notation: "scientific" });
+const COMPACT = format({ maximumSignificantDigits: 4, notation: "compact" });
+const PERCENT = format({ style: "percent", maximumFractionDigits: 1 });
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
 
 function figure(x, signed = false) {
   if (x === null || x === undefined) return "–";
   const size = Math.abs(x);
-  if (size > 0 && size < 1) return (signed ? SMALL_SIGNED : SMALL).format(x);
-  return (signed ? SIGNED : FORMATS)[size >= 1000 ? 0 : size >= 100 ? 1 : 2].format(x);
+  if (size >= 1e6) return COMPACT(x, signed); // written out, three columns of them do not fit
+  if (size > 0 && size < 1) return (size < 1e-3 ? TINY : SMALL)(x, signed);
+  return FORMATS[size >= 1000 ? 0 : size >= 100 ? 1 : 2](x, signed);
 }
 
-const tick = (x) => (Math.abs(x) >= 10000 ? COMPACT.format(x) : figure(x));
+const tick = (x) => (Math.abs(x) >= 10000 ? COMPACT(x) : figure(x));
 const span = (low, high, signed) => (low === null || high === null || low === undefined ? "" : `${figure(low, signed)} to ${figure(high, signed)}`);
 const gains = (p) => (p.gain_low === p.gain_high ? "" : span(p.gain_low, p.gain_high, true)); // today's own plan gains 0 for sure
 const within = (unit) => (unit ? ` ${unit}` : "");
@@ -49,13 +55,28 @@ function element(name, text, kind) {
 }
 
 function problem(text) {
-  at("problem").textContent = text;
-  at("problem").hidden = !text;
+  at("problem").textContent = text || foreign;
+  at("problem").hidden = !at("problem").textContent;
 }
 
 // --- asking the server: one request of a kind under way, and of those that wait the newest
 
+// Asked again until the server is there and has room.
 async function ask(path, body) {
+  for (let waited = false; ; waited = true) {
+    const known = servedBy;
+    const answer = await once(path, body);
+    if (answer.status !== 0 && answer.status !== 503) {
+      if (waited) problem("");
+      if (known === servedBy) follow(answer.version); // else it was asked before the version changed
+      return answer;
+    }
+    problem(answer.value.message);
+    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+  }
+}
+
+async function once(path, body) {
   try {
     const answer = await fetch(path, body === undefined ? { headers } : {
       method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body),
@@ -113,8 +134,7 @@ const mine = new Newest(async ({ began, spend, asked }) => {
   const answer = await ask("/plan", { spend, ...asked });
   if (!same(asked)) return; // it was for other periods or another margin
   if (answer.status !== 200) {
-    refused(answer);
-    if (answer.status === 0 || answer.status === 503) setTimeout(() => changed(false), AGAIN);
+    if (!starting) refused(answer);
     return;
   }
   problem("");
@@ -122,7 +142,6 @@ const mine = new Newest(async ({ began, spend, asked }) => {
   showPlans();
   if (began) performance.measure("answer", { start: began, end: performance.now(), detail: spend });
   if (mine.next === undefined) wantBest();
-  noticeVersion(answer.version);
 });
 
 const best = new Newest(async (asked) => {
@@ -142,8 +161,9 @@ const ofToday = new Newest(async (asked) => {
 });
 
 function refused(answer) {
-  problem(answer.value.message);
-  at("token-form").hidden = answer.status !== 401;
+  const unknown = answer.status === 401;
+  problem(unknown ? (headers.Authorization ? "This is not the server's token." : "This server asks for a token.") : answer.value.message);
+  at("token-form").hidden = !unknown;
 }
 
 function bestWish() {
@@ -201,12 +221,20 @@ async function load(asked, points) {
   return null;
 }
 
-async function start() {
+let starting = false;
+async function start(hash = location.hash) {
+  starting = true;
   const first = await load({ horizon: 1, level: 0.9 }, 2); // to read the address, only the channels count
+  starting = false;
   if (!first) return;
   curves = first;
-  adopt(location.hash);
+  adopt(hash);
   await reload();
+}
+
+// A new version may have other channels, other markets or no dates, so what is set is read anew, as an address is.
+function follow(version) {
+  if (version && servedBy && version !== servedBy && !starting) start(toHash(state, names()));
 }
 
 // The state that an address holds, else a fresh one with today's spend.
@@ -216,7 +244,8 @@ function adopt(hash) {
   const unknown = state.unknown || [];
   delete state.unknown;
   moved = false;
-  if (unknown.length) problem(`This address is for other channels: the model has no ${unknown.join(", ")}.`);
+  foreign = unknown.length ? `The model has no ${unknown.join(", ")}: what was set for it is left out.` : "";
+  problem("");
   for (const c of curves.channels) state.spend[c.name] ??= (c.today / curves.periods) * state.horizon;
   showSettings();
 }
@@ -229,7 +258,7 @@ function goToday() {
 
 const reloading = new Newest(async (asked) => {
   const found = await load(asked);
-  if (!found || reloading.next !== undefined) return;
+  if (!found || starting || reloading.next !== undefined) return;
   curves = found;
   if (moved) goToday();
   moved = false;
@@ -242,10 +271,6 @@ const reloading = new Newest(async (asked) => {
 });
 const reload = () => reloading.want(told());
 const reloadSoon = later(PATIENCE.curves, reload);
-
-function noticeVersion(version) {
-  if (version !== servedBy && !reloading.busy) reload();
-}
 
 function showModel() {
   document.title = `Plan a budget: ${curves.model}`;
@@ -270,14 +295,14 @@ function dates() {
 }
 
 function showSettings() {
-  at("horizon").value = state.horizon;
-  at("market").replaceChildren(new Option("average of all", ""), ...curves.markets.map((name) => new Option(name, name)));
+  before = at("horizon").value = state.horizon;
+  at("market").replaceChildren(new Option("average", ""), ...curves.markets.map((name) => new Option(name, name)));
   at("market").value = state.market ?? "";
   at("market-field").hidden = curves.markets.length < 2;
   at("margin").value = shown(state.margin);
   for (const id of ["horizon", "total", "margin"]) {
     complain(id, "");
-    marking(id, false);
+    marking(at(id), false);
   }
   at("level").value = state.level;
   at("beyond").checked = state.beyond;
@@ -321,6 +346,8 @@ class Card {
     field.append(label, this.number);
     row.append(field, lock);
     this.outside = element("p", "", "bad");
+    Object.assign(this.outside, { id: `amount-problem-${i}`, role: "status" });
+    this.number.setAttribute("aria-describedby", this.outside.id);
     this.returns = new Figures(element("table", undefined, "returns"));
     this.told = element("p", "", "hint");
     this.box.append(head, ...(means ? [element("p", means, "hint")] : []), drawing, this.slider, row, this.outside, this.returns.table, this.told, this.limits(i), this.asTable());
@@ -349,8 +376,10 @@ class Card {
       fields.append(field);
       return made;
     });
-    this.bounds = details;
-    details.append(fields);
+    this.unbound = element("p", "", "bad");
+    Object.assign(this.unbound, { id: `bound-problem-${i}`, role: "status" });
+    [this.low, this.high].forEach((field) => field.setAttribute("aria-describedby", this.unbound.id));
+    details.append(fields, this.unbound);
     return details;
   }
 
@@ -365,12 +394,14 @@ class Card {
     this.slider.addEventListener("input", () => this.set(Number(this.slider.value)));
     this.number.addEventListener("input", () => {
       const value = this.number.valueAsNumber;
-      const fine = Number.isFinite(value) && value >= 0 && value <= 1e15;
-      this.number.setAttribute("aria-invalid", String(!fine));
-      if (fine) this.set(value, true);
+      marking(this.number, !amountLike(value));
+      if (amountLike(value)) this.set(value, true);
     });
     this.number.addEventListener("change", () => {
-      this.number.removeAttribute("aria-invalid");
+      const fine = amountLike(this.number.valueAsNumber);
+      this.refusal = fine ? "" : `An amount is ${UP_TO}, not ${typed(this.number)}; yours stays ${figure(state.spend[this.name])}.`;
+      this.typed = false;
+      marking(this.number, false);
       this.move();
     });
     this.lock.addEventListener("change", () => {
@@ -380,21 +411,34 @@ class Card {
       wantBest();
       keepAddress();
     });
-    [this.low, this.high].forEach((field, end) => field.addEventListener("input", () => {
-      const value = field.value === "" ? null : field.valueAsNumber;
-      if (value !== null && !(value >= 0)) return;
+    [this.low, this.high].forEach((field, end) => this.listenBound(field, end));
+  }
+
+  listenBound(field, end) {
+    const fine = () => amountLike(field.valueAsNumber) || (field.value === "" && !field.validity.badInput);
+    field.addEventListener("input", () => {
+      marking(field, !fine());
+      if (!fine()) return;
+      this.unbound.textContent = "";
       const bounds = [...(state.bounds[this.name] || [null, null])];
-      bounds[end] = value;
+      bounds[end] = field.value === "" ? null : field.valueAsNumber;
       if (bounds.every((b) => b === null)) delete state.bounds[this.name];
       else state.bounds[this.name] = bounds;
       this.move();
       wantBest();
       keepAddress();
-    }));
+    });
+    field.addEventListener("change", () => {
+      const bound = state.bounds[this.name]?.[end] ?? null;
+      this.unbound.textContent = fine() ? "" : `A bound is ${UP_TO}, not ${typed(field)}; ${bound === null ? "none is set" : `it stays ${figure(bound)}`}.`;
+      marking(field, false);
+      field.value = shown(bound);
+    });
   }
 
-  set(value, typed = false) {
-    this.typed = typed;
+  set(value, byKeys = false) {
+    this.typed = byKeys;
+    this.refusal = "";
     state.spend[this.name] = value;
     complain("total", "");
     changed();
@@ -403,6 +447,7 @@ class Card {
   show(channel) {
     this.channel = channel;
     this.typed = false;
+    this.refusal = "";
     const { spend, seen, unit } = channel;
     const top = spend[spend.length - 1];
     const money = within(unit);
@@ -453,7 +498,7 @@ class Card {
     this.chart.mark({ today: this.channel.today, mine: now, best: plans.best ? plans.best.spend[this.name] : null });
     const [least, most] = this.channel.seen;
     const [low, high] = state.bounds[this.name] || [null, null];
-    const words = [];
+    const words = this.refusal ? [this.refusal] : [];
     if (now > most * (1 + 1e-9) || now < least * (1 - 1e-9)) words.push(`Outside the range seen, ${span(least, most)}: the curve is not known there.`);
     if ((low !== null && now < low) || (high !== null && now > high)) words.push("Your amount is outside your own bounds, which hold for the best plan.");
     this.outside.textContent = words.join(" ");
@@ -554,7 +599,7 @@ function showPlans() {
     ["Total spend", curves.money, (p) => [figure(p.total)]],
     ["Sales expected", curves.unit, (p) => [figure(p.sales), span(p.low, p.high)]],
     ["Gain over today", curves.unit, (p) => [figure(p.gain, true), gains(p)]],
-    ["Sales per unit spent", "", (p) => [figure(p.roi), span(p.roi_low, p.roi_high)]],
+    ["Brings per unit spent", "", (p) => [figure(p.roi), span(p.roi_low, p.roi_high)]],
     ...(state.margin === null ? [] : [["Profit", curves.money, (p) => [figure(p.profit), span(p.profit_low, p.profit_high)]]]),
   ]);
   at("best-problem").textContent = bestProblem ? `There is no best plan for this: ${bestProblem}` : "";
@@ -574,7 +619,7 @@ const compared = (p) => (p.gain === 0 ? "as many as today" : `${figure(Math.abs(
 function sentence() {
   const p = plans.mine;
   if (!p) return "";
-  const ends = p.low === null ? "" : ` (${PERCENT.format(p.level)} interval ${span(p.low, p.high)})`;
+  const ends = p.low === null ? "" : ` (${PERCENT(p.level)} interval ${span(p.low, p.high)})`;
   const more = plans.best ? plans.best.sales - p.sales : 0;
   const better = plans.best && Math.abs(more) > 1e-9 * Math.abs(p.sales) ? ` The best plan expects ${figure(Math.abs(more))} ${more > 0 ? "more" : "less"}.` : "";
   return `Your plan: ${figure(p.sales)}${within(curves.unit)} expected${ends}, ${compared(p)}.${better}`;
@@ -607,8 +652,9 @@ async function showScenarios() {
   drawScenarios();
   for (const s of state.scenarios) {
     const key = curves.version + JSON.stringify(wish(s));
-    if (!scored.has(key)) scored.set(key, await ask("/plan", wish(s)));
-    if (scored.get(key).status === 0) scored.delete(key);
+    if (scored.has(key)) continue;
+    const lacks = names().filter((n) => s.spend[n] === undefined); // it was made for another model
+    scored.set(key, lacks.length ? { value: { message: `No amount is known for ${lacks.join(", ")}.` } } : await ask("/plan", wish(s)));
   }
   drawScenarios();
 }
@@ -644,10 +690,14 @@ function drawScenarios() {
     if (profits) row.append(cell(known ? figure(p.profit) : "", known ? span(p.profit_low, p.profit_high) : ""));
     const acts = element("td", undefined, "acts");
     acts.append(act("Open", s, openScenario), act("Delete", s, deleteScenario));
+    acts.firstChild.disabled = !known; // it is of another model
     row.append(acts);
     return row;
   }));
+  const buttons = () => [...target.querySelectorAll("button")];
+  const held = buttons().indexOf(document.activeElement);
   target.replaceChildren(head, body);
+  buttons()[held]?.focus(); // whoever opens a scenario by keyboard goes on from there
 }
 
 function act(text, scenario, run) {
@@ -669,6 +719,7 @@ function deleteScenario(s) {
   state.scenarios = state.scenarios.filter((other) => other !== s);
   keepAddress();
   drawScenarios();
+  at("scenario-hint").textContent = `${s.name} is deleted.`;
   at("scenario-name").focus();
 }
 
@@ -717,14 +768,15 @@ function complain(id, text) {
   at(`${id}-problem`).textContent = text;
 }
 
-const marking = (id, wrong) => (wrong ? at(id).setAttribute("aria-invalid", "true") : at(id).removeAttribute("aria-invalid"));
+const marking = (field, wrong) => (wrong ? field.setAttribute("aria-invalid", "true") : field.removeAttribute("aria-invalid"));
 const typed = (field) => (field.value === "" ? "this" : field.value);
 const wholePeriods = (value) => Number.isInteger(value) && value >= 1 && value <= 520;
-const amountLike = (value) => Number.isFinite(value) && value >= 0 && value <= 1e15;
+const amountLike = (value) => Number.isFinite(value) && value >= 0 && value <= MOST;
+const UP_TO = `from 0 to ${FORMATS[0](MOST)}`;
 
 // Why a total cannot be had: it is no amount, or what is locked does not leave it.
 function totalRefused(value) {
-  if (!amountLike(value)) return `A total is from 0 to ${figure(1e15)}; yours stays ${figure(total())}.`;
+  if (!amountLike(value)) return `A total is ${UP_TO}; yours stays ${figure(total())}.`;
   const locked = names().filter((n) => state.locked.includes(n));
   const kept = locked.reduce((sum, n) => sum + state.spend[n], 0);
   const tiny = 1e-9 * kept; // a field shows nine digits
@@ -737,10 +789,11 @@ function totalRefused(value) {
 function typedMargin() {
   const field = at("margin");
   const value = field.valueAsNumber;
-  const margin = value > 0 && value <= 1e15 ? value : null;
+  const margin = value > 0 && value <= MOST ? value : null;
   return { margin, wrong: margin === null && (field.value !== "" || field.validity.badInput) };
 }
 
+let before; // the periods before others were typed
 function newHorizon(periods) {
   const times = periods / state.horizon;
   state.horizon = periods;
@@ -754,29 +807,31 @@ function newHorizon(periods) {
 at("horizon").addEventListener("input", () => {
   const value = at("horizon").valueAsNumber;
   const fine = wholePeriods(value);
-  marking("horizon", !fine);
+  marking(at("horizon"), !fine);
   if (!fine) return;
   complain("horizon", "");
   newHorizon(value);
 });
 at("horizon").addEventListener("change", () => {
   const field = at("horizon");
-  complain("horizon", wholePeriods(field.valueAsNumber) ? "" : `Periods are a whole number from 1 to 520, not ${typed(field)}; the plan stays at ${count(state.horizon)}.`);
-  marking("horizon", false);
-  field.value = state.horizon;
+  const fine = wholePeriods(field.valueAsNumber);
+  complain("horizon", fine ? "" : `Periods are a whole number from 1 to 520, not ${typed(field)}; the plan stays at ${count(before)}.`);
+  marking(field, false);
+  if (!fine && state.horizon !== before) newHorizon(before); // of 1000, 1, 10 and 100 were planned on the way
+  before = field.value = state.horizon;
 });
-at("total").addEventListener("input", () => marking("total", !amountLike(at("total").valueAsNumber)));
+at("total").addEventListener("input", () => marking(at("total"), !amountLike(at("total").valueAsNumber)));
 at("total").addEventListener("change", () => {
   const value = at("total").valueAsNumber;
   complain("total", totalRefused(value));
-  marking("total", false);
+  marking(at("total"), false);
   if (amountLike(value)) scaled(value);
   changed();
 });
 at("margin").addEventListener("input", () => {
   const { margin, wrong } = typedMargin();
   state.margin = margin;
-  marking("margin", wrong);
+  marking(at("margin"), wrong);
   if (!wrong) complain("margin", "");
   showGoal();
   ofToday.want(told());
@@ -784,7 +839,7 @@ at("margin").addEventListener("input", () => {
   wantReturns();
 });
 at("margin").addEventListener("change", () => {
-  complain("margin", typedMargin().wrong ? `A margin is above 0 and at most ${figure(1e15)}, not ${typed(at("margin"))}: no margin is in force.` : "");
+  complain("margin", typedMargin().wrong ? `A margin is above 0 and at most ${FORMATS[0](MOST)}, not ${typed(at("margin"))}: no margin is in force.` : "");
 });
 at("market").addEventListener("change", () => {
   state.market = at("market").value || null;
@@ -823,7 +878,13 @@ at("scenario-form").addEventListener("submit", keepScenario);
 at("export").addEventListener("click", exportCsv);
 at("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  headers.Authorization = `Bearer ${at("token").value}`;
+  const token = at("token").value.trim();
+  if (!/^[!-~]+$/.test(token)) {
+    problem("A token is one word of the signs that a plain keyboard has, without blanks.");
+    return;
+  }
+  headers.Authorization = `Bearer ${token}`;
+  scored.clear();
   start();
 });
 window.addEventListener("hashchange", () => {
@@ -831,5 +892,5 @@ window.addEventListener("hashchange", () => {
   adopt(location.hash);
   reload();
 });
-at("level").replaceChildren(...LEVELS.map((l) => new Option(PERCENT.format(l), l)));
+at("level").replaceChildren(...LEVELS.map((l) => new Option(PERCENT(l), l)));
 start();

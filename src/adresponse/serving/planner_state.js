@@ -28,7 +28,7 @@ export function toHash(state, names) {
     g: state.goal,
     k: names.flatMap((n, i) => (state.locked.includes(n) ? [i] : [])),
     b: bounds.some(([low, high]) => low !== null || high !== null) ? bounds : [],
-    p: state.scenarios.map((s) => [s.name, s.horizon, s.margin, s.level, Number(s.tail), names.map((n) => s.spend[n] ?? 0), s.market]),
+    p: state.scenarios.map((s) => [s.name, s.horizon, s.margin, s.level, Number(s.tail), names.map((n) => s.spend[n] ?? null), s.market]),
   };
   return "#" + encodeURIComponent(JSON.stringify(kept));
 }
@@ -45,23 +45,29 @@ export function fromHash(hash, names, dated, markets) {
   const state = fresh(dated);
   const at = new Map(kept.c.map((name, i) => [name, i]));
   const each = (values) => Object.fromEntries(names.map((n) => [n, amount(list(values)[at.get(n)])]).filter(([, x]) => x !== null));
-  const periods = (x) => (dated && Number.isInteger(x) && x >= 1 && x <= 520 ? x : state.horizon);
-  const market = (x) => (markets.includes(x) ? x : null);
+  const periods = (x) => (Number.isInteger(x) && x >= 1 && x <= 520 ? x : state.horizon);
+  const market = (x) => (typeof x === "string" ? x : null);
   const margin = (x) => (amount(x) > 0 ? x : null);
   const level = (x) => (LEVELS.includes(x) ? x : state.level);
-  state.spend = each(kept.s);
-  state.horizon = periods(kept.h);
-  state.market = market(kept.r);
+  const elsewhere = dated || periods(kept.h) === 1 ? [] : ["dates"];
+  if (market(kept.r) !== null && !markets.includes(kept.r)) elsewhere.push(kept.r);
+  state.unknown = [...kept.c.filter((n) => !names.includes(n)).map(String), ...elsewhere];
+  if (!elsewhere.length) { // else the amounts are for something that is not here
+    state.spend = each(kept.s);
+    state.horizon = periods(kept.h);
+    state.market = market(kept.r);
+  }
   state.margin = margin(kept.m);
   state.level = level(kept.l);
   state.beyond = kept.y === 1;
   state.tail = dated && kept.t === 1;
   state.goal = kept.g === "profit" ? "profit" : "total";
   state.locked = names.filter((n) => list(kept.k).includes(at.get(n)) && n in state.spend);
-  for (const n of names) {
+  for (const n of names.filter((n) => n in state.spend)) {
     const [low, high] = list(list(kept.b)[at.get(n)]);
     if (amount(low) !== null || amount(high) !== null) state.bounds[n] = [amount(low), amount(high)];
   }
+  // A scenario of another model stays as it was made, so the server says why it cannot be scored.
   state.scenarios = list(kept.p).slice(0, MOST_SCENARIOS).filter((s) => Array.isArray(s) && typeof s[0] === "string").map((s) => ({
     name: s[0].slice(0, LONGEST_NAME),
     horizon: periods(s[1]),
@@ -69,9 +75,8 @@ export function fromHash(hash, names, dated, markets) {
     margin: margin(s[2]),
     level: level(s[3]),
     tail: dated && s[4] === 1,
-    spend: { ...Object.fromEntries(names.map((n) => [n, 0])), ...each(s[5]) },
+    spend: each(s[5]),
   }));
-  state.unknown = kept.c.filter((n) => !names.includes(n)).map(String);
   return state;
 }
 
