@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import stored_example
 import study_example
 from adresponse.report import Tracked, figures, page
-from adresponse.report.drawing import FILLED, Dot, dotted
+from adresponse.report.drawing import FILLED, STYLE, WIDE, Dot, canvas, dotted, framed, one_line
 from adresponse.report.figures import SHOWN_ROWS, shown_rows
 from adresponse.report.formats import decimals_beside, decimals_for, interval, number, p_value, slugs
 from adresponse.report.page import SECTIONS
@@ -136,6 +137,41 @@ def test_every_label_of_an_axis_lies_within_the_figure(low: float) -> None:
     shown = [label.get_window_extent(renderer) for label in ax.get_xticklabels() if label.get_text()]
     assert len(shown) >= 2
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width for box in shown)
+
+
+LONG = "Eine_sehr_lange_Bezeichnung_ohne_Leerzeichen_für_einen_Werbekanal_im_Fernsehen"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("base", "TV", "Search", "observed"),
+        ("base", "TV", "Search", LONG, "observed"),
+        ("base", *(f"Channel number {n} with a rather long name" for n in range(1, 13)), "observed"),
+    ],
+    ids=["short", "one long", "twelve long"],
+)
+def test_every_name_of_a_legend_lies_within_the_figure(names: tuple[str, ...]) -> None:
+    with rc_context(STYLE):
+        ax = canvas(WIDE)
+        for name in names:
+            ax.plot([0, 1], [0, 1], label=name)
+        figure = framed(ax, "week", "Sales", legend=True)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        legend = ax.get_legend()
+        assert legend is not None
+        texts = legend.get_texts()
+        box = legend.get_window_extent(renderer)
+    assert len({t.get_text() for t in texts}) == len(names)  # what is cut still tells them apart
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 <= figure.bbox.height
+
+
+def test_a_long_name_without_blanks_keeps_its_beginning_and_end() -> None:
+    assert one_line("TV and Radio", 12) == "TV and Radio"
+    assert one_line(LONG, 20) == "Eine_sehr_lan…nsehen"
 
 
 def test_correlations_within_markets_are_said_to_be_so(three: Study) -> None:

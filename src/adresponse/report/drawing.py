@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -44,6 +45,7 @@ _CHARACTER = 8
 STACK = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 BLUE, ORANGE, INK, MUTED, FAINT = "#0072b2", "#d55e00", "#1b2733", "#5b6875", "#d9dee3"
 _LEGEND_COLUMNS = 4
+_LEGEND_NAME = 26  # characters; two of such a length stand side by side
 SMALL, WIDE = (440, 300), (500, 350)  # in CSS pixels at their natural size
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 STYLE: Any = {
@@ -94,7 +96,10 @@ def _name(text: str, width: int) -> str:
 
 
 def one_line(text: str, width: int) -> str:
-    return textwrap.shorten(plain(text), width, placeholder=" …")
+    """The text on one line of ``width`` characters; of a longer one its beginning and its end, where names often differ."""
+    text = plain(text)
+    head = 2 * width // 3
+    return text if len(text) <= width else f"{text[:head]}…{text[head + 1 - width :]}"
 
 
 def framed(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
@@ -112,7 +117,10 @@ def framed(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
     widest = max(len(short_tick(t)) for t in ax.get_xticks())
     left, right = 7 * longest + 16, max(14, 3.5 * widest)
     bottom = 42 + 15 * x.count("\n")
-    lines = -(-len(ax.get_legend_handles_labels()[1]) // _LEGEND_COLUMNS) if legend else 0
+    handles, labels = ax.get_legend_handles_labels() if legend else ([], [])
+    labels = [one_line(label, _LEGEND_NAME) for label in labels]
+    columns = _legend_columns(labels, width)
+    lines = -(-len(labels) // columns)
     top = 28 + 15 * y.count("\n") + 4 * legend + 19 * lines
     ax.set_position((left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height))
     ax.tick_params(length=3, width=0.8)
@@ -121,14 +129,26 @@ def framed(ax: Axes, x: str, y: str, *, legend: bool = False) -> Figure:
     if legend:
         start = -left / (width - left - right)  # from the figure's edge, so that four entries have room
         ax.legend(
+            handles,
+            labels,
             loc="lower left",
             bbox_to_anchor=(start, 1.02, 1, 0.1),
-            ncols=_LEGEND_COLUMNS,
+            ncols=columns,
             handlelength=1.2,
             columnspacing=1.0,
             handletextpad=0.5,
         )
     return figure
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """Columns of a legend, filled one after the other, that find room beside one another."""
+
+    def needed(columns: int) -> float:
+        filled = (max(map(len, part)) for part in np.array_split(np.asarray(labels), columns) if len(part))
+        return sum(30 + 6.5 * longest for longest in filled)  # mark and distance; a character of 11 pixels' height
+
+    return next((n for n in range(_LEGEND_COLUMNS, 1, -1) if needed(n) <= width), 1)
 
 
 def svg(figure: Figure, title: str) -> bytes:
