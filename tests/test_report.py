@@ -355,6 +355,22 @@ def test_the_page_loads_nothing_and_fits_the_screen(
     tab.close()
 
 
+A4 = 718  # CSS pixels between the margins of the printed page
+
+
+@pytest.mark.parametrize("name", ["one", "three"])
+def test_a_printed_page_cuts_nothing_off(name: str, pages: dict[str, str], browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(pages[name].replace("TV", LONG), encoding="utf-8")  # on paper a wide table cannot be scrolled
+    tab = browser.new_page(viewport={"width": A4, "height": 1000})
+    tab.emulate_media(media="print")
+    tab.goto(path.as_uri())
+    assert tab.evaluate("document.scrollingElement.scrollWidth") <= A4
+    ends = "document.querySelector('.tiles > :last-child').getBoundingClientRect().right"
+    assert tab.evaluate(f"document.querySelector('.tiles').getBoundingClientRect().right - {ends}") <= 2  # no empty tile
+    tab.close()
+
+
 # ---- numbers in words
 
 
