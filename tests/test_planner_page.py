@@ -682,6 +682,17 @@ def test_names_are_text_whatever_they_hold(browser: Any, tmp_path: Path) -> None
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+def test_a_name_from_right_to_left_takes_no_figure_with_it(browser: Any, tmp_path: Path) -> None:
+    folder = kept(hills(("תקשורת", "TV", "Print")), tmp_path / "model")
+    with served_example.serving(tmp_path / "run", folder=folder) as served, page_of(browser, served.url, refusals=1) as page:
+        settled(page)
+        page.locator("summary:has-text('Bounds')").first.click()
+        page.get_by_label("At least for").first.fill("50000")
+        page.wait_for_selector("#best-problem:has-text('lie outside the range seen')")
+        said = page.inner_text("#best-problem")
+        assert "\N{RIGHT-TO-LEFT ISOLATE}תקשורת\N{POP DIRECTIONAL ISOLATE}, 50000" in said
+
+
 def test_straight_lines_have_no_optimum_and_the_page_says_so(browser: Any, tmp_path: Path) -> None:
     folder = stored_example.stored(stored_example.three_channels(), tmp_path)
     with served_example.serving(tmp_path / "run", folder=folder) as served, page_of(browser, served.url) as page:

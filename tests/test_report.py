@@ -265,6 +265,14 @@ def test_hostile_names_stay_text(pages: dict[str, str]) -> None:
     assert "'<done>'" in parsed.text
 
 
+def test_a_name_from_right_to_left_takes_no_figure_with_it_and_what_is_pasted_stays_as_it_is(one: Study) -> None:
+    hebrew = "דיגיטל ותקשורת"
+    told = replace(one, table=replace(one.table, source=f"{hebrew} 2024.csv"))
+    html = page(told, {}, replace(TRACKED, store=f"sqlite:////home/{hebrew}/mlflow.db"))
+    assert f"\N{RIGHT-TO-LEFT ISOLATE}{hebrew}\N{POP DIRECTIONAL ISOLATE} 2024.csv" in html
+    assert f"<code>sqlite:////home/{hebrew}/mlflow.db</code>" in html
+
+
 def test_control_characters_do_not_reach_the_page(one: Study) -> None:
     odd = replace(one, name="a\x00b", recommendation=replace(one.recommendation, headline="More\x0b\x01 spend\x1b"))
     html = rendered(odd)

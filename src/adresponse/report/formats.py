@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from adresponse import words
 
 __all__ = [
+    "apart",
     "decimals_beside",
     "decimals_for",
     "interval",
@@ -24,12 +25,19 @@ __all__ = [
 
 ABSENT = "–"
 PLACES = 9  # at most; what is too small for these is written with an exponent
+_HEBREW_AND_ARABIC = r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+"
+_RIGHT_TO_LEFT = re.compile(rf"{_HEBREW_AND_ARABIC}(?:[ _-]+{_HEBREW_AND_ARABIC})*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
 
 
 def plain(text: object) -> str:
     """The text on one line, without the control characters that neither XML nor HTML may hold."""
     return _CONTROL.sub(" ", str(text)).strip()
+
+
+def apart(text: str) -> str:
+    """The text with each name that runs from right to left set apart, so that the figures after it stay after it."""
+    return _RIGHT_TO_LEFT.sub("\u2067\\g<0>\u2069", text)
 
 
 def number(value: float | None, digits: int = 4, decimals: int | None = None) -> str:

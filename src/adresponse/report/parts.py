@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from adresponse.report.formats import plain
+from adresponse.report.formats import apart, plain
 
 __all__ = ["Head", "Shown", "Table", "Tile", "day", "render", "table"]
 
@@ -75,14 +75,16 @@ def day(created: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("adresponse.report", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-        finalize=lambda value: plain(value) if type(value) is str else value,
+        finalize=lambda value: apart(plain(value)) if type(value) is str else value,
     )
+    environment.filters["pasted"] = lambda value: escape(plain(value))  # what is pasted elsewhere holds no invisible mark
+    return environment
 
 
 def render(template: str, **told: Any) -> str:

@@ -47,6 +47,10 @@ const inUnit = (unit) => (unit ? ` in ${unit}` : "");
 const count = (n) => `${n} ${n === 1 ? "period" : "periods"}`;
 const shown = (x) => (x === null ? "" : String(Number(x.toPrecision(9))));
 
+// A name that runs from right to left is set apart, so that the figures after it stay after it.
+const RIGHT_TO_LEFT = /[\p{Script=Hebrew}\p{Script=Arabic}]+([ _-]+[\p{Script=Hebrew}\p{Script=Arabic}]+)*/gu;
+const apart = (text) => text.replace(RIGHT_TO_LEFT, "\u2067$&\u2069");
+
 function element(name, text, kind) {
   const made = document.createElement(name);
   if (text !== undefined) made.textContent = text;
@@ -55,7 +59,7 @@ function element(name, text, kind) {
 }
 
 function problem(text) {
-  at("problem").textContent = text || foreign;
+  at("problem").textContent = apart(text || foreign);
   at("problem").hidden = !at("problem").textContent;
 }
 
@@ -479,7 +483,7 @@ class Card {
 
   // What came later: where it stops paying.
   tell(channel) {
-    this.told.textContent = [channel.pays_until, channel.break_even, channel.saturation].filter(Boolean).map((t) => t.sentence).join(" ");
+    this.told.textContent = [channel.pays_until, channel.break_even, channel.saturation].filter(Boolean).map((t) => apart(t.sentence)).join(" ");
   }
 
   // Show the amount, the marks and the bounds as they are now.
@@ -602,7 +606,7 @@ function showPlans() {
     ["Brings per unit spent", "", (p) => [figure(p.roi), span(p.roi_low, p.roi_high)]],
     ...(state.margin === null ? [] : [["Profit", curves.money, (p) => [figure(p.profit), span(p.profit_low, p.profit_high)]]]),
   ]);
-  at("best-problem").textContent = bestProblem ? `There is no best plan for this: ${bestProblem}` : "";
+  at("best-problem").textContent = bestProblem ? `There is no best plan for this: ${apart(bestProblem)}` : "";
   at("take").disabled = !plans.best;
   cards.forEach((card) => {
     card.showReturns();
@@ -633,7 +637,7 @@ function showNotes() {
     fresh.forEach((s) => said.add(s));
     if (!fresh.length) return [];
     const items = element("ul");
-    items.append(...fresh.map((s) => element("li", s)));
+    items.append(...fresh.map((s) => element("li", apart(s))));
     return [element("h3", title), items];
   };
   const of = (plan) => (plan ? [...plan.extrapolates.map((e) => e.sentence), ...plan.binding.map((b) => b.sentence), ...plan.notes] : []);
