@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import contenders
 import forked
 from adresponse import mutex, registry, store
 from adresponse.errors import StoreError
+from tracked_example import copied_store
 from versions_example import STORES, store_of
 
 
@@ -96,6 +99,52 @@ def test_a_holder_that_lives_keeps_the_lock_longer_than_its_lease(opened: store.
         with pytest.raises(mutex.BusyError), mutex.held(opened, name, patience=2.5):
             pass
         lease.check()
+
+
+def test_a_lease_is_not_renewed_while_mlflow_imports(opened: store.Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[str] = []
+    with mutex.held(opened, name, lease=0.3):
+        monkeypatch.setattr(opened.client, "set_model_version_tag", lambda *given: beats.append(given[-1]))
+        with mutex.IMPORTING:
+            time.sleep(0.1)  # one that had begun
+            before = len(beats)
+            time.sleep(0.5)
+            assert len(beats) == before
+        end = time.monotonic() + 10
+        while len(beats) == before and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(beats) > before
+
+
+RENEWING = """
+import sys, threading
+from types import SimpleNamespace
+import numpy as np
+from adresponse import mutex, scoring, store
+
+opened, ended = store.prepare(sys.argv[1]).open(), threading.Event()
+
+def renew():
+    while not ended.wait(0.005):
+        with mutex.IMPORTING:
+            try:
+                import dbruntime.databricks_repl_context  # what MLflow looks for on each request to a server
+            except ImportError:
+                pass
+
+thread = threading.Thread(target=renew, daemon=True)
+thread.start()
+trial = scoring.Trial(opened, opened.call("create_run", "0").info.run_id)
+print(trial.scores(SimpleNamespace(observed=np.array([1.0, 2.0, 4.0])), np.array([1.0, 2.5, 4.0]))["mean_absolute_error"])
+"""
+
+
+def test_a_version_is_evaluated_while_its_lock_is_renewed(tmp_path: Path) -> None:
+    """Without a turn for each this hung for good: MLflow imports its evaluators under one lock, and the thread under two."""
+    copied_store(tmp_path)
+    command = [sys.executable, "-c", RENEWING, f"sqlite:///{tmp_path / 'mlflow.db'}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert float(done.stdout) == pytest.approx(0.5 / 3), done.stderr
 
 
 def test_a_waiter_that_slept_queues_again(opened: store.Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,19 @@ from adresponse import record
 from adresponse.errors import StoreError
 from adresponse.store import CALM, Store, error_code
 
-__all__ = ["LOCK", "BusyError", "Lease", "LeaseLostError", "Ticket", "ended", "held", "process_tags", "queue", "who"]
+__all__ = [
+    "IMPORTING",
+    "LOCK",
+    "BusyError",
+    "Lease",
+    "LeaseLostError",
+    "Ticket",
+    "ended",
+    "held",
+    "process_tags",
+    "queue",
+    "who",
+]
 
 LOCK = "adresponse-lock"
 ABOUT = (
@@ -50,6 +62,9 @@ ABOUT = (
     "is deleted when it is done. Leave it: a ticket whose process died is taken away by the next one."
 )
 SOURCE = "adresponse://lock/ticket"  # MLflow wants to know where a version's files are; a ticket has none
+IMPORTING = threading.Lock()
+"""Held while MLflow evaluates, for which it imports under a lock of its own. It imports on each request to a server, too, so a
+lease renewed meanwhile would wait for that lock with one of Python's in hand, and the import for Python's: both for good."""
 LEASE_SECONDS = 60.0
 PATIENCE_SECONDS = 600.0
 GRACE = 1.5  # leases without a beat until an owner elsewhere counts as dead
@@ -334,7 +349,8 @@ def _renewed(lease: Lease, seconds: float) -> Iterator[None]:
         pause = seconds / 3
         while not done.wait(pause):
             try:
-                lease.store.client.set_model_version_tag(LOCK, str(lease.number), "adresponse.beat", _pulse())
+                with IMPORTING:
+                    lease.store.client.set_model_version_tag(LOCK, str(lease.number), "adresponse.beat", _pulse())
                 pause = seconds / 3
             except Exception as error:
                 if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":

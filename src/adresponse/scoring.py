@@ -13,7 +13,7 @@ import numpy as np
 
 from adresponse import record
 from adresponse.errors import DeploymentError, DifferenceError, StoreError
-from adresponse.mutex import process_tags
+from adresponse.mutex import IMPORTING, process_tags
 from adresponse.store import Store, quietly
 from adresponse.verification import Answered, EvaluationRows, Vector, Verification
 
@@ -43,7 +43,7 @@ class Trial:
         import pandas as pd
 
         data = pd.DataFrame({"observed": rows.observed, "answered": answered})
-        with self.store.speaking(), self.store.current(), mlflow.start_run(run_id=self.run_id, nested=True):
+        with IMPORTING, self.store.speaking(), self.store.current(), mlflow.start_run(run_id=self.run_id, nested=True):
             found = mlflow.models.evaluate(
                 data=data,
                 targets="observed",
