@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,8 +55,8 @@ def calls(line: str) -> Iterator[list[str]]:
             words.append(word)
 
 
-def generator():  # type: ignore[no-untyped-def]
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def script(path: str):  # type: ignore[no-untyped-def]
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / "docs" / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -65,26 +66,26 @@ def generator():  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("page", ["commands.md", "settings.md"])
 def test_reference_pages_are_what_the_code_makes(page: str) -> None:
-    made = {path.name: text for path, text in generator().pages().items()}
+    made = {path.name: text for path, text in script("generate.py").pages().items()}
     found = (ROOT / "docs" / "reference" / page).read_text("utf-8")
     assert found == made[page], f"run `python docs/generate.py`; {page} is not up to date"
 
 
 def test_every_setting_has_a_meaning() -> None:
-    rows = [line for line in generator().settings().splitlines() if line.startswith("| `")]
+    rows = [line for line in script("generate.py").settings().splitlines() if line.startswith("| `")]
     shown = [row.split("|")[1].strip(" `") for row in rows if not row.startswith("| `MLFLOW")]
     assert shown == [*Settings.model_fields]
     assert all(row.rstrip(" |").split("|")[-1].strip() for row in rows)
 
 
 def test_meanings_of_settings_are_sentences_and_a_list_of_lifts_holds_no_names() -> None:
-    rows = {row.split("`")[1]: row for row in generator().settings().splitlines() if row.startswith("| `")}
+    rows = {row.split("`")[1]: row for row in script("generate.py").settings().splitlines() if row.startswith("| `")}
     assert not [name for name, row in rows.items() if re.search(r"\| (And|Or) ", row)]
     assert "list of names" not in rows["lifts"]
 
 
 def test_the_page_of_commands_names_every_function_that_is_one_too() -> None:
-    opening = generator().commands().partition("\n## ")[0]
+    opening = script("generate.py").commands().partition("\n## ")[0]
     of_python_alone = {"fit", "load", "read", "read_builtin"}
     assert [
         f for f in adresponse.__all__ if f.islower() and f[0] != "_" and f not in of_python_alone and f"`{f}`" not in opening
@@ -154,6 +155,22 @@ def test_no_page_names_a_place_of_one_machine(page: Path) -> None:
 
 def squeezed(text: str) -> str:
     return " ".join(text.split())
+
+
+def test_the_readmes_plan_is_what_the_commands_print(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    shutil.copytree(ROOT / "docs" / "examples", workplace / "docs" / "examples")
+    (commands,) = (block for block in blocks(ROOT / "README.md", "sh") if "adresponse plan" in block)
+    (shown,) = (block for block in blocks(ROOT / "README.md", "text") if "What binds" in block)
+    for line in commands.splitlines():
+        done = CliRunner().invoke(main, shlex.split(line)[1:])
+        assert done.exit_code == 0, done.stderr
+    assert squeezed(shown.removesuffix("...\n")) in squeezed(done.stdout)
+
+
+def test_the_example_table_is_the_one_that_its_script_makes() -> None:
+    made = script("examples/weekly.py").made().to_csv(index=False, lineterminator="\n")
+    assert made == (ROOT / "docs" / "examples" / "weekly.csv").read_text("utf-8")
 
 
 def test_the_tutorial_prints_what_the_commands_print(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
