@@ -66,6 +66,7 @@ def test_a_moved_column_is_named_with_its_figures_and_the_others_are_not() -> No
     assert "TV lies elsewhere than before: mean" in columns[0].sentence
     assert "thousand dollars" in columns[0].sentence
     assert [(f.code, f.severity) for f in findings] == [("W011", "review"), ("W011", "review")]
+    assert [f.advice.partition(" ")[0] for f in findings] == ["Moved", "Sales"]  # of an input, and of what follows it
 
 
 def test_a_drift_that_is_sure_but_small_is_a_note() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,10 +14,10 @@ from scipy import stats
 
 from adresponse import words
 from adresponse.findings import Finding
-from adresponse.schema import Contract
+from adresponse.schema import Column, Contract
 from adresponse.watching.beside import Beside, another_mix, beside, of_shared_markets
 
-__all__ = ["Bins", "ColumnDrift", "column_drift", "dependence", "drift", "holm", "psi", "rows_needed", "same_season"]
+__all__ = ["Bins", "ColumnDrift", "dependence", "drift", "holm", "psi", "rows_needed", "same_season"]
 
 Vector = NDArray[np.float64]
 BANDS = (0.1, 0.25)  # of PSI: below, little moved; above, much (Siddiqi 2006, p. 136)
@@ -26,6 +26,8 @@ YEAR_DAYS = 360
 SEASON_ROWS = 8
 LEAST_COUNTED = 4
 MOST_DEPENDENCE = 50.0
+MOVED_INPUTS = "Moved inputs alone do not make the relation wrong; look at errors and at the range fitted."
+MOVED_SALES = "Sales move with what is spent; whether the relation moved is told by the errors."
 
 
 @dataclass(frozen=True)
@@ -125,14 +127,24 @@ def drift(
     sides = {n: beside(before, new, n, contract.market) for n in names}
     found = [_measured(sides[n], ties[n]) for n in names]
     adjusted = holm([p for _, p in found])
+    tests = [_Test(*one, adjusted[i], level, len(names), ties[n]) for i, (n, one) in enumerate(zip(names, found, strict=True))]
     columns = tuple(
-        column_drift(
-            contract, n, sides[n], ranges[n], ks, p, p_adjusted, level, len(names), ties[n], season, min_rows
-        )
-        for n, (ks, p), p_adjusted in zip(names, found, adjusted, strict=True)
-    )  # fmt: skip
+        _column(contract[n], sides[n], ranges[n], test, season, min_rows) for n, test in zip(names, tests, strict=True)
+    )
     mix = another_mix(before, new, contract.market, level)
-    return columns, (*findings, *mix, *_findings(columns, psi_limit, max(ties.values())))
+    return columns, (*findings, *mix, *_findings(columns, contract.target, psi_limit, max(ties.values())))
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A column's Kolmogorov-Smirnov test, one of ``tests`` that share the level; ``tie`` rows are worth one independent row."""
+
+    ks: float
+    p: float
+    p_adjusted: float
+    level: float
+    tests: int
+    tie: float
 
 
 def _measured(sides: Beside, tie: float) -> tuple[float, float]:
@@ -284,65 +296,46 @@ def _detectable(before: float, now: float, level: float) -> float:
     return 2 * float(stats.norm.ppf((min(gap, 0.9999) + 1) / 2))
 
 
-def column_drift(
-    contract: Contract,
-    name: str,
-    sides: Beside,
-    fitted: tuple[float, float],
-    ks: float,
-    p: float,
-    p_adjusted: float,
-    level: float,
-    tests: int,
-    tie: float,
-    season: bool,
-    min_rows: int,
+def _column(
+    column: Column, sides: Beside, fitted: tuple[float, float], test: _Test, season: bool, min_rows: int
 ) -> ColumnDrift:
-    """One column in figures and in a sentence; ``tests`` columns share the level."""
+    """One column in figures and in a sentence; ``fitted`` is the range of the rows fitted."""
     a, b, weight = sides.before, sides.now, sides.weight
     moved = float(stats.wasserstein_distance(a, b, weight))
     index, bins = psi(sides.place_before, sides.place_now, weight)
-    counted = sides.worth / tie, len(b) / tie
-    needed = rows_needed(counted[0], level / tests) * tie
-    drifted = p_adjusted <= level and len(b) >= LEAST_COUNTED
-    status: Literal["drifted", "not found", "too few"] = (
-        "drifted" if drifted else "too few" if len(b) < max(min_rows, needed) else "not found"
-    )
-    relative = moved / sides.sd if sides.sd else math.inf if moved else 0.0
-    detectable = _detectable(*counted, level / tests)
-    unit = contract[name].unit
-    figures = (float(np.average(a, weights=weight)), float(b.mean()))
+    counted = sides.worth / test.tie, len(b) / test.tie
+    needed = rows_needed(counted[0], test.level / test.tests) * test.tie
+    drifted = test.p_adjusted <= test.level and len(b) >= LEAST_COUNTED
     same = " and ".join(["markets"] * sides.within + ["season"] * season)
-    basis = f"same {same}" if same else "all rows"
-    return ColumnDrift(
-        name=name,
-        unit=unit,
-        basis=basis,
+    found = ColumnDrift(
+        name=column.name,
+        unit=column.unit,
+        basis=f"same {same}" if same else "all rows",
         rows_before=len(a),
         rows_now=len(b),
         counted_before=counted[0],
         counted_now=counted[1],
-        mean_before=figures[0],
-        mean_now=figures[1],
+        mean_before=float(np.average(a, weights=weight)),
+        mean_now=float(b.mean()),
         median_before=_median(a, weight),
         median_now=_median(b, np.ones(len(b))),
         lowest=float(b.min()),
         highest=float(b.max()),
-        ks=ks,
-        p=p,
-        p_adjusted=p_adjusted,
-        level=level,
+        ks=test.ks,
+        p=test.p,
+        p_adjusted=test.p_adjusted,
+        level=test.level,
         wasserstein=moved,
-        wasserstein_sd=relative,
+        wasserstein_sd=moved / sides.sd if sides.sd else math.inf if moved else 0.0,
         psi=index,
         psi_chance=(bins - 1) * (1 / sides.worth + 1 / len(b)),
         beyond=float(((b < fitted[0]) | (b > fitted[1])).mean()),
-        detectable=detectable,
-        status=status,
+        detectable=_detectable(*counted, test.level / test.tests),
+        status="drifted" if drifted else "too few" if len(b) < max(min_rows, needed) else "not found",
         bins=_bins(sides),
-        sentence=_sentence(name, unit, status, figures, moved, relative, p_adjusted, len(b), needed, min_rows, detectable,
-                           tie, basis),
-    )  # fmt: skip
+        sentence="",
+    )
+    return replace(found, sentence=_sentence(found, needed, min_rows))
 
 
 def _median(values: Vector, weight: Vector) -> float:
@@ -360,46 +353,33 @@ def _bins(sides: Beside) -> Bins:
     return Bins(*(tuple(float(x) for x in v) for v in (edges, before, now)))
 
 
-def _sentence(
-    name: str,
-    unit: str,
-    status: str,
-    means: tuple[float, float],
-    moved: float,
-    relative: float,
-    p: float,
-    rows: int,
-    needed: float,
-    least: int,
-    detectable: float,
-    tie: float,
-    basis: str,
-) -> str:
-    said = f" {unit}" if unit else ""
-    than = "before" if basis == "all rows" else f"the {basis} of the rows fitted"
-    worth = f", worth {words.number(rows / tie, 2)} as rows near in time are alike," if tie > 1 else ""
-    if status == "too few":
+def _sentence(c: ColumnDrift, needed: float, least: int) -> str:
+    said = f" {c.unit}" if c.unit else ""
+    rows, alike = c.rows_now, c.counted_now < c.rows_now
+    worth = f", worth {words.number(c.counted_now, 2)} as rows near in time are alike," if alike else ""
+    if c.status == "too few":
         if not math.isfinite(needed):
             want = "the rows fitted are too few, too, to see a shift of one standard deviation"
         elif needed < least:
             want = f"the rules ask for {least}"
         else:
             want = f"{math.ceil(needed):,} would be needed to see a shift of one standard deviation in four of five cases"
-        return f"{name}: {words.count(rows, 'row')}{worth} {'is' if rows == 1 else 'are'} too few to tell; {want}."
-    if status == "not found":
+        return f"{c.name}: {words.count(rows, 'row')}{worth} {'is' if rows == 1 else 'are'} too few to tell; {want}."
+    if c.status == "not found":
         return (
-            f"{name}: no drift found in {words.count(rows, 'row')}{worth.rstrip(',')} ({words.p_value(p)}); a shift of "
-            f"{words.number(detectable, 2)} standard deviations would have been found in four of five cases."
+            f"{c.name}: no drift found in {words.count(rows, 'row')}{worth.rstrip(',')} ({words.p_value(c.p_adjusted)}); a "
+            f"shift of {words.number(c.detectable, 2)} standard deviations would have been found in four of five cases."
         )
-    within = " of a market" if "markets" in basis else ""
+    than = "before" if c.basis == "all rows" else f"the {c.basis} of the rows fitted"
+    within = " of a market" if "markets" in c.basis else ""
     return (
-        f"{name} lies elsewhere than {than}: mean {words.number(means[1])}{said} against {words.number(means[0])}, values "
-        f"moved by {words.number(moved, 3)}{said} or {words.number(relative, 2)} standard deviations{within} on average "
-        f"({words.p_value(p)} over {words.count(rows, 'new row')}{worth.rstrip(',')})."
+        f"{c.name} lies elsewhere than {than}: mean {words.number(c.mean_now)}{said} against {words.number(c.mean_before)}, "
+        f"values moved by {words.number(c.wasserstein, 3)}{said} or {words.number(c.wasserstein_sd, 2)} standard "
+        f"deviations{within} on average ({words.p_value(c.p_adjusted)} over {words.count(rows, 'new row')}{worth.rstrip(',')})."
     )
 
 
-def _findings(columns: Sequence[ColumnDrift], psi_limit: float, tie: float) -> list[Finding]:
+def _findings(columns: Sequence[ColumnDrift], target: str, psi_limit: float, tie: float) -> list[Finding]:
     found = []
     for c in columns:
         if c.status == "drifted":
@@ -410,7 +390,7 @@ def _findings(columns: Sequence[ColumnDrift], psi_limit: float, tie: float) -> l
                     "W011",
                     "review" if much else "note",
                     f"{c.sentence} It moved {size} (PSI {c.psi:.2f}, of which chance gives {c.psi_chance:.2f}).",
-                    "Moved inputs alone do not make the relation wrong; look at errors and at the range fitted.",
+                    MOVED_SALES if c.name == target else MOVED_INPUTS,
                 )
             )
     few = [c for c in columns if c.status == "too few"]
