@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from adresponse.console import print_check, print_plan, print_predicted, print_profile, print_verified, print_watched
+from adresponse.console import print_check, print_plan, print_predicted, print_profile, print_run, print_verified, print_watched
 from adresponse.curves import Response
 from adresponse.deployment import Planned, Verified
 from adresponse.engines.scored import Scored
+from adresponse.evaluate import Score
 from adresponse.planning.horizon import Outlook
 from adresponse.planning.returns import returns
 from adresponse.planning.split import best_plan
@@ -66,6 +67,20 @@ def test_a_name_that_is_the_code_of_a_picture_is_printed_as_it_is(capsys: pytest
     assert "1 row, target Sales; channels cost:tv:de" in capsys.readouterr().out
     print_profile(table.contract, explore(table))
     assert capsys.readouterr().out.count("cost:tv:de") == 5
+
+
+@pytest.mark.parametrize(("r2", "explained"), [(-3.6, True), (0.4, False)])
+def test_an_r2_below_0_is_explained(r2: float, explained: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    why = "It predicts worse than the mean of these rows would."
+    scores = [Score(n, n, v, v - 1, v + 1, "", why) for n, v in (("mae", 2.0), ("rmse", 3.0), ("mape", 0.2), ("r2", r2))]
+    table = read(pd.DataFrame({"TV": [1.0], "Sales": [2.0]}), target="Sales")
+    said = SimpleNamespace(sentence="", tuning_sentence="", headline="", sentences=())
+    evaluation = SimpleNamespace(basis="held-out", rows=9, scores=scores, r2_within=None)
+    study = SimpleNamespace(table=table, linear=None, evaluation=evaluation, leaderboard=said, recommendation=said, gate=said)
+    version = {"model_name": "m", "version": "1", "status": "VALIDATED", "champion": False, "verification": None}
+    made: Any = SimpleNamespace(study=study, findings=(), report="", store="", experiment_id="1", **version)
+    print_run(made)
+    assert (why in capsys.readouterr().out) is explained
 
 
 def test_a_watch_says_its_verdict_and_each_reason_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,7 +140,8 @@ def _score_line(score: Any) -> str:
     if score.value is None:
         return f"  {label:<5} not given: {_safe(score.reason)}"
     unit = f" {_safe(score.unit)}" if score.unit else ""
-    return f"  {label:<5}{number(score.value, 3):>9}{unit}  ({number(score.low, 3)} to {number(score.high, 3)})"
+    why = f"  {_safe(score.sentence)}" if score.name == "r2" and score.value < 0 else ""
+    return f"  {label:<5}{number(score.value, 3):>9}{unit}  ({number(score.low, 3)} to {number(score.high, 3)}){why}"
 
 
 def _print_findings(console: Console, findings: Sequence[Finding]) -> None:

@@ -430,7 +430,8 @@ def _meaning(name: str, value: float, unit: str, observed: Vector) -> str:
             return f"All errors together are {words.percent(value, 1)} of all that was sold."
         case "r2":
             if value < 0:
-                return f"It predicts worse than the mean of these rows would (R² = {words.number(value, 3)})."
+                mean = "the mean of these rows would, which nobody knew beforehand"
+                return f"It predicts worse than {mean} (R² = {words.number(value, 3)})."
             return f"It explains {words.percent(value)} of the spread of sales over these rows."
         case "adjusted_r2":
             return f"Allowing for the number of columns, R² is {words.number(value, 3)}."
