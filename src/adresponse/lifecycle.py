@@ -109,10 +109,11 @@ def explore(source: Any = None, *, config: str | Path | None = None, **given: An
 def compare(source: Any = None, *, config: str | Path | None = None, **given: Any) -> tuple[AdTable, Leaderboard]:
     """The table and the leaderboard of all candidates over its training rows; nothing is tracked."""
     settings = config_file.load(config, **given)
-    table, _ = _fit_table(source, settings, silent)
-    from adresponse.studying import leaderboard_of
+    from adresponse.studying import challengers_of, leaderboard_of
 
-    return table, leaderboard_of(table, settings)
+    challengers = challengers_of(settings)  # an unknown one is refused before a large table is read
+    table, _ = _fit_table(source, settings, silent)
+    return table, leaderboard_of(table, settings, challengers)
 
 
 def fit(source: Any = None, *, config: str | Path | None = None, progress: Progress = silent, **given: Any) -> Study:

@@ -36,7 +36,7 @@ from adresponse.synergy import together
 from adresponse.table import AdTable
 from adresponse.tune import OWN_NAMES, Candidate, Leaderboard, compare
 
-__all__ = ["leaderboard_of", "study_of"]
+__all__ = ["challengers_of", "leaderboard_of", "study_of"]
 
 REPEAT_ONCE_ROWS = 50_000  # beyond this, other folds give the same figures, and each repeat costs seconds, as curves do
 
@@ -65,7 +65,7 @@ def study_of(
     profile = explore(table)
 
     progress("Tuning and comparing")
-    challengers = _challengers(settings)
+    challengers = challengers_of(settings)
     train, test = sides if sides is not None else _split(table, settings)
     if settings.shape is not None:
         _refuse_unknown_markets(table, train, test)
@@ -132,10 +132,10 @@ def study_of(
     )
 
 
-def leaderboard_of(table: AdTable, settings: Settings) -> Leaderboard:
+def leaderboard_of(table: AdTable, settings: Settings, challengers: tuple[Candidate, ...]) -> Leaderboard:
     """All candidates for a straight line's place, over the rows that would be fitted."""
     train, _ = _split(table, settings)
-    return _leaderboard(table, train, _challengers(settings), _folding(table, settings, train))[0]
+    return _leaderboard(table, train, challengers, _folding(table, settings, train))[0]
 
 
 def _outlook(table: AdTable, mix: MixFit) -> Outlook:
@@ -187,7 +187,8 @@ def _inputs(table: AdTable) -> pd.DataFrame:
     return table.frame[[*contract.features, *(n for n in (contract.date, contract.market) if n is not None)]]
 
 
-def _challengers(settings: Settings) -> tuple[Candidate, ...]:
+def challengers_of(settings: Settings) -> tuple[Candidate, ...]:
+    """The estimators that the settings name by their import paths, made and called after their classes."""
     if not settings.challengers:
         return ()
     paths = tuple(dict.fromkeys(settings.challengers))
